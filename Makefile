@@ -1,0 +1,44 @@
+# `make test` and `make figures` set everything up by themselves, in .venv.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+FIGURES := $(shell sed -n 's/^    "\(trajectories[a-z-]*\)": .*/\1/p' rdasde/_figures/__init__.py)
+
+.PHONY: help test test-slow figures bench lint types check clean
+
+help:
+	@echo "make test       set up and run the tests"
+	@echo "make test-slow  the statistical studies (minutes)"
+	@echo "make figures    set up and draw every figure into figures/"
+	@echo "make bench      measure, and write benchmarks/results.md"
+	@echo "make check      tests, lint and types"
+
+$(READY): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $(READY)
+
+test: $(READY)
+	$(RUN) -m pytest -n 2 --dist loadfile
+
+test-slow: $(READY)
+	$(RUN) -m pytest -m slow
+
+figures: $(READY)
+	$(VENV)/bin/rdasde figure $(FIGURES) --out figures
+
+bench: $(READY)
+	$(RUN) benchmarks/run.py
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(READY)
+	$(VENV)/bin/mypy
+
+check: test lint types
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

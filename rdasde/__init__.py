@@ -1,0 +1,7 @@
+"""rdasde: regularized dual averaging, its ODE/SDE limit, and bands through the mirror map."""
+
+import lazy_loader as _lazy
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,134 @@
+"""Arguments are checked here, each failure one sentence: argument, what was got, what is accepted, how to mend it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+
+def show(value: object) -> str:
+    """A short, one-line picture of a value for an error message."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def bad(argument: str, got: object, accepted: str, mend: str) -> ValueError:
+    """The ValueError of an argument with a wrong value."""
+    got = got if isinstance(got, str) else show(got)
+    return ValueError(f"{argument} is {got}, but must be {accepted}: {mend}.")
+
+
+def wrong_kind(argument: str, got: object, accepted: str, mend: str) -> TypeError:
+    """The TypeError of an argument of a wrong kind."""
+    return TypeError(f"{argument} is {show(got)} ({type(got).__name__}), but must be {accepted}: {mend}.")
+
+
+def number(
+    argument: str,
+    value: object,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    most: float = math.inf,
+    mend: str = "give one finite number",
+) -> float:
+    """A finite real number in (above, most] and [least, most]."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    accepted = "a finite number"
+    if above > -math.inf:
+        accepted += f" > {above:g}"
+    if least > -math.inf:
+        accepted += f" >= {least:g}"
+    if most < math.inf:
+        accepted += f" and <= {most:g}"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise wrong_kind(argument, value, accepted, mend)
+    result = float(value)
+    if not (math.isfinite(result) and result > above and least <= result <= most):
+        raise bad(argument, value, accepted, mend)
+    return result
+
+
+def count(argument: str, value: object, *, least: int = 1, mend: str = "give a whole number") -> int:
+    """A whole number of at least `least`."""
+    accepted = f"a whole number >= {least}"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise wrong_kind(argument, value, accepted, mend)
+    if int(value) < least:
+        raise bad(argument, value, accepted, mend)
+    return int(value)
+
+
+def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, mend: str) -> Floats:
+    """A new C-contiguous float array of the given shape (None: any length >= 1), finite throughout."""
+    wanted = "(" + ", ".join("n" if k is None else str(k) for k in shape) + ("," if len(shape) == 1 else "") + ")"
+    accepted = f"an array of shape {wanted} of finite numbers"
+    try:
+        raw = np.asarray(value)
+    except ValueError:
+        raise bad(argument, "a ragged sequence", accepted, mend) from None
+    if raw.dtype.kind not in "fiu":
+        raise wrong_kind(argument, value, accepted, mend)
+    result = np.array(raw, dtype=np.float64, order="C")
+    right = result.ndim == len(shape) and all(
+        have >= 1 if want is None else have == want for have, want in zip(result.shape, shape, strict=True)
+    )
+    if not right:
+        raise bad(argument, f"an array of shape {result.shape}", accepted, mend)
+    wrong = int(np.count_nonzero(~np.isfinite(result)))
+    if wrong:
+        raise bad(argument, f"an array with {wrong} NaN or infinite entries", accepted, mend)
+    return result
+
+
+def choice(argument: str, value: object, accepted: tuple[str, ...]) -> str:
+    """One of a few words."""
+    if value not in accepted or not isinstance(value, str):
+        words = ", ".join(repr(word) for word in accepted)
+        raise bad(argument, show(value), f"one of {words}", "choose one of these")
+    return value
+
+
+def level(value: object) -> float:
+    """A confidence level, strictly between 0 and 1."""
+    result = number("level", value, above=0.0, most=1.0, mend="give for example level=0.95")
+    if result == 1.0:
+        raise bad("level", value, "a finite number > 0 and < 1", "give for example level=0.95")
+    return result
+
+
+def seed(value: int | None) -> int:
+    """The seed, or a fresh one from the operating system; it fits the integers of a netCDF attribute."""
+    if value is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
+    result = count("seed", value, least=0, mend="give a whole number, or None for a fresh one")
+    if result >= 2**63:
+        raise bad("seed", value, "a whole number < 2**63", "give a smaller one")
+    return result
+
+
+def executor(value: object) -> None:
+    """None, or something that runs tasks as concurrent.futures.Executor does."""
+    if value is not None and not isinstance(value, concurrent.futures.Executor):
+        raise wrong_kind(
+            "executor",
+            value,
+            "None or a concurrent.futures.Executor",
+            "pass for example concurrent.futures.ProcessPoolExecutor(), or client.get_executor() of Dask",
+        )
+
+
+def instance(argument: str, value: Any, kind: type | tuple[type, ...], accepted: str, mend: str) -> None:
+    """An object of the right class."""
+    if not isinstance(value, kind):
+        raise wrong_kind(argument, value, accepted, mend)

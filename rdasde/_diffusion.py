@@ -1,0 +1,183 @@
+"""Monte Carlo in lanes: paths of the dual diffusion and of the fluctuation limit."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdasde._algorithm import RDA
+from rdasde._check import Floats
+from rdasde._ensemble import Arrays, Control, Progress, blocks_of, run_blocks
+from rdasde._errors import DivergenceError
+from rdasde._grid import TimeAxis
+from rdasde._kernels import diffuse, fluctuate
+from rdasde._march import march
+from rdasde._problem import Problem
+from rdasde._random import lane_array, streams
+from rdasde._regularizer import Fluctuation
+
+_RESOLUTION = 0.3  # longest time step, in units of the fastest relaxation time
+_PURPOSE = (1,)  # paths draw from other streams than the discrete algorithm under the same seed
+
+
+class TimeGrid(NamedTuple):
+    """Where a path is stepped, and which of these times are recorded."""
+
+    times: Floats
+    recorded: NDArray[np.int64]
+
+
+def diffusion_grid(times: Floats, rate: float, extra: Floats | None = None) -> TimeGrid:
+    """A grid through all of `times` (and `extra`), its steps short against 1/rate, quadratically finer towards 0.
+
+    Its size does not depend on the step size of the algorithm.
+    """
+    end = float(times[-1])
+    longest = min(_RESOLUTION / max(rate, 1e-300), end / 100.0) if end > 0.0 else 1.0
+    nodes = [np.zeros(1), times, longest * (np.arange(1, 9) / 8.0) ** 2 if end > 0.0 else np.zeros(0)]
+    if extra is not None:
+        nodes.append(extra)
+    coarse = np.unique(np.concatenate(nodes))
+    coarse = coarse[coarse <= end]
+    # nodes that differ by rounding only are one; a recorded time is never the one dropped
+    keep = np.ones(len(coarse), dtype=bool)
+    close = np.flatnonzero(np.diff(coarse) <= 1e-12 * max(end, 1e-300))
+    for i in close:
+        keep[i if coarse[i] not in times else i + 1] = False
+    coarse = coarse[keep]
+    pieces = [np.linspace(a, b, int(np.ceil((b - a) / longest - 1e-9)) + 1)[1:] for a, b in itertools.pairwise(coarse)]
+    fine = np.concatenate([coarse[:1], *pieces])
+    return TimeGrid(fine, np.searchsorted(fine, times))
+
+
+@dataclass(frozen=True)
+class _Job:
+    problem: NamedTuple
+    scratch_rows: int
+    regularizer: NamedTuple
+    thresholds: Floats
+    fluctuation: Fluctuation | None
+    flow: Floats
+    grid: TimeGrid
+    noise_level: float
+    dual_start: Floats
+    primal_start: Floats
+    seed: int
+
+
+def _diffusion_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
+    d, count = len(job.dual_start), len(block)
+    v, w, work, scratch = lane_array(d), lane_array(d), lane_array(5 * d), lane_array(job.scratch_rows)
+    v[:], w[:] = job.dual_start[:, None], job.primal_start[:, None]
+    stream = streams(job.seed, block, _PURPOSE)
+    everything = np.arange(d)
+    shape = (count, len(job.grid.recorded), d)
+    out: Arrays = {"dual": np.empty(shape), "primal": np.empty(shape)}
+
+    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
+        tail = (job.grid.times, job.noise_level, stream, scratch, v, w)
+        record = (begin, end, steps, everything, dual, primal)
+        if job.fluctuation is None:
+            diffuse(job.problem, job.regularizer, job.thresholds, *tail, work[: 4 * d], *record)
+        else:
+            fluctuate(job.problem, *job.fluctuation, job.flow, *tail, work, *record)
+
+    def consume(part: slice, dual: Floats, primal: Floats) -> None:
+        out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
+        out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
+
+    steps = job.grid.recorded
+    state = [v, w, stream.state]
+    out["diverged"] = march(kernel, state, everything, steps, count, consume, control, stop_at_divergence=True)
+    return out
+
+
+def _run(
+    job: _Job, paths: int, executor: concurrent.futures.Executor | None, progress: bool | None
+) -> tuple[Floats, Floats]:
+    shape = (paths, len(job.grid.recorded), len(job.dual_start))
+    dual, primal = np.empty(shape), np.empty(shape)
+    steps = int(job.grid.recorded[-1])
+    control = Control(Progress(progress, steps * paths, "diffusion"))
+    parts = run_blocks(
+        _diffusion_block, job, blocks_of(np.arange(paths)), executor=executor, control=control, steps=steps
+    )
+    try:
+        for block, arrays in parts:
+            dual[block], primal[block] = arrays["dual"], arrays["primal"]
+            if np.any(arrays["diverged"] >= 0):
+                lane = int(np.flatnonzero(arrays["diverged"] >= 0)[0])
+                step = int(arrays["diverged"][lane])
+                raise DivergenceError(
+                    f"Path {block[lane]} of the diffusion is not finite after its step {step} "
+                    f"(t = {job.grid.times[step]:g}): the problem may have no stable solution from this start.",
+                    step=step,
+                    time=float(job.grid.times[step]),
+                    replicate=int(block[lane]),
+                )
+    finally:
+        parts.close()
+    return dual, primal
+
+
+def dual_paths(
+    problem: Problem,
+    algorithm: RDA,
+    dual_start: Floats,
+    axis: TimeAxis,
+    paths: int,
+    seed: int,
+    executor: concurrent.futures.Executor | None,
+    progress: bool | None,
+) -> tuple[Floats, Floats]:
+    """Paths of ``dV = -G(W) dt + sqrt(gamma) Sigma(W)^(1/2) dB``: dual and primal, (path, time, d)."""
+    grid = diffusion_grid(axis.times, problem.fastest_rate())
+    thresholds = algorithm.thresholds(grid.times)
+    job = _Job(
+        problem=problem.parameters,
+        scratch_rows=problem.scratch_rows,
+        regularizer=algorithm.mirror.parameters,
+        thresholds=thresholds,
+        fluctuation=None,
+        flow=np.zeros((0, 0)),
+        grid=grid,
+        noise_level=float(np.sqrt(algorithm.step_size / algorithm.batch_size)),
+        dual_start=dual_start,
+        primal_start=algorithm.mirror.prox(dual_start, thresholds[0]),
+        seed=seed,
+    )
+    return _run(job, paths, executor, progress)
+
+
+def fluctuation_paths(
+    problem: Problem,
+    algorithm: RDA,
+    grid: TimeGrid,
+    fluctuation: Fluctuation,
+    flow: Floats,
+    paths: int,
+    seed: int,
+    executor: concurrent.futures.Executor | None,
+    progress: bool | None,
+) -> tuple[Floats, Floats]:
+    """Paths of U and D_t(U) on the grid's recorded times, (path, time, d), from U = 0."""
+    start = np.zeros(problem.dimension)
+    job = _Job(
+        problem=problem.parameters,
+        scratch_rows=problem.scratch_rows,
+        regularizer=algorithm.mirror.parameters,
+        thresholds=np.zeros(0),
+        fluctuation=fluctuation,
+        flow=flow,
+        grid=grid,
+        noise_level=float(1.0 / np.sqrt(algorithm.batch_size)),
+        dual_start=start,
+        primal_start=start,
+        seed=seed,
+    )
+    return _run(job, paths, executor, progress)

@@ -1,0 +1,41 @@
+"""What rdasde raises and warns of, beyond ValueError and TypeError for bad arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class DivergenceError(ArithmeticError):
+    """A state stopped being finite.
+
+    Attributes
+    ----------
+    step : int
+        The first step after which the dual state of `replicate` was not finite.
+    time : float
+        ``step * step_size``.
+    replicate : int
+        The replicate (or path) that diverged first in the order of replicates.
+    partial : xarray.Dataset or None
+        Everything that was computed until then, NaN where it was not.
+    """
+
+    def __init__(self, message: str, *, step: int, time: float, replicate: int, partial: Any = None) -> None:
+        super().__init__(message)
+        self.step, self.time, self.replicate, self.partial = step, time, replicate, partial
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (self.args[0], self.step, self.time, self.replicate, self.partial)
+        return _divergence_error, fields
+
+
+def _divergence_error(message: str, step: int, time: float, replicate: int, partial: Any) -> DivergenceError:
+    return DivergenceError(message, step=step, time=time, replicate=replicate, partial=partial)
+
+
+class StabilityWarning(UserWarning):
+    """The step size is past the mean-square stability condition of the unregularized algorithm."""
+
+
+class TooMuchMemoryError(MemoryError, ValueError):
+    """The result asked for would not fit in memory."""

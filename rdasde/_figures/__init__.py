@@ -1,0 +1,43 @@
+"""The project's figures, by name. Each module has `draw() -> Figure`; nothing is imported before it is drawn."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rdasde import _check
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES = {
+    "trajectories": "the published trajectory figure, redrawn at its published settings",
+    "trajectories-corrected": "the same runs with the published band and ours, and how often each holds",
+    "trajectories-diabetes": "the same picture on real data: scikit-learn's diabetes rows",
+}
+
+
+def draw(name: str) -> Figure:
+    """Draw a figure by its name."""
+    _check.choice("name", name, tuple(FIGURES))
+    module = importlib.import_module(f"rdasde._figures.{name.replace('-', '_')}")
+    figure: Figure = module.draw()
+    return figure
+
+
+def save(figure: Figure, name: str, directory: Path) -> list[Path]:
+    """As PNG and PDF; the PDF carries no date, so that redrawing changes nothing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = [directory / f"{name}.{kind}" for kind in ("png", "pdf")]
+    figure.savefig(files[0], dpi=150, metadata={"Software": None})
+    figure.savefig(files[1], metadata={"CreationDate": None})
+    return files
+
+
+def caption(figure: Figure, text: str) -> None:
+    """Prose below the panels, wrapped to the width of the figure."""
+    import textwrap
+
+    width = int(figure.get_figwidth() * 14.5)
+    figure.supxlabel(textwrap.fill(text, width), x=0.02, ha="left", fontsize=9, color="0.25")

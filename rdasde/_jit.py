@@ -1,0 +1,130 @@
+"""Compilation on demand: plain functions here, machine code at the first call.
+
+Nothing in rdasde imports numba when the package is imported. Functions that run compiled are written as
+plain Python and marked:
+
+* `compilable` -- a helper that other compiled functions call;
+* `generic` / `implements` -- a function with one implementation per parameter type (a NamedTuple class):
+  how a kernel reaches the gradient of this problem or the mirror map of that regularizer;
+* `Kernel` -- an entry point called from Python; compiled without the GIL, cached on disk.
+
+Composition goes through the *types* of the parameters, which is what lets numba find a composed kernel
+in its disk cache in the next process. Products and sums that matter are written with `fma`, never left to
+the compiler's choice: a replicate then has the same bits whatever the width of the vectors it is computed in.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+_OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
+_lock = threading.RLock()
+F = TypeVar("F", bound=Callable[..., Any])
+_unknown: list[Callable[..., Any]] = []  # what numba has not been told of yet
+_generics: dict[Callable[..., Any], dict[type, Callable[..., Any]]] = {}
+
+
+def compilable(function: F) -> F:
+    """Mark a plain function as callable from compiled code."""
+    _unknown.append(function)
+    return function
+
+
+def generic(function: F) -> F:
+    """Mark a function whose implementation is chosen by the type of its first argument."""
+    _generics[function] = {}
+    _unknown.append(function)
+    return function
+
+
+def implements(function: Callable[..., Any], parameters: type) -> Callable[[F], F]:
+    """Give the implementation of a `generic` function for one NamedTuple class of parameters."""
+
+    def register(implementation: F) -> F:
+        _generics[function][parameters] = implementation
+        return implementation
+
+    return register
+
+
+@compilable
+def fma(a, b, c):
+    """a b + c, rounded once."""
+    return a * b + c  # what pure Python does; compiled code has the instruction itself
+
+
+def _teach_numba() -> None:
+    """Register with numba what was marked since the last time; called under the lock."""
+    from numba.core import types
+    from numba.extending import intrinsic, overload
+
+    @intrinsic
+    def fused(typing_context, a, b, c):
+        signature = types.float64(types.float64, types.float64, types.float64)
+        return signature, lambda context, builder, sig, arguments: builder.fma(*arguments)
+
+    def fused_multiply_add(a, b, c):
+        return fused(a, b, c)
+
+    while _unknown:
+        function = _unknown.pop(0)
+        if function in _generics:
+
+            def choose(parameters, *rest, implementations=_generics[function]):
+                if isinstance(parameters, types.BaseNamedTuple):
+                    return implementations.get(parameters.instance_class)
+                return None
+
+            overload(function, strict=False, jit_options=_OPTIONS)(choose)
+        else:
+            body = fused_multiply_add if function is fma else function
+            overload(function, strict=False, jit_options=_OPTIONS)(lambda *args, body=body: body)
+
+
+@functools.cache
+def _package_stamp() -> str:
+    """A digest of the package's own sources.
+
+    numba stamps a cached function with the file it stands in; ours are composed from several files, so an edit
+    of any of them must make the cache stale.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class Kernel:
+    """A compiled entry point: ``kernel(*arguments)`` compiles, or loads from the disk cache, on first use."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.python = function
+        self._dispatcher: Any = None
+
+    @property
+    def dispatcher(self) -> Any:
+        """numba's dispatcher, made at the first call (of whichever thread comes first)."""
+        if self._dispatcher is None:
+            with _lock:
+                if self._dispatcher is None:
+                    self._dispatcher = self._make()
+        return self._dispatcher
+
+    def _make(self) -> Any:
+        import numba
+
+        _teach_numba()
+        dispatcher = numba.njit(cache=True, **_OPTIONS)(self.python)
+        cache: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+        if hasattr(cache, "_source_stamp"):
+            cache._source_stamp = (cache._source_stamp, _package_stamp())
+        return dispatcher
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.dispatcher(*arguments)

@@ -1,0 +1,122 @@
+"""Tuning functions: how the threshold grows, ``g(n, gamma)`` as a function of ``t = n gamma``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rdasde import _check
+from rdasde._check import Floats
+
+Schedule = Callable[[Any, float], Any]
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    r"""``g = c sqrt(gamma) t**mu``: the generalized RDA of Chao & Cheng (2019).
+
+    ``1/2 < mu < 1`` recovers the support in the limit. As the step size falls to 0 the threshold vanishes.
+
+    Parameters
+    ----------
+    c : float
+        Strength, ``c >= 0``.
+    mu : float
+        Exponent, ``0 < mu <= 1``.
+    """
+
+    c: float
+    mu: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "c", _check.number("c", self.c, least=0.0, mend="give for example c=0.5"))
+        object.__setattr__(
+            self, "mu", _check.number("mu", self.mu, above=0.0, most=1.0, mend="give for example mu=0.6")
+        )
+
+    def __call__(self, t: Any, step_size: float) -> Any:
+        return self.c * np.sqrt(step_size) * np.power(t, self.mu)
+
+    def limit(self, t: Any) -> Any:
+        """The threshold as the step size goes to 0 at fixed t."""
+        return 0.0 * np.asarray(t, dtype=np.float64)
+
+    def tuning(self, t: Any) -> Any:
+        """``c t**mu``, the threshold in units of ``sqrt(step_size)``."""
+        return self.c * np.power(t, self.mu)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``g = rate t``: Xiao's regularized dual averaging at constant step size (Flammarion & Bach 2017)."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", _check.number("rate", self.rate, least=0.0, mend="give for example rate=0.1"))
+
+    def __call__(self, t: Any, step_size: float) -> Any:
+        return self.rate * np.asarray(t, dtype=np.float64)
+
+    def limit(self, t: Any) -> Any:
+        """The threshold as the step size goes to 0 at fixed t: itself."""
+        return self(t, 0.0)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """``g = value``, the same threshold at every step."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        value = _check.number("value", self.value, least=0.0, mend="give for example value=0.01")
+        object.__setattr__(self, "value", value)
+
+    def __call__(self, t: Any, step_size: float) -> Any:
+        return np.full(np.shape(t), self.value)
+
+    def limit(self, t: Any) -> Any:
+        """The threshold as the step size goes to 0 at fixed t: itself."""
+        return self(t, 0.0)
+
+
+def thresholds(schedule: Schedule | None, times: Floats, step_size: float) -> Floats:
+    """The schedule at every time, checked: finite and nonnegative."""
+    if schedule is None:
+        return np.zeros(len(times))
+    if isinstance(schedule, PowerLaw | Linear | Constant):
+        values = np.asarray(schedule(times, step_size), dtype=np.float64)
+    else:
+        values = np.array([_one(schedule, float(t), step_size) for t in times])
+    if not (np.all(np.isfinite(values)) and np.all(values >= 0.0)):
+        where = int(np.argmin(np.isfinite(values) & (values >= 0.0)))
+        raise _check.bad(
+            "schedule",
+            f"{values[where]:g} at t = {times[where]:g}",
+            "finite and >= 0 at every step",
+            "mend the function schedule(t, step_size)",
+        )
+    return np.ascontiguousarray(values)
+
+
+def limit_thresholds(schedule: Schedule | None, times: Floats) -> Floats:
+    """``lim g(t / gamma, gamma)`` as gamma goes to 0; a schedule without a `limit` is taken at gamma = 1e-30."""
+    if schedule is None:
+        return np.zeros(len(times))
+    if hasattr(schedule, "limit"):
+        return np.asarray(schedule.limit(times), dtype=np.float64)
+    values = thresholds(schedule, times, 1e-30)
+    return np.where(values < 1e-12, 0.0, values)
+
+
+def _one(schedule: Schedule, t: float, step_size: float) -> float:
+    value = schedule(t, step_size)
+    if np.ndim(value) != 0 or isinstance(value, str) or value is None:
+        raise _check.wrong_kind(
+            "schedule", value, "a function returning one number", "return a float from schedule(t, step_size)"
+        )
+    return float(value)

@@ -1,0 +1,159 @@
+"""Pictures: paths, mean curves, thresholded region and bands, in the dual and in the primal."""
+
+from __future__ import annotations
+
+import functools
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rdasde import _check
+from rdasde._bands import band as _band
+from rdasde._check import Floats
+from rdasde._grid import kept_coordinates
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GREEN, BLUE = "#b9dfb0", "#2c6fbb"
+INK = ("#b2182b", "#1b1b1b", "#7b3294", "#e08214", "#01665e", "#8c510a")
+
+__all__ = ["trajectories"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def trajectories(runs: xr.Dataset, theory: xr.Dataset, coordinates: ArrayLike, *, level: float = 0.95) -> Figure:
+    """One run, the mean and the band of chosen coordinates, in the dual and in the primal space.
+
+    Parameters
+    ----------
+    runs : xarray.Dataset
+        From ``simulate(..., keep="paths")``; its first run is drawn (a zigzag).
+    theory : xarray.Dataset
+        From `approximate`; its mean (smooth) and its band (blue) are drawn.
+    coordinates : array_like of int
+        Which coordinates, counted from 0.
+    level : float
+        Of the band.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Dual panel with the region ``|v| <= g(t)`` in green, where the primal coordinate is exactly zero; primal
+        panel.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments, before anything is drawn.
+    """
+    import xarray as xr
+
+    _check.instance("runs", runs, xr.Dataset, "what simulate returned", "pass that Dataset")
+    _check.instance("theory", theory, xr.Dataset, "what approximate returned", "pass that Dataset")
+    if "dual" not in runs or "dual_mean" not in theory:
+        raise _check.bad(
+            "runs" if "dual" not in runs else "theory",
+            "a Dataset without dual paths" if "dual" not in runs else "a Dataset without dual_mean",
+            "simulate(..., keep='paths') and approximate(...)",
+            "pass those",
+        )
+    level = _check.level(level)
+    chosen = kept_coordinates(coordinates, int(max(theory["coordinate"].values)) + 1)
+    for name, result in (("runs", runs), ("theory", theory)):
+        missing = np.setdiff1d(chosen, result["coordinate"].values)
+        if missing.size:
+            raise _check.bad(
+                "coordinates", f"{missing.tolist()}, not in {name}", "among those kept", "keep them in simulate"
+            )
+    bands = {space: _band(theory, level, space=space) for space in ("dual", "primal")}
+
+    figure, axes = panels()
+    run = runs["dual"].dims[0]
+    shade_threshold(axes[0], theory["time"].values, theory["threshold"].values)
+    for axis, space in zip(axes, ("dual", "primal"), strict=True):
+        for j, ink in zip(chosen, inks(len(chosen)), strict=True):
+            here = {"coordinate": j}
+            edges = bands[space].sel(here)
+            draw_band(axis, edges["time"].values, edges["lower"].values, edges["upper"].values)
+            path = runs[space].isel({run: 0}).sel(here)
+            mean = theory[f"{space}_mean"].sel(here)
+            draw_path(axis, path["time"].values, path.values, ink)
+            draw_mean(axis, mean["time"].values, mean.values, ink, label=f"coordinate {j}")
+    axes[0].set_ylabel("dual  $v_j$")
+    axes[1].set_ylabel("primal  $w_j$")
+    finish(axes, f"{100 * level:g} % band")
+    return figure
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure that knows nothing of pyplot, and that a notebook shows all the same."""
+    return _figure_class()(figsize=(width, height), layout="constrained")
+
+
+@functools.cache
+def _figure_class() -> type[Figure]:
+    from matplotlib.figure import Figure
+
+    class NotebookFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=110)
+            return buffer.getvalue()
+
+    return NotebookFigure
+
+
+def panels() -> tuple[Figure, NDArray[np.object_]]:
+    """Two empty panels side by side."""
+    figure = new_figure(11.0, 4.4)
+    return figure, figure.subplots(1, 2)
+
+
+def inks(number: int) -> list[str]:
+    """That many colors."""
+    return [INK[i % len(INK)] for i in range(number)]
+
+
+def shade_threshold(axis: Axes, time: Floats, threshold: Floats) -> None:
+    """The region that the mirror map sends to zero."""
+    if np.any(threshold > 0.0):
+        axis.fill_between(time, -threshold, threshold, color=GREEN, alpha=0.6, lw=0, zorder=0)
+
+
+def draw_band(axis: Axes, time: Floats, lower: Floats, upper: Floats, color: str = BLUE) -> None:
+    """A filled band."""
+    axis.fill_between(time, lower, upper, color=color, alpha=0.22, lw=0, zorder=1)
+
+
+def draw_path(axis: Axes, time: Floats, path: Floats, ink: str) -> None:
+    """One run, as it jitters."""
+    axis.plot(time, path, color=ink, lw=0.6, alpha=0.75, zorder=2)
+
+
+def draw_mean(axis: Axes, time: Floats, mean: Floats, ink: str, label: str) -> None:
+    """A smooth curve."""
+    axis.plot(time, mean, color=ink, lw=1.8, zorder=3, label=label)
+
+
+def finish(axes: NDArray[np.object_], band_label: str) -> None:
+    """Axes, zero lines and one legend."""
+    from matplotlib.patches import Patch
+
+    for axis in axes:
+        axis.axhline(0.0, color="0.55", lw=0.6, zorder=0.5)
+        axis.set_xlabel(r"time  $t = n\gamma$")
+        axis.margins(x=0.0)
+        axis.spines[["top", "right"]].set_visible(False)
+    handles, _ = axes[1].get_legend_handles_labels()
+    patches = [Patch(color=BLUE, alpha=0.22, lw=0, label=band_label)]
+    if any(abs(c.get_alpha() - 0.6) < 1e-9 for c in axes[0].collections if c.get_alpha() is not None):
+        patches.append(Patch(color=GREEN, alpha=0.6, lw=0, label=r"$|v_j| \leq g$: $w_j = 0$"))
+    axes[0].figure.legend(handles=[*handles, *patches], loc="outside upper center", ncols=6, frameon=False)
