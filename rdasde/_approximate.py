@@ -93,6 +93,13 @@ def approximate(
     _check.executor(executor)
     if method == "limit":
         check_limit(algorithm)
+    if method == "closure" and not algorithm.mirror.has_moments:
+        raise _check.bad(
+            "method",
+            f"'closure' with {algorithm.mirror!r}, which couples coordinates",
+            "'closure' only with a separable regularizer",
+            "use method='paths' instead",
+        )
     if method != "closure":
         size = 16.0 * number * len(axis.times) * problem.dimension
         need_memory(size, "The paths", "ask for fewer times or paths")
@@ -136,7 +143,7 @@ def _mean_curves(
     if not flow.vanishing or not algorithm.mirror.identity_at_zero:
         return {"primal_ode": curves.primal, "dual_ode": curves.dual}
     settled = curves.primal[-1] if problem.minimizer is None else problem.minimizer
-    side = np.sign(settled) * algorithm.mirror.scale(problem.dimension)
+    side = algorithm.mirror.subgradient(settled)
     return {"primal_ode": curves.primal, "dual_ode": curves.primal + thresholds[:, None] * side}
 
 

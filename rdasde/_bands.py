@@ -6,6 +6,7 @@ The mirror map of a separable penalty is nondecreasing in each coordinate, so qu
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def band(
             "False, or a result with paths",
             "use approximate(..., method='paths') or simulate(..., keep='paths')",
         )
-    mirror = _mirror(result, regularizer)
+    mirror = mirror_of(result, regularizer)
     z = float(ndtri(0.5 + level / 2.0))
 
     if of == "mean":
@@ -202,20 +203,21 @@ def coverage(runs: xr.Dataset, band: xr.Dataset) -> xr.DataArray:
     return found
 
 
-def _mirror(result: xr.Dataset, regularizer: Regularizer | None) -> Regularizer:
+def mirror_of(result: xr.Dataset, regularizer: Regularizer | None = None) -> Regularizer:
+    """The mirror map of a result: the one given, or what its attributes say."""
     if regularizer is not None:
         _check.instance("regularizer", regularizer, Regularizer, "a regularizer", "pass for example rs.L1()")
         return regularizer
-    text = result.attrs.get("regularizer")
     try:
-        return Regularizer.from_json(str(text))
-    except (ValueError, KeyError, TypeError):
+        settings = json.loads(str(result.attrs["regularizer"]))
+    except (KeyError, json.JSONDecodeError):
         raise _check.bad(
             "result",
             "a Dataset that does not say its mirror map",
             "one with it",
             "pass regularizer=, for example rs.L1()",
         ) from None
+    return Regularizer.from_json(json.dumps(settings))
 
 
 def _samples(result: xr.Dataset, space: str) -> Floats:

@@ -321,3 +321,143 @@ def as_covariance(value: ArrayLike | Covariance | None, dimension: int) -> Covar
             "pass (C + C.T) / 2 if rounding made the difference",
         )
     return Dense(np.ascontiguousarray((matrix + matrix.T) / 2.0))
+
+
+@compilable
+def dot(x, y, out):
+    """x'y in every lane, summed four coordinates at a time; `x`, `y` (d, lanes), `out` (lanes,)."""
+    d = x.shape[0]
+    whole = d - d % 4
+    out[:] = 0.0
+    for j in range(0, whole, 4):
+        for lane in range(out.size):
+            left = fma(x[j, lane], y[j, lane], x[j + 1, lane] * y[j + 1, lane])
+            right = fma(x[j + 2, lane], y[j + 2, lane], x[j + 3, lane] * y[j + 3, lane])
+            out[lane] += left + right
+    for j in range(whole, d):
+        for lane in range(out.size):
+            out[lane] = fma(x[j, lane], y[j, lane], out[lane])
+
+
+@compilable
+def project(vector, x, out):
+    """vector'x in every lane: `dot` with a vector (d,) that all lanes share."""
+    d = vector.size
+    whole = d - d % 4
+    out[:] = 0.0
+    for j in range(0, whole, 4):
+        v0, v1, v2, v3 = vector[j], vector[j + 1], vector[j + 2], vector[j + 3]
+        for lane in range(out.size):
+            left = fma(v0, x[j, lane], v1 * x[j + 1, lane])
+            right = fma(v2, x[j + 2, lane], v3 * x[j + 3, lane])
+            out[lane] += left + right
+    for j in range(whole, d):
+        v0 = vector[j]
+        for lane in range(out.size):
+            out[lane] = fma(v0, x[j, lane], out[lane])
+
+
+class SpikedParameters(NamedTuple):
+    spikes: Floats  # (k,)
+    gains: Floats  # sqrt(1 + spikes) - 1
+    directions: Floats  # (k, d), orthonormal rows
+
+
+@compilable
+def _add_spikes(directions, gains, x, sums, out):
+    """out += sum_k gains_k u_k u_k'x; `out` may be `x`, for what is added along u_k leaves the other u'x alone."""
+    for k in range(gains.size):
+        direction = directions[k]
+        project(direction, x, sums)
+        for lane in range(sums.size):
+            sums[lane] *= gains[k]
+        for j in range(direction.size):
+            u = direction[j]
+            for lane in range(sums.size):
+                out[j, lane] = fma(u, sums[lane], out[j, lane])
+
+
+@implements(correlate, SpikedParameters)
+def _(covariance, x, out):
+    out[:] = x
+    _add_spikes(covariance.directions, covariance.spikes, x, np.empty(LANES), out)
+
+
+@implements(color, SpikedParameters)
+def _(covariance, z, spare):
+    _add_spikes(covariance.directions, covariance.gains, z, spare[0], z)
+
+
+class Spiked(Covariance):
+    """A few directions of larger variance: ``A = I + sum_k spikes_k u_k u_k'``, everything in O(d k).
+
+    The square root is as simple: ``L = I + sum_k (sqrt(1 + spikes_k) - 1) u_k u_k'``, symmetric.
+
+    Parameters
+    ----------
+    spikes : array_like of shape (k,)
+        Excess variances, > 0.
+    directions : array_like of shape (k, d)
+        Orthonormal rows u_k.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a spike is not > 0, or the rows are not orthonormal to 1e-8.
+    """
+
+    def __init__(self, spikes: ArrayLike, directions: ArrayLike) -> None:
+        spikes = _check.array("spikes", spikes, (None,), mend="give one excess variance for each direction")
+        if spikes.min() <= 0.0:
+            raise _check.bad("spikes", f"{spikes.min():g} somewhere", "> 0", "drop directions of unit variance")
+        k = len(spikes)
+        rows = _check.array("directions", directions, (k, None), mend="give one row for each spike")
+        gap = float(np.abs(rows @ rows.T - np.eye(k)).max())
+        if gap > 1e-8:
+            raise _check.bad(
+                "directions",
+                f"rows whose inner products are off by {gap:.3g}",
+                "orthonormal to 1e-8",
+                "pass np.linalg.qr(directions.T)[0].T",
+            )
+        # to rounding: the nearest orthonormal rows
+        left, _, right = np.linalg.svd(rows, full_matrices=False)
+        self.dimension = rows.shape[1]
+        self.parameters: SpikedParameters = SpikedParameters(
+            spikes, np.sqrt(1.0 + spikes) - 1.0, np.ascontiguousarray(left @ right)
+        )
+
+    def _filled(self, gains: Floats) -> Floats:
+        directions = self.parameters.directions
+        matrix: Floats = (directions.T * gains) @ directions
+        matrix[np.diag_indices(self.dimension)] += 1.0
+        return (matrix + matrix.T) / 2.0
+
+    def dense(self) -> Floats:
+        return self._filled(self.parameters.spikes)
+
+    def root(self) -> Floats:
+        """L itself, (d, d)."""
+        return self._filled(self.parameters.gains)
+
+    def eigenvalues(self) -> Floats:
+        spikes = np.sort(self.parameters.spikes)
+        return np.concatenate([np.ones(self.dimension - len(spikes)), 1.0 + spikes])
+
+    def multiply(self, x: Floats) -> Floats:
+        directions = self.parameters.directions
+        return x + (directions.T * self.parameters.spikes) @ (directions @ x)
+
+    def __repr__(self) -> str:
+        return f"<spiked, d={self.dimension}, k={len(self.parameters.spikes)}>"
+
+
+def root(covariance: Covariance) -> Floats:
+    """The L of `color` as a matrix, ``L L' = H``."""
+    if isinstance(covariance, Diagonal):
+        return np.diag(covariance.parameters.std)
+    if isinstance(covariance, Dense):
+        return covariance.parameters.factor
+    if isinstance(covariance, Spiked):
+        return covariance.root()
+    return np.linalg.cholesky(covariance.dense())

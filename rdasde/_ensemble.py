@@ -26,6 +26,8 @@ from rdasde._random import LANES
 
 Arrays = dict[str, NDArray[Any]]
 
+_SILENT = 2.0  # seconds before a bar shows
+
 
 def blocks_of(replicates: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The replicates in their order, LANES at a time."""
@@ -72,7 +74,7 @@ class Progress:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # tqdm's, about a notebook without widgets: it falls back to text
                 from tqdm.auto import tqdm
-            self._bar = tqdm(total=total, desc=name, unit="step", unit_scale=True, delay=1.0)
+            self._bar = tqdm(total=total, desc=name, unit="step", unit_scale=True, delay=_SILENT)
 
     def add(self, steps: int) -> None:
         if self._bar is not None:

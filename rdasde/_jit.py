@@ -9,7 +9,8 @@ plain Python and marked:
 * `Kernel` -- an entry point called from Python; compiled without the GIL, cached on disk.
 
 Composition goes through the *types* of the parameters, which is what lets numba find a composed kernel
-in its disk cache in the next process. Products and sums that matter are written with `fma`, never left to
+in its disk cache in the next process. (A user's own function has a type that no other process knows: what is
+composed with one is compiled in memory only.) Products and sums that matter are written with `fma`, never left to
 the compiler's choice: a replicate then has the same bits whatever the width of the vectors it is computed in.
 """
 
@@ -99,32 +100,42 @@ def _package_stamp() -> str:
     return digest.hexdigest()
 
 
+def _holds_function(argument: Any) -> bool:
+    """Whether parameters contain a function that numba compiled."""
+    if isinstance(argument, tuple):
+        return any(map(_holds_function, argument))
+    return hasattr(argument, "py_func")
+
+
 class Kernel:
-    """A compiled entry point: ``kernel(*arguments)`` compiles, or loads from the disk cache, on first use."""
+    """A compiled entry point: ``kernel(*arguments)`` compiles, or loads from the disk cache, on first use.
+
+    With a user's function among the parameters it never touches the disk cache, where entries could not be found again
+    and would pile up.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
         self.python = function
-        self._dispatcher: Any = None
+        self._dispatchers: dict[bool, Any] = {}
 
-    @property
-    def dispatcher(self) -> Any:
+    def dispatcher(self, cache: bool = True) -> Any:
         """numba's dispatcher, made at the first call (of whichever thread comes first)."""
-        if self._dispatcher is None:
+        if cache not in self._dispatchers:
             with _lock:
-                if self._dispatcher is None:
-                    self._dispatcher = self._make()
-        return self._dispatcher
+                if cache not in self._dispatchers:
+                    self._dispatchers[cache] = self._make(cache)
+        return self._dispatchers[cache]
 
-    def _make(self) -> Any:
+    def _make(self, on_disk: bool) -> Any:
         import numba
 
         _teach_numba()
-        dispatcher = numba.njit(cache=True, **_OPTIONS)(self.python)
+        dispatcher = numba.njit(cache=on_disk, **_OPTIONS)(self.python)
         cache: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
         if hasattr(cache, "_source_stamp"):
             cache._source_stamp = (cache._source_stamp, _package_stamp())
         return dispatcher
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.dispatcher(*arguments)
+        return self.dispatcher(not _holds_function(arguments))(*arguments)

@@ -48,14 +48,14 @@ def advance(
     `gradient` (d, lanes) is scratch, zero on entry and on return.
     """
     rate = -step_size / batch_size
+    flat, flat_gradient = v.reshape(-1), gradient.reshape(-1)
     k = 0
     for n in range(start + 1, stop + 1):
         for _ in range(batch_size):
             add_gradient(problem, w, streams, scratch, gradient)
-        for j in range(v.shape[0]):
-            for lane in range(v.shape[1]):
-                v[j, lane] = fma(rate, gradient[j, lane], v[j, lane])
-                gradient[j, lane] = 0.0
+        for i in range(flat.size):
+            flat[i] = fma(rate, flat_gradient[i], flat[i])
+            flat_gradient[i] = 0.0
         mirror(regularizer, v, thresholds[n], w)
         if k < steps.size and steps[k] == n:
             _record(v, w, coordinates, dual[k], primal[k])

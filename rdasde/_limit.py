@@ -38,7 +38,10 @@ def check_limit(algorithm: RDA) -> None:
         return
     if not mirror.has_fluctuation:
         raise _check.bad(
-            "method", f"'limit' with the regularizer {mirror!r}", "'limit' only with L1", "use method='paths' instead"
+            "method",
+            f"'limit' with the regularizer {mirror!r}",
+            "'limit' only with L1 or ElasticNet",
+            "use method='paths' instead",
         )
     if not isinstance(schedule, PowerLaw | Linear | Constant):
         raise _check.bad(
@@ -110,13 +113,16 @@ def _signs(primal: Floats) -> Floats:
     return np.where(np.abs(primal) <= 1e-14 * np.abs(primal).max(axis=1, keepdims=True), 0.0, np.sign(primal))
 
 
-def _tables(algorithm: RDA, mean_flow: MeanFlow, switches: _Switches, times: Floats) -> tuple[Fluctuation, Floats]:
-    """The map D_t at each time, and the flow there."""
+def _tables(
+    algorithm: RDA, mean_flow: MeanFlow, switches: _Switches, times: Floats, signs: Floats | None = None
+) -> tuple[Fluctuation, Floats]:
+    """The map D_t at each time, and the flow there; `signs` of the flow where they are known better."""
     flow = mean_flow(times)
     mirror, schedule = algorithm.mirror, algorithm.schedule
     if isinstance(schedule, PowerLaw) or isinstance(mirror, Unregularized):
         tuning = schedule.tuning(times) if isinstance(schedule, PowerLaw) else np.zeros(len(times))
-        return mirror.fluctuation(_signs(flow.primal), switches.zero, tuning), flow.primal
+        signs = _signs(flow.primal) if signs is None else signs
+        return mirror.fluctuation(signs * np.abs(flow.primal), switches.zero, tuning), flow.primal
     assert isinstance(schedule, Linear | Constant)
     slope = mirror.jacobian_diagonal(flow.dual, np.asarray(schedule.limit(times))[:, None])
     return Fluctuation(slope, np.zeros_like(slope), np.zeros_like(slope)), flow.primal
@@ -128,49 +134,51 @@ def _gaussian_moments(
     """Mean and variance of U, (time, d): linear equations between the switches, solved by DOP853."""
     d, end = problem.dimension, float(times[-1])
     knots = np.concatenate([[0.0], switches.times[(switches.times > 0.0) & (switches.times < end)], [end]])
-    schedule = algorithm.schedule
-    tuning = schedule.tuning if isinstance(schedule, PowerLaw) else np.zeros_like
-    # between two switches the slope is constant, and the shift too in units of the tuning function
     middles = 0.5 * (knots[:-1] + knots[1:])
-    table, _ = _tables(algorithm, mean_flow, switches, middles)
-    units = np.asarray(tuning(middles))[:, None]
-    slopes, directions = table.slope, table.shift / np.where(units > 0.0, units, 1.0)
+    slopes = _tables(algorithm, mean_flow, switches, middles)[0].slope
+    signs = _signs(mean_flow(middles).primal)
 
-    def flow_at(t: float) -> Floats:
-        return mean_flow(np.array([t])).primal[0]
+    def map_at(t: float, a: float, b: float, sign: Floats) -> tuple[Floats, Floats, Floats]:
+        """Slope and shift of D_t, and the flow, by continuity at the ends of a piece [a, b] without a switch."""
+        margin = 1e-10 * (b - a)
+        table, flow = _tables(algorithm, mean_flow, switches, np.clip([t], a + margin, b - margin), sign)
+        return table.slope[0], table.shift[0], flow[0]
 
-    def mean_velocity(slope: Floats, direction: Floats) -> Velocity:
+    def mean_velocity(a: float, b: float, sign: Floats) -> Velocity:
         def velocity(s: float, u: Floats) -> Floats:
             # time runs as t = s^2, which takes the infinite slope of t^mu at 0 away
-            moved = slope * (u - direction * float(tuning(np.float64(s * s))))
-            return -2.0 * s * (problem.hessian(flow_at(s * s)) @ moved)
+            slope, shift, w = map_at(s * s, a, b, sign)
+            return -2.0 * s * (problem.hessian(w) @ (slope * (u - shift)))
 
         return velocity
 
-    def variance_velocity(slope: Floats) -> Velocity:
+    def variance_velocity(a: float, b: float, sign: Floats) -> Velocity:
         def velocity(t: float, flat: Floats) -> Floats:
-            w = flow_at(t)
+            slope, _, w = map_at(t, a, b, sign)
             decay = (problem.hessian(w) * slope) @ flat.reshape(d, d)
             return np.asarray((problem.noise_covariance(w) / algorithm.batch_size - decay - decay.T).ravel())
 
         return velocity
 
-    reach = float(tuning(np.float64(end)))
+    schedule = algorithm.schedule
+    reach = float(schedule.tuning(np.float64(end))) if isinstance(schedule, PowerLaw) else 0.0
     mean = _piecewise(
-        [mean_velocity(slope, direction) for slope, direction in zip(slopes, directions, strict=True)],
+        [mean_velocity(*piece) for piece in zip(knots[:-1], knots[1:], signs, strict=True)],
         np.zeros(d),
         np.sqrt(knots),
         np.sqrt(times),
         1e-10 * max(reach, 1e-30),
         lambda u: u,
     )
-    # the variance only sees the slopes
-    changes = [0, *(np.flatnonzero(np.any(slopes[1:] != slopes[:-1], axis=1)) + 1)]
-    size = float(np.diagonal(problem.noise_covariance(flow_at(end))).max()) * min(end, 1.0 / problem.fastest_rate())
+    # the variance only sees the slopes, which jump to and from zero
+    changes = [0, *(np.flatnonzero(np.any((slopes[1:] == 0.0) != (slopes[:-1] == 0.0), axis=1)) + 1)]
+    ends = np.append(knots[changes], end)
+    last = mean_flow(times[-1:]).primal[0]
+    size = float(np.diagonal(problem.noise_covariance(last)).max()) * min(end, 1.0 / problem.fastest_rate())
     variance = _piecewise(
-        [variance_velocity(slopes[i]) for i in changes],
+        [variance_velocity(*piece) for piece in zip(ends[:-1], ends[1:], signs[changes], strict=True)],
         np.zeros(d * d),
-        np.append(knots[changes], end),
+        ends,
         times,
         1e-9 * max(size, 1e-30),
         lambda flat: np.diagonal(flat.reshape(d, d)),

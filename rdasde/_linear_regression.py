@@ -13,7 +13,7 @@ from rdasde._check import Floats
 from rdasde._covariance import Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
 from rdasde._jit import compilable, fma, implements
 from rdasde._problem import Problem, add_gradient, drift, hessian_product, noise
-from rdasde._random import integers, normals
+from rdasde._random import LANES, integers, normals
 
 _SPARE = 4  # rows of scratch that `color` asks for
 _CHUNK = 64  # rows of a data set whose noise is drawn at a time
@@ -31,11 +31,15 @@ def _residual(x, w, coef, out):
     """out += x'(w - coef), summed four coordinates at a time."""
     d = coef.size
     whole = d - d % 4
+    flat, flat_w = x.reshape(-1), w.reshape(-1)
+    row = np.uint64(LANES)
     for j in range(0, whole, 4):
         c0, c1, c2, c3 = coef[j], coef[j + 1], coef[j + 2], coef[j + 3]
-        for lane in range(out.size):
-            left = fma(x[j, lane], w[j, lane] - c0, x[j + 1, lane] * (w[j + 1, lane] - c1))
-            right = fma(x[j + 2, lane], w[j + 2, lane] - c2, x[j + 3, lane] * (w[j + 3, lane] - c3))
+        i0 = np.uint64(j) * row
+        i1, i2, i3 = i0 + row, i0 + row + row, i0 + row + row + row
+        for lane in range(row):  # unsigned, constant strides: see _random._word_pairs
+            left = fma(flat[i0 + lane], flat_w[i0 + lane] - c0, flat[i1 + lane] * (flat_w[i1 + lane] - c1))
+            right = fma(flat[i2 + lane], flat_w[i2 + lane] - c2, flat[i3 + lane] * (flat_w[i3 + lane] - c3))
             out[lane] += left + right
     for j in range(whole, d):
         c0 = coef[j]

@@ -14,7 +14,7 @@ from rdasde._random import LANES
 Kernel = Callable[[int, int, NDArray[np.int64], Floats, Floats], None]
 Consumer = Callable[[slice, Floats, Floats], None]
 
-_BUFFER = 2**21  # numbers recorded before they are handed over
+_BUFFER = 2**17  # numbers recorded before they are handed over: small enough for malloc to use again
 _WORK = 2**27  # coordinate updates between two looks at the clock: a fraction of a second
 
 

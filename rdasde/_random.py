@@ -192,3 +192,12 @@ def integers(streams, bound, out):
     random_words(streams.state, words)
     for lane in range(words.size):
         out[lane] = np.int64(np.float64(words[lane] >> _R11) * 1.1102230246251565e-16 * bound)
+
+
+@compilable
+def uniforms(streams, out):
+    """Uniform numbers in [0, 1) into `out` (lanes,), multiples of 2^-53, one word each."""
+    words = streams.bits[0]
+    random_words(streams.state, words)
+    for lane in range(words.size):
+        out[lane] = np.float64(words[lane] >> _R11) * 1.1102230246251565e-16

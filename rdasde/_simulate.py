@@ -286,7 +286,12 @@ def _description(job: _Job, problem: Problem) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return (type(value).__name__, *map(_plain, value))
-    return (value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.tobytes())
+    if hasattr(value, "py_func"):  # a user's compiled function: what it does, not which object it is
+        code = value.py_func.__code__
+        return (code.co_code, code.co_names, [c for c in code.co_consts if isinstance(c, int | float | str | bool)])
+    return value
 
 
 def _simulate_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
@@ -383,10 +388,11 @@ class _Collected:
             have, more = float(self.done), float(len(block))
             for space in ("dual", "primal"):
                 mean, squares = self.arrays[f"{space}_mean"], self.arrays[f"{space}_squares"]
-                gap = part[f"{space}_mean"] - mean
-                squares += part[f"{space}_squares"]
-                squares += gap**2 * (have * more / (have + more))
-                mean += gap * (more / (have + more))
+                with np.errstate(over="ignore", invalid="ignore"):  # a run on its way to infinity
+                    gap = part[f"{space}_mean"] - mean
+                    squares += part[f"{space}_squares"]
+                    squares += gap**2 * (have * more / (have + more))
+                    mean += gap * (more / (have + more))
             self.arrays["zeros"] += part["zeros"]
         else:
             for name in ("dual", "primal"):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._bands import band as _band
+from rdasde._bands import mirror_of
 from rdasde._check import Floats
 from rdasde._grid import kept_coordinates
 
@@ -77,7 +78,6 @@ def trajectories(runs: xr.Dataset, theory: xr.Dataset, coordinates: ArrayLike, *
 
     figure, axes = panels()
     run = runs["dual"].dims[0]
-    shade_threshold(axes[0], theory["time"].values, theory["threshold"].values)
     for axis, space in zip(axes, ("dual", "primal"), strict=True):
         for j, ink in zip(chosen, inks(len(chosen)), strict=True):
             here = {"coordinate": j}
@@ -87,6 +87,9 @@ def trajectories(runs: xr.Dataset, theory: xr.Dataset, coordinates: ArrayLike, *
             mean = theory[f"{space}_mean"].sel(here)
             draw_path(axis, path["time"].values, path.values, ink)
             draw_mean(axis, mean["time"].values, mean.values, ink, label=f"coordinate {j}")
+    zone = mirror_of(theory).dead_zone(theory["threshold"].values)
+    if zone is not None:
+        shade_threshold(axes[0], theory["time"].values, *zone)
     axes[0].set_ylabel("dual  $v_j$")
     axes[1].set_ylabel("primal  $w_j$")
     finish(axes, f"{100 * level:g} % band")
@@ -122,10 +125,11 @@ def inks(number: int) -> list[str]:
     return [INK[i % len(INK)] for i in range(number)]
 
 
-def shade_threshold(axis: Axes, time: Floats, threshold: Floats) -> None:
-    """The region that the mirror map sends to zero."""
-    if np.any(threshold > 0.0):
-        axis.fill_between(time, -threshold, threshold, color=GREEN, alpha=0.6, lw=0, zorder=0)
+def shade_threshold(axis: Axes, time: Floats, lower: Floats, upper: Floats) -> None:
+    """The region of the dual that the mirror map sends to zero, as far down as the panel goes."""
+    if np.any(upper > 0.0):
+        bottom = np.where(np.isfinite(lower), lower, min(axis.get_ylim()[0], 0.0))
+        axis.fill_between(time, bottom, upper, color=GREEN, alpha=0.6, lw=0, zorder=0)
 
 
 def draw_band(axis: Axes, time: Floats, lower: Floats, upper: Floats, color: str = BLUE) -> None:
@@ -155,5 +159,5 @@ def finish(axes: NDArray[np.object_], band_label: str) -> None:
     handles, _ = axes[1].get_legend_handles_labels()
     patches = [Patch(color=BLUE, alpha=0.22, lw=0, label=band_label)]
     if any(abs(c.get_alpha() - 0.6) < 1e-9 for c in axes[0].collections if c.get_alpha() is not None):
-        patches.append(Patch(color=GREEN, alpha=0.6, lw=0, label=r"$|v_j| \leq g$: $w_j = 0$"))
+        patches.append(Patch(color=GREEN, alpha=0.6, lw=0, label="$w_j = 0$ exactly"))
     axes[0].figure.legend(handles=[*handles, *patches], loc="outside upper center", ncols=6, frameon=False)

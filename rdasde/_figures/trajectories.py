@@ -24,7 +24,8 @@ def draw() -> Figure:
     figure, axes = plot.panels()
     figure.set_size_inches(11.0, 5.2)
     t = runs["time"].values
-    plot.shade_threshold(axes[0], t, theory["threshold"].values)
+    threshold = theory["threshold"].values
+    plot.shade_threshold(axes[0], t, -threshold, threshold)
     for axis, space in zip(axes, ("dual", "primal"), strict=True):
         for j, ink in zip(kept, plot.inks(len(kept)), strict=True):
             if space == "primal" and np.isfinite(lower[j]):

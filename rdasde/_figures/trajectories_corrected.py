@@ -48,7 +48,8 @@ def draw() -> Figure:
         axis.margins(x=0.0)
     axes[0, 0].set(ylabel="primal  $w_j$", title="published: limiting ODE, $w^*_j \\pm 1.96\\sqrt{\\gamma/2}$")
     axes[0, 1].set(title="ours: Gaussian closure of the dual diffusion, mapped")
-    axes[0, 1].legend(frameon=False, loc="lower left", bbox_to_anchor=(0.42, 0.58), ncols=3, handlelength=1.2)
+    handles, _ = axes[0, 1].get_legend_handles_labels()
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
 
     number = problem.dimension
     for axis, name in ((axes[1, 0], "published"), (axes[1, 1], "ours")):
@@ -78,8 +79,8 @@ def draw() -> Figure:
         f"Over {REPLICATES} runs at t = 5 / 10 / 20 the published band holds for coordinate 51 in "
         f"{at('published', 50)} % of runs, ours in {at('ours', 50)} %. The published band is the asymptotic one, "
         "centred at w*: where the sign of w* changes under a correlated design, the mean has not converged and the "
-        "growing threshold drags it, by up to three standard deviations. Ours follows both, from the mean and covariance "
-        "of the dual diffusion pushed through the soft-threshold: on average over the support it holds in "
+        "growing threshold drags it, by up to three standard deviations. Ours follows both, from the mean and "
+        "covariance of the dual diffusion pushed through the soft-threshold: on average over the support it holds in "
         f"{shares(support.mean(axis=1), 1)} %, on the worst coordinate in {shares(support.min(axis=1), 0)} %. Off "
         "the support w is exactly zero most of the time, so that every band that contains zero holds; the dual, which "
         f"never rests, is covered there in {shares(off.mean(axis=1), 1)} % of runs: it is not Gaussian (Monte Carlo, "

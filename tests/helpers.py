@@ -1,0 +1,79 @@
+"""What several test modules share: the compiled pieces called from Python."""
+
+import numpy as np
+
+from rdasde import _covariance, _problem, _random
+from rdasde._jit import Kernel
+from rdasde._random import LANES, lane_array
+
+
+@Kernel
+def draw_normals(streams, out):
+    _random.normals(streams, out)
+
+
+@Kernel
+def draw_integers(streams, bound, out):
+    _random.integers(streams, bound, out)
+
+
+@Kernel
+def correlated(covariance, x, out):
+    _covariance.correlate(covariance, x, out)
+
+
+@Kernel
+def colored(covariance, z, spare):
+    _covariance.color(covariance, z, spare)
+
+
+@Kernel
+def add_gradient(problem, w, streams, scratch, out):
+    _problem.add_gradient(problem, w, streams, scratch, out)
+
+
+@Kernel
+def drift(problem, w, out):
+    _problem.drift(problem, w, out)
+
+
+@Kernel
+def noise(problem, w, streams, scratch, out):
+    _problem.noise(problem, w, streams, scratch, out)
+
+
+@Kernel
+def hessian_product(problem, w, u, out):
+    _problem.hessian_product(problem, w, u, out)
+
+
+def in_lanes(vector):
+    """The same vector in every lane."""
+    out = lane_array(len(vector))
+    out[:] = np.asarray(vector, dtype=float)[:, None]
+    return out
+
+
+def sample(kernel, problem, w, count, seed):
+    """`count` vectors (a multiple of LANES) from add_gradient or noise at one point w."""
+    d = problem.dimension
+    streams = _random.streams(seed, np.arange(LANES), (99,))
+    scratch, lanes, out = lane_array(problem.scratch_rows), in_lanes(w), lane_array(d)
+    found = np.empty((count // LANES, LANES, d))
+    for block in found:
+        out[:] = 0.0
+        kernel(problem.parameters, lanes, streams, scratch, out)
+        block[:] = out.T
+    return found.reshape(-1, d)
+
+
+def covariance_z_scores(samples, covariance):
+    """How far the sample second moments around the known mean lie from `covariance`, in standard errors.
+
+    Standard errors come from the samples themselves (fourth moments).
+    """
+    n = len(samples)
+    centred = samples - samples.mean(axis=0)
+    product = centred[:, :, None] * centred[:, None, :]
+    error = product.std(axis=0) / np.sqrt(n)
+    return (product.mean(axis=0) - covariance) / np.where(error > 0, error, 1.0)

@@ -1,0 +1,69 @@
+"""The command line, as a subprocess."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+
+def rdasde(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "rdasde._cli", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    script = "import sys, rdasde._cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\n"
+    script += "print(sorted({'numpy', 'numba', 'matplotlib', 'scipy', 'xarray'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "usage: rdasde" in found.stdout
+    assert found.stdout.strip().endswith("[]")
+
+
+def test_import_pulls_in_nothing_heavy_either():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    script = "import rdasde, sys; print(sorted({'numba', 'matplotlib', 'xarray'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    assert before is not None
+
+
+def test_problems_and_algorithms_need_no_numba():
+    script = """
+import sys, numpy as np, rdasde as rs
+rs.RDA(1e-3, rs.L1(), rs.PowerLaw(0.5, 0.6))
+rs.LinearRegression(np.ones(5), rs.AR1(5, 0.5)).mean_gradient(np.zeros(5))
+print('numba' in sys.modules, 'matplotlib' in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]
+
+
+def test_lists_figures():
+    found = rdasde("figure", "--list")
+    assert found.returncode == 0
+    assert [line.split()[0] for line in found.stdout.splitlines()][:3] == [
+        "trajectories",
+        "trajectories-corrected",
+        "trajectories-diabetes",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["figure", "nothing"], ["figure"]])
+def test_unknown_figures_are_refused(arguments, tmp_path):
+    found = rdasde(*arguments, "--out", str(tmp_path))
+    assert found.returncode == 2
+    assert "there are trajectories, trajectories-corrected" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_draws_a_figure(tmp_path):
+    found = rdasde("figure", "trajectories-diabetes", "--out", str(tmp_path))
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "trajectories-diabetes.png").stat().st_size > 20_000
+    assert (tmp_path / "trajectories-diabetes.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_version():
+    assert rdasde("--version").stdout.startswith("rdasde ")

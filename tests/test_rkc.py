@@ -1,0 +1,56 @@
+"""The stabilized integrator: order two, a long stability interval, interpolation."""
+
+import numpy as np
+import pytest
+
+from rdasde._rkc import _one_step, integrate, interpolate
+
+
+def solve(stages, steps):
+    y, h = np.array([1.0]), 1.0 / steps
+    for i in range(steps):
+        y = _one_step(lambda t, y: np.cos(t) - y, i * h, h, y, np.cos(i * h) - y, stages)
+    return abs(float(y[0]) - (0.5 * (np.cos(1.0) + np.sin(1.0)) + 0.5 * np.exp(-1.0)))
+
+
+@pytest.mark.parametrize("stages", [2, 3, 5, 10, 20])
+def test_order_two(stages):
+    errors = np.array([solve(stages, steps) for steps in (20, 40, 80)])
+    np.testing.assert_allclose(np.log2(errors[:-1] / errors[1:]), 2.0, atol=0.08)
+
+
+@pytest.mark.parametrize("stages", [2, 5, 10, 20])
+def test_stability_interval(stages):
+    # 2/3 (s^2 - 1) (1 - 2 eps / 15), eps = 2/13 (Sommeijer, Shampine & Verwer 1998)
+    beta = 2.0 / 3.0 * (stages**2 - 1) * (1.0 - 2.0 / 15.0 * 2.0 / 13.0)
+    for z in np.linspace(0.01, 0.99 * beta, 200):
+        one = np.array([1.0])
+        assert abs(_one_step(lambda t, y, z=z: -z * y, 0.0, 1.0, one, -z * one, stages)[0]) <= 1.0
+
+
+def test_adaptive_steps_meet_the_tolerance():
+    rates = np.array([1.0, 30.0, 300.0])
+
+    def rhs(t, y):
+        return -rates * (y - np.sin(t))
+
+    for tolerance in (1e-3, 1e-5):
+        found, steps = [], 0
+        times = np.linspace(0.0, 5.0, 101)[1:]
+        for step in integrate(
+            rhs,
+            np.ones(3),
+            5.0,
+            rate=330.0,
+            first_step=1e-4,
+            error=lambda e, a, b, tol=tolerance: np.abs(e).max() / tol,
+        ):
+            steps += 1
+            inside = (times > step.t0) & (times <= step.t1)
+            if inside.any():
+                found.append(interpolate(step, times[inside], lambda y: y))
+        t = times[:, None]
+        particular = (rates**2 * np.sin(t) - rates * np.cos(t)) / (rates**2 + 1.0)
+        exact = particular + (1.0 + rates / (rates**2 + 1.0)) * np.exp(-rates * t)
+        assert np.abs(np.concatenate(found) - exact).max() < 20 * tolerance
+        assert steps < (400 if tolerance == 1e-3 else 1500)  # an explicit classical method needs more than 500 at 330
