@@ -7,6 +7,7 @@ from ._box import Box as Box
 from ._covariance import AR1 as AR1
 from ._custom_regularizer import CustomRegularizer as CustomRegularizer
 from ._elastic_net import ElasticNet as ElasticNet
+from ._errors import ClosureWarning as ClosureWarning
 from ._errors import DivergenceError as DivergenceError
 from ._errors import StabilityWarning as StabilityWarning
 from ._errors import TooMuchMemoryError as TooMuchMemoryError
@@ -20,5 +21,6 @@ from ._schedule import Constant as Constant
 from ._schedule import Linear as Linear
 from ._schedule import PowerLaw as PowerLaw
 from ._simulate import simulate as simulate
+from ._stochastic_problem import StochasticProblem as StochasticProblem
 
 __version__: str

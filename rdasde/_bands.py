@@ -109,6 +109,8 @@ def band(
             lower, upper = _sup_band(_samples(result, "dual"), level)
         elif sampled:
             lower, upper = _quantiles(_samples(result, "dual"), level)
+        elif "dual_quantile" in result:
+            lower, upper = _at_score(result, -z), _at_score(result, z)
         else:
             mean, std = result["dual_mean"].values, result["dual_std"].values
             lower, upper = mean - z * std, mean + z * std
@@ -124,7 +126,7 @@ def band(
         "of": of,
         "space": space,
         "simultaneous": int(simultaneous),
-        "quantiles": "paths" if sampled and (of == "iterate" or simultaneous) else "gaussian",
+        "quantiles": _source(result, of, simultaneous),
         "regularizer": mirror.to_json(),
         "method": str(result.attrs.get("method", "simulate")),
     }
@@ -203,6 +205,12 @@ def coverage(runs: xr.Dataset, band: xr.Dataset) -> xr.DataArray:
     return found
 
 
+def _source(result: xr.Dataset, of: str, simultaneous: bool) -> str:
+    if "dual" in result and (of == "iterate" or simultaneous):
+        return "paths"
+    return "marginals" if "dual_quantile" in result and of == "iterate" else "gaussian"
+
+
 def mirror_of(result: xr.Dataset, regularizer: Regularizer | None = None) -> Regularizer:
     """The mirror map of a result: the one given, or what its attributes say."""
     if regularizer is not None:
@@ -235,6 +243,14 @@ def _mapped(mirror: Regularizer, values: Floats, result: xr.Dataset) -> Floats:
 def _quantiles(samples: Floats, level: float) -> tuple[Floats, Floats]:
     ends = np.quantile(samples, [0.5 - level / 2.0, 0.5 + level / 2.0], axis=0)
     return ends[0], ends[1]
+
+
+def _at_score(result: xr.Dataset, z: float) -> Floats:
+    """Dual quantiles at the normal score z: linear in the score between those kept, and beyond the last ones."""
+    scores, kept = result["score"].values, result["dual_quantile"].values
+    right = int(np.clip(np.searchsorted(scores, z), 1, len(scores) - 1))
+    weight = (z - scores[right - 1]) / (scores[right] - scores[right - 1])
+    return (1.0 - weight) * kept[right - 1] + weight * kept[right]
 
 
 def _standardized(samples: Floats) -> tuple[Floats, Floats, Floats]:

@@ -11,9 +11,10 @@ import numpy as np
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._grid import TimeAxis
-from rdasde._problem import Problem
+from rdasde._problem import Expectations, Problem
 from rdasde._regularizer import GaussianMoments
 from rdasde._rkc import integrate, interpolate
+from rdasde._shape import SCORES, Trace, marginal_shapes
 
 _TOLERANCE = 1e-3  # local error, in units of the standard deviation of each coordinate
 
@@ -41,15 +42,18 @@ def gaussian_closure(problem: Problem, algorithm: RDA, dual_start: Floats, axis:
     def moments_at(t: float, mean: Floats, variance: Floats) -> GaussianMoments:
         return mirror.gaussian_moments(mean, np.sqrt(np.maximum(variance, 0.0)), threshold(t))
 
+    latest: list[tuple[GaussianMoments, Expectations]] = []  # of the last state asked for
+
     def rhs(t: float, state: Floats) -> Floats:
         mean, covariance = state[0], state[1:]
         moments = moments_at(t, mean, np.diagonal(covariance))
-        gradient, sigma = problem.gaussian_gradient(moments.mean, primal_covariance(moments, covariance))
-        decay = problem.apply_hessian(moments.slope[:, None] * covariance)
+        expected = problem.expectations(moments.mean, primal_covariance(moments, covariance))
+        decay = expected.hessian(moments.slope[:, None] * covariance)
         out = np.empty_like(state)
-        np.negative(gradient, out=out[0])
+        np.negative(expected.gradient, out=out[0])
         rest = out[1:]
-        np.multiply(sigma, gamma, out=rest)
+        np.multiply(expected.noise, gamma, out=rest)
+        latest[:] = [(moments, expected)]
         rest -= decay
         rest -= decay.T
         return out
@@ -64,19 +68,50 @@ def gaussian_closure(problem: Problem, algorithm: RDA, dual_start: Floats, axis:
 
     state = np.zeros((d + 1, d))
     state[0] = dual_start
-    mean, variance = np.empty((len(axis.times), d)), np.empty((len(axis.times), d))
-    mean[0], variance[0] = dual_start, 0.0
+    mean, variance = np.empty((len(axis.times), d)), np.zeros((len(axis.times), d))
+    mean[0] = dual_start
     end = float(axis.times[-1])
     rate = 2.2 * problem.fastest_rate() + 1e-12
+    rhs(0.0, state)
+    trace = [_traced(0.0, state, *latest[0], gamma)]
     if end > 0.0:
         for step in integrate(rhs, state, end, rate=rate, first_step=1e-3 * min(end, 1.0 / rate), error=error):
             inside = np.flatnonzero((axis.times > step.t0) & (axis.times <= step.t1))
             if inside.size:
                 mean[inside] = interpolate(step, axis.times[inside], lambda y: y[0])
                 variance[inside] = interpolate(step, axis.times[inside], lambda y: np.diagonal(y[1:]))
-    result = {"dual_mean": mean, "dual_std": np.sqrt(np.maximum(variance, 0.0))}
+            # the last evaluation of an accepted step is the one at its end
+            trace.append(_traced(step.t1, step.y1, *latest[0], gamma))
     mapped = [moments_at(float(t), m, s) for t, m, s in zip(axis.times, mean, variance, strict=True)]
-    result["primal_mean"] = np.array([moments.mean for moments in mapped])
-    result["primal_std"] = np.sqrt(np.array([moments.variance for moments in mapped]))
-    result["probability_zero"] = np.array([moments.zero for moments in mapped])
-    return result
+    gaussian = {
+        "dual_mean": mean,
+        "dual_std": np.sqrt(np.maximum(variance, 0.0)),
+        "primal_mean": np.array([moments.mean for moments in mapped]),
+        "primal_std": np.sqrt(np.array([moments.variance for moments in mapped])),
+        "probability_zero": np.array([moments.zero for moments in mapped]),
+    }
+    steps = Trace(*(np.array(values) for values in zip(*trace, strict=True)))
+    shape = marginal_shapes(mirror, steps, axis.times, mean, variance, algorithm.thresholds)
+    return {name: _where_known(getattr(shape, name), values) for name, values in gaussian.items()} | {
+        "dual_quantile": _where_known(shape.dual_quantile, mean + SCORES[:, None, None] * gaussian["dual_std"])
+    }
+
+
+def _traced(t: float, state: Floats, moments: GaussianMoments, expected: Expectations, gamma: float) -> Trace:
+    """What the shapes of the marginals need of a state of the closure."""
+    mean, covariance = state[0], state[1:]
+    variance = np.diagonal(covariance).copy()
+    std = np.sqrt(np.where(variance > 0.0, variance, 1.0))
+    correlation = covariance / std[:, None]
+    correlation /= std
+    bend = moments.slope * (1.0 - moments.slope)
+    likeness = correlation * correlation  # (k, j): how much of k's pull on j is bent like j's own
+    likeness *= correlation
+    likeness *= np.minimum(1.0, bend[:, None] / np.maximum(bend, 1e-3))
+    np.fill_diagonal(likeness, 1.0)
+    pull = np.diagonal(expected.hessian(likeness)).copy()
+    return Trace(np.float64(t), mean.copy(), variance, moments.slope, pull, gamma * np.diagonal(expected.noise))
+
+
+def _where_known(better: Floats, otherwise: Floats) -> Floats:
+    return np.where(np.isnan(better), otherwise, better)

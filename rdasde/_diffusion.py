@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from rdasde._grid import TimeAxis
 from rdasde._kernels import diffuse, fluctuate
 from rdasde._march import march
 from rdasde._problem import Problem
-from rdasde._random import lane_array, streams
+from rdasde._random import lane_array
 from rdasde._regularizer import Fluctuation
 
 _RESOLUTION = 0.3  # longest time step, in units of the fastest relaxation time
@@ -58,6 +59,7 @@ def diffusion_grid(times: Floats, rate: float, extra: Floats | None = None) -> T
 @dataclass(frozen=True)
 class _Job:
     problem: NamedTuple
+    make_streams: Callable[..., Any]
     scratch_rows: int
     regularizer: NamedTuple
     thresholds: Floats
@@ -74,7 +76,7 @@ def _diffusion_block(job: _Job, block: NDArray[np.int64], control: Control | Non
     d, count = len(job.dual_start), len(block)
     v, w, work, scratch = lane_array(d), lane_array(d), lane_array(5 * d), lane_array(job.scratch_rows)
     v[:], w[:] = job.dual_start[:, None], job.primal_start[:, None]
-    stream = streams(job.seed, block, _PURPOSE)
+    stream = job.make_streams(job.seed, block, _PURPOSE)
     everything = np.arange(d)
     shape = (count, len(job.grid.recorded), d)
     out: Arrays = {"dual": np.empty(shape), "primal": np.empty(shape)}
@@ -92,7 +94,7 @@ def _diffusion_block(job: _Job, block: NDArray[np.int64], control: Control | Non
         out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
 
     steps = job.grid.recorded
-    state = [v, w, stream.state]
+    state = (v, w, stream)
     out["diverged"] = march(kernel, state, everything, steps, count, consume, control, stop_at_divergence=True)
     return out
 
@@ -140,6 +142,7 @@ def dual_paths(
     thresholds = algorithm.thresholds(grid.times)
     job = _Job(
         problem=problem.parameters,
+        make_streams=problem.make_streams,
         scratch_rows=problem.scratch_rows,
         regularizer=algorithm.mirror.parameters,
         thresholds=thresholds,
@@ -169,6 +172,7 @@ def fluctuation_paths(
     start = np.zeros(problem.dimension)
     job = _Job(
         problem=problem.parameters,
+        make_streams=problem.make_streams,
         scratch_rows=problem.scratch_rows,
         regularizer=algorithm.mirror.parameters,
         thresholds=np.zeros(0),

@@ -37,5 +37,9 @@ class StabilityWarning(UserWarning):
     """The step size is past the mean-square stability condition of the unregularized algorithm."""
 
 
+class ClosureWarning(UserWarning):
+    """The Gaussian closure differs from a few Monte Carlo paths of the same diffusion by more than chance allows."""
+
+
 class TooMuchMemoryError(MemoryError, ValueError):
     """The result asked for would not fit in memory."""

@@ -97,7 +97,7 @@ def _package_stamp() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
 
 
 def _holds_function(argument: Any) -> bool:
@@ -121,8 +121,9 @@ class Kernel:
 
     def dispatcher(self, cache: bool = True) -> Any:
         """numba's dispatcher, made at the first call (of whichever thread comes first)."""
-        if cache not in self._dispatchers:
+        if _unknown or cache not in self._dispatchers:
             with _lock:
+                _teach_numba()  # a module may have been imported since the kernel was first used
                 if cache not in self._dispatchers:
                     self._dispatchers[cache] = self._make(cache)
         return self._dispatchers[cache]
@@ -130,11 +131,13 @@ class Kernel:
     def _make(self, on_disk: bool) -> Any:
         import numba
 
-        _teach_numba()
         dispatcher = numba.njit(cache=on_disk, **_OPTIONS)(self.python)
-        cache: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-        if hasattr(cache, "_source_stamp"):
-            cache._source_stamp = (cache._source_stamp, _package_stamp())
+        files: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+        if hasattr(files, "_index_path"):
+            # one index for each state of the sources: an old one is not even opened, for it may name what is no more
+            stem, end = files._index_path.rsplit(".", 1)
+            files._index_path = f"{stem}-{_package_stamp()}.{end}"
+            files._data_name_pattern = f"{_package_stamp()}-{files._data_name_pattern}"
         return dispatcher
 
     def __call__(self, *arguments: Any) -> Any:

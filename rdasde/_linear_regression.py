@@ -12,7 +12,7 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._covariance import Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
 from rdasde._jit import compilable, fma, implements
-from rdasde._problem import Problem, add_gradient, drift, hessian_product, noise
+from rdasde._problem import Expectations, Problem, add_gradient, drift, hessian_product, noise
 from rdasde._random import LANES, integers, normals
 
 _SPARE = 4  # rows of scratch that `color` asks for
@@ -193,6 +193,8 @@ class LinearRegression(Problem):
         `noise_std` is negative.
     """
 
+    is_quadratic = True
+
     def __init__(
         self, coef: ArrayLike, covariance: ArrayLike | Covariance | None = None, noise_std: float = 1.0
     ) -> None:
@@ -285,7 +287,7 @@ class LinearRegression(Problem):
             return self.covariance.parameters.factor
         return np.linalg.cholesky(self.covariance.dense())
 
-    def gaussian_gradient(self, mean: Floats, covariance: Floats) -> tuple[Floats, Floats]:
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         error = mean - self.coef
         gradient = self.covariance.multiply(error)
         spread = self.covariance.multiply(covariance)
@@ -293,14 +295,11 @@ class LinearRegression(Problem):
         sigma = self.covariance.multiply(np.ascontiguousarray(spread.T))
         sigma += level * self._hessian
         sigma += np.outer(gradient, gradient)
-        return gradient, sigma
+        return Expectations(gradient, self.covariance.multiply, sigma)
 
     @functools.cached_property
     def _hessian(self) -> Floats:
         return self.covariance.dense()
-
-    def apply_hessian(self, matrix: Floats) -> Floats:
-        return self.covariance.multiply(matrix)
 
     def __repr__(self) -> str:
         return (
@@ -342,14 +341,14 @@ class _RowRegression(LinearRegression):
         # R' R = scores' scores: d columns instead of n
         return np.transpose(np.linalg.qr(scores / np.sqrt(len(self.rows)), mode="r"))
 
-    def gaussian_gradient(self, mean: Floats, covariance: Floats) -> tuple[Floats, Floats]:
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         n = len(self.rows)
         residuals = self._residuals(mean)
         gradient = self.rows.T @ residuals / n
         squares = residuals**2 + np.einsum("ij,ij->i", self.rows @ covariance, self.rows)
         hessian = self.covariance.dense()
         sigma = (self.rows.T * squares) @ self.rows / n - np.outer(gradient, gradient) - hessian @ covariance @ hessian
-        return gradient, sigma
+        return Expectations(gradient, self.covariance.multiply, sigma)
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
         # the mean square follows C -> C - gamma (HC + CH) + gamma^2 (E[xx'Cxx'] / b + (1 - 1/b) HCH):

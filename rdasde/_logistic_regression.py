@@ -20,7 +20,7 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._covariance import Covariance, Dense, as_covariance, color, correlate, dot, project, root
 from rdasde._jit import compilable, fma, implements
-from rdasde._problem import Problem, add_gradient, drift, hessian_product, noise
+from rdasde._problem import Expectations, Problem, add_gradient, drift, hessian_product, noise
 from rdasde._random import LANES, integers, normals, uniforms
 
 _SPARE = 4  # rows of scratch that `color` asks for
@@ -425,6 +425,29 @@ class LogisticRegression(Problem):
     def _root(self) -> Floats:
         return root(self.covariance)
 
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        """The closed forms at the mean variance of ``s = X'W``, to first order in Cov W around it.
+
+        With ``q = E W'HW``, ``a = E p'(s)``, ``b = E p'''(s)`` for ``s ~ N(0, q)`` (so that ``da/dq = b/2``):
+        ``E G = H (a m + b Cov(W) H m) - E p'(s*) H coef``, ``E H = a H + b H M H``, ``M = E WW'``; in Sigma
+        ``H w w' H`` becomes ``H M H``.
+        """
+        star, image, q, c = self._images(mean)
+        spread = self.covariance.multiply(covariance)
+        q += max(float(np.trace(spread)), 0.0)
+        curvature, third = _slopes(q)
+        gradient = curvature * image + third * (spread @ image) - self._curvature * star
+        # H M H
+        second = self.covariance.multiply(np.ascontiguousarray(spread.T)) + np.outer(image, image)
+
+        def hessian(x: Floats) -> Floats:
+            return curvature * self.covariance.multiply(x) + third * (second @ x)
+
+        tau, k_star, k_cross, k_own = _noise_moments(q, c, self._variance, self._curvature)
+        cross = np.outer(star, image)
+        noise = tau * self._dense + k_star * np.outer(star, star) + k_cross * (cross + cross.T) + k_own * second
+        return Expectations(gradient, hessian, noise)
+
     def default_start(self) -> Floats:
         return np.zeros(self.dimension)
 
@@ -490,6 +513,21 @@ class _RowLogistic(LogisticRegression):
         scores = self._scores(self._point(w))
         return scores.T @ scores / len(self.rows)
 
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        """Row by row: ``x_i'W`` as if normal, its functions by Gauss-Hermite quadrature."""
+        from scipy.special import expit
+
+        n = len(self.rows)
+        deviation = np.sqrt(np.maximum(np.einsum("ij,ij->i", self.rows @ covariance, self.rows), 0.0))
+        nodes, weights = _hermite_rule()
+        p = expit((self.rows @ mean)[:, None] + deviation[:, None] * nodes)
+        curvature = (self.rows.T * ((p * (1.0 - p)) @ weights)) @ self.rows / n
+        gradient = self.rows.T @ (p @ weights - self.labels) / n
+        squares = (p - self.labels[:, None]) ** 2 @ weights
+        noise = (self.rows.T * squares) @ self.rows / n - np.outer(gradient, gradient)
+        noise -= curvature @ covariance @ curvature
+        return Expectations(gradient, lambda x: curvature @ x, noise)
+
     def noise_factor(self, w: Floats) -> Floats:
         # R' R = scores' scores: d columns instead of n
         return np.transpose(np.linalg.qr(self._scores(w) / np.sqrt(len(self.rows)), mode="r"))
@@ -497,6 +535,13 @@ class _RowLogistic(LogisticRegression):
     def __repr__(self) -> str:
         n, d = self.rows.shape
         return f"LogisticRegression.from_data(<n={n}, d={d}>)"
+
+
+@functools.cache
+def _hermite_rule() -> tuple[Floats, Floats]:
+    """Nodes and weights for means over a standard normal."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(16)
+    return nodes, weights / weights.sum()
 
 
 def _maximum_likelihood(rows: Floats, labels: Floats) -> Floats | None:

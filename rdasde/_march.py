@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ class Stopped(Exception):
 
 def march(
     kernel: Kernel,
-    state: list[NDArray[np.generic]],
+    state: tuple[Any, ...],
     coordinates: NDArray[np.int64],
     steps: NDArray[np.int64],
     count: int,
@@ -35,9 +36,9 @@ def march(
 ) -> NDArray[np.int64]:
     """Run ``kernel(start, stop, steps, dual, primal)`` over all recorded steps and hand every chunk to `consume`.
 
-    `state` is everything the kernel carries from step to step, its first two entries the dual and the primal state
-    (d, lanes). Returns, for the first `count` lanes, the first step after which the dual was not finite, or -1;
-    what is recorded from that step on is NaN.
+    `state` is everything the kernel carries from step to step, arrays and random Generators in tuples of tuples; its
+    first two entries are the dual and the primal state (d, lanes). Returns, for the first `count` lanes, the first
+    step after which the dual was not finite, or -1; what is recorded from that step on is NaN.
     """
     dual_state, primal_state = state[0], state[1]
     work = dual_state.shape[0] * LANES
@@ -57,11 +58,11 @@ def march(
         while now < wanted[-1]:
             ahead = int(min(now + per_call, wanted[-1]))
             upto = int(np.searchsorted(wanted, ahead, side="right"))
-            before = [array.copy() for array in state]
+            before = _save(state)
             kernel(now, ahead, wanted[filled:upto], dual[filled:upto], primal[filled:upto])
             fresh = ~_finite(dual_state)[:count] & (diverged < 0)
             if fresh.any():
-                after = [array.copy() for array in state]
+                after = _save(state)
                 _locate(kernel, state, before, now, ahead, fresh, diverged)
                 _restore(state, after)
             if control is not None:
@@ -90,15 +91,28 @@ def _finite(state: NDArray[np.generic]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(state).all(axis=0))  # type: ignore[call-overload]
 
 
-def _restore(state: list[NDArray[np.generic]], saved: list[NDArray[np.generic]]) -> None:
-    for array, copy in zip(state, saved, strict=True):
-        array[...] = copy
+def _save(state: Any) -> Any:
+    """A copy of arrays and of the states of Generators, in tuples as they are."""
+    if isinstance(state, tuple):
+        return tuple(map(_save, state))
+    return state.bit_generator.state if isinstance(state, np.random.Generator) else np.copy(state)
+
+
+def _restore(state: Any, saved: Any) -> None:
+    """Write back what `_save` copied; numbers never changed."""
+    if isinstance(state, tuple):
+        for part, copy in zip(state, saved, strict=True):
+            _restore(part, copy)
+    elif isinstance(state, np.random.Generator):
+        state.bit_generator.state = saved
+    elif isinstance(state, np.ndarray):
+        state[...] = saved
 
 
 def _locate(
     kernel: Kernel,
-    state: list[NDArray[np.generic]],
-    before: list[NDArray[np.generic]],
+    state: tuple[Any, ...],
+    before: Any,
     start: int,
     stop: int,
     lanes: NDArray[np.bool_],
@@ -113,7 +127,7 @@ def _locate(
     nothing = np.empty((0, 0, LANES))
     kernel(start, middle, np.empty(0, dtype=np.int64), nothing, nothing)
     early = lanes & ~_finite(state[0])[: len(lanes)]
-    at_middle = [array.copy() for array in state]
+    at_middle = _save(state)
     if early.any():
         _locate(kernel, state, before, start, middle, early, diverged)
     if (lanes & ~early).any():

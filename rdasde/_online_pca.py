@@ -7,6 +7,7 @@ Both follow the leading eigenvector of ``A = E ZZ'``, and differ in how they hol
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ from rdasde._covariance import (
     root,
 )
 from rdasde._jit import compilable, fma, implements
-from rdasde._problem import Problem, add_gradient, drift, hessian_product, noise
+from rdasde._problem import Expectations, Problem, add_gradient, drift, hessian_product, noise
 from rdasde._random import LANES, integers, normals
 
 _SPARE = 4  # rows of scratch that `color` asks for
@@ -357,6 +358,53 @@ class OnlinePCA(Problem):
     def _root(self) -> Floats:
         return root(self.covariance)
 
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        """As if W were Gaussian: exact for Oja's mean gradient and Hessian, leading terms in Cov W for the rest.
+
+        With ``r = E q / E N``, s the derivative of q / N at the mean and ``c = Cov(W) s``:
+        ``E G = r m + c - A m``, ``E H = r I + m s' + Cov(W) ds - A``, and in Sigma ``E r ww' = r M + m c' + c m'``,
+        ``E r^2 ww' = r^2 M + 2 r (m c' + c m') + (s'c) mm'``, ``M = E WW'``.
+        """
+        r, slope, bend, image = self._expected_rate(mean, covariance)
+        along = covariance @ slope
+
+        def hessian(x: Floats) -> Floats:
+            return r * x + np.outer(mean, slope @ x) + covariance @ bend(x) - self.covariance.multiply(x)
+
+        gradient = r * mean + along - image
+        spread = hessian(np.ascontiguousarray(hessian(covariance).T))  # Cov G(W) to first order
+        drifts = np.outer(gradient, gradient) + spread
+        return Expectations(gradient, hessian, self._expected_noise(mean, covariance, r, slope, along, drifts))
+
+    def _expected_rate(
+        self, mean: Floats, covariance: Floats
+    ) -> tuple[float, Floats, Callable[[Floats], Floats], Floats]:
+        """r, its gradient at the mean, the second derivative of ``q / N`` as a map (leading term), and ``A m``."""
+        image = self.covariance.multiply(mean)
+        spread = float(np.trace(self.covariance.multiply(covariance)))
+        q = float(mean @ image) + spread
+        if self.variant == "oja":
+            return q, 2.0 * image, lambda x: 2.0 * self.covariance.multiply(x), image
+        norm = float(mean @ mean) + float(np.trace(covariance))
+        r = q / norm if norm > 0.0 else 0.0
+        scale = 2.0 / norm if norm > 0.0 else 0.0
+        return r, scale * (image - r * mean), lambda x: scale * (self.covariance.multiply(x) - r * x), image
+
+    def _expected_noise(
+        self, mean: Floats, covariance: Floats, r: float, slope: Floats, along: Floats, drifts: Floats
+    ) -> Floats:
+        second = np.outer(mean, mean) + covariance
+        mixed = np.outer(mean, along)
+        mixed = mixed + mixed.T
+        first_rate = r * second + mixed
+        second_rate = r**2 * second + 2.0 * r * mixed + float(slope @ along) * np.outer(mean, mean)
+        image = self.covariance.multiply(second)
+        q = float(np.trace(image))
+        cross = self.covariance.multiply(first_rate)
+        noise = q * self._dense + self.covariance.multiply(np.ascontiguousarray(image.T))
+        noise -= 2.0 * (cross + cross.T)
+        return noise + 2.0 * second_rate
+
     def default_start(self) -> Floats:
         raise _check.bad(
             "start",
@@ -487,6 +535,24 @@ class _RowPCA(OnlinePCA):
     def noise_factor(self, w: Floats) -> Floats:
         # R' R = scores' scores: d columns instead of n
         return np.transpose(np.linalg.qr(self._scores(w) / np.sqrt(len(self.rows)), mode="r"))
+
+    def _expected_noise(
+        self, mean: Floats, covariance: Floats, r: float, slope: Floats, along: Floats, drifts: Floats
+    ) -> Floats:
+        # given a row z, y = z'W is normal with mean a and variance t^2, and Cov(W, y) = Cov(W) z
+        n = len(self.rows)
+        a = self.rows @ mean
+        variance = np.einsum("ij,ij->i", self.rows @ covariance, self.rows)
+        norm = 1.0 if self.variant == "oja" else float(mean @ mean) + float(np.trace(covariance))
+        second = a**2 + variance
+        cubes = self.rows.T @ (a**3 + 3.0 * a * variance) / n
+        fourth = float(np.mean(a**4 + 6.0 * a**2 * variance + 3.0 * variance**2))
+        weighted = (self.rows.T * second) @ self.rows / n
+        cross = np.outer(cubes, mean) + 3.0 * weighted @ covariance
+        mixed = np.outer(mean, covariance @ cubes)
+        last = fourth * (np.outer(mean, mean) + covariance) + 4.0 * (mixed + mixed.T)
+        last += 12.0 * covariance @ weighted @ covariance
+        return weighted - (cross + cross.T) / norm + last / norm**2 - drifts
 
     def _fourth_moments(self) -> tuple[float, float]:
         squares = (self.rows @ self._leading()) ** 2

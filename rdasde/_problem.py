@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._jit import generic
+from rdasde._random import streams
 
 
 @generic
@@ -31,6 +34,14 @@ def hessian_product(problem, w, u, out):
     """H(w) u into `out`, all (d, lanes)."""
 
 
+class Expectations(NamedTuple):
+    """Of a random W: means that enter the moment equations of the dual diffusion."""
+
+    gradient: Floats  # E G(W), (d,)
+    hessian: Callable[[Floats], Floats]  # X -> E[H(W)] X, for X (d, d)
+    noise: Floats  # E Sigma(W), (d, d)
+
+
 class Problem:
     """What the algorithms learn: a distribution of gradients.
 
@@ -44,8 +55,19 @@ class Problem:
 
     dimension: int
     minimizer: Floats | None
+    is_quadratic: bool = False  # then the closure is exact but for the shape of V
     parameters: NamedTuple
     scratch_rows: int
+
+    @staticmethod
+    def make_streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> Any:
+        """What `add_gradient` and `noise` draw from, for one block: a NamedTuple, keyed by (seed, replicate) alone."""
+        return streams(seed, replicates, purpose)
+
+    @property
+    def has_compiled_drift(self) -> bool:
+        """Whether `drift` and `hessian_product` can be compiled, which paths of the diffusion need."""
+        return True
 
     def mean_gradient(self, w: ArrayLike) -> Floats:
         """``G(w) = E grad f(w; Z)``, shape (d,)."""
@@ -83,13 +105,21 @@ class Problem:
         """A matrix B (d, m) with ``B B' = Sigma(w)``."""
         raise NotImplementedError
 
-    def gaussian_gradient(self, mean: Floats, covariance: Floats) -> tuple[Floats, Floats]:
-        """``E G(W)`` (d,) and ``E Sigma(W)`` (d, d), given the first two moments of W. Quadratic problems only."""
-        raise NotImplementedError
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        """What the Gaussian closure needs, given the first two moments of W; exact for quadratic problems.
 
-    def apply_hessian(self, matrix: Floats) -> Floats:
-        """``H matrix``. Quadratic problems only."""
-        raise NotImplementedError
+        Here, for a problem that knows no better: the mean gradient averaged over the 2 d points
+        ``mean +- sqrt(d) c_i``, ``sum_i c_i c_i' = covariance`` (exact for cubic ones of a Gaussian W), the Hessian
+        and the noise at the mean.
+        """
+        values, vectors = np.linalg.eigh(covariance)
+        spread = vectors * np.sqrt(len(mean) * np.maximum(values, 0.0))
+        points = [mean + sign * column for column in spread.T if np.any(column) for sign in (1.0, -1.0)]
+        still = len(mean) - len(points) // 2
+        total = still * 2.0 * self.mean_gradient(mean)
+        gradient = (total + sum((self.mean_gradient(w) for w in points), np.zeros_like(mean))) / (2.0 * len(mean))
+        hessian = self.hessian(mean)
+        return Expectations(gradient, lambda x: hessian @ x, self.noise_covariance(mean))
 
     def _point(self, w: ArrayLike) -> Floats:
         return _check.array("w", w, (self.dimension,), mend="give one number for each coordinate")

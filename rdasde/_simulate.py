@@ -23,7 +23,7 @@ from rdasde._grid import TimeAxis, kept_coordinates, start_point, time_axis
 from rdasde._kernels import advance, lane_moments
 from rdasde._march import march
 from rdasde._problem import Problem
-from rdasde._random import lane_array, streams
+from rdasde._random import lane_array
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,6 +36,7 @@ class _Job:
     """All that a block needs; travels to other processes."""
 
     problem: NamedTuple
+    make_streams: Callable[..., Any]
     scratch_rows: int
     regularizer: NamedTuple
     thresholds: Floats
@@ -151,6 +152,7 @@ def simulate(
 
     job = _Job(
         problem=problem.parameters,
+        make_streams=problem.make_streams,
         scratch_rows=problem.scratch_rows,
         regularizer=algorithm.mirror.parameters,
         thresholds=thresholds,
@@ -300,7 +302,7 @@ def _simulate_block(job: _Job, block: NDArray[np.int64], control: Control | None
     count = len(block)
     v, w, gradient = lane_array(d), lane_array(d), lane_array(d)
     v[:], w[:] = job.dual_start[:, None], job.primal_start[:, None]
-    stream = streams(job.seed, block)
+    stream = job.make_streams(job.seed, block)
     scratch = lane_array(job.scratch_rows)
     everything = np.arange(d)
     recorded = everything if job.statistics else job.coordinates
@@ -350,7 +352,7 @@ def _simulate_block(job: _Job, block: NDArray[np.int64], control: Control | None
             out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
             out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
 
-    state = [v, w, gradient, stream.state]
+    state = (v, w, gradient, stream)
     out["diverged"] = march(
         kernel,
         state,

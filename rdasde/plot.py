@@ -74,26 +74,32 @@ def trajectories(runs: xr.Dataset, theory: xr.Dataset, coordinates: ArrayLike, *
             raise _check.bad(
                 "coordinates", f"{missing.tolist()}, not in {name}", "among those kept", "keep them in simulate"
             )
-    bands = {space: _band(theory, level, space=space) for space in ("dual", "primal")}
-
     figure, axes = panels()
+    draw_pair(axes, runs, theory, dict(zip(chosen.tolist(), [f"coordinate {j}" for j in chosen], strict=True)), level)
+    return figure
+
+
+def draw_pair(
+    axes: NDArray[np.object_], runs: xr.Dataset, theory: xr.Dataset, labels: dict[int, str], level: float = 0.95
+) -> None:
+    """Fill a dual and a primal panel with the labelled coordinates."""
     run = runs["dual"].dims[0]
+    theory = theory.sel(coordinate=list(labels))
     for axis, space in zip(axes, ("dual", "primal"), strict=True):
-        for j, ink in zip(chosen, inks(len(chosen)), strict=True):
+        edges = _band(theory, level, space=space)
+        for (j, label), ink in zip(labels.items(), inks(len(labels)), strict=True):
             here = {"coordinate": j}
-            edges = bands[space].sel(here)
-            draw_band(axis, edges["time"].values, edges["lower"].values, edges["upper"].values)
+            draw_band(axis, edges["time"].values, edges["lower"].sel(here).values, edges["upper"].sel(here).values)
             path = runs[space].isel({run: 0}).sel(here)
             mean = theory[f"{space}_mean"].sel(here)
             draw_path(axis, path["time"].values, path.values, ink)
-            draw_mean(axis, mean["time"].values, mean.values, ink, label=f"coordinate {j}")
+            draw_mean(axis, mean["time"].values, mean.values, ink, label=label)
     zone = mirror_of(theory).dead_zone(theory["threshold"].values)
     if zone is not None:
         shade_threshold(axes[0], theory["time"].values, *zone)
     axes[0].set_ylabel("dual  $v_j$")
     axes[1].set_ylabel("primal  $w_j$")
     finish(axes, f"{100 * level:g} % band")
-    return figure
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -147,8 +153,8 @@ def draw_mean(axis: Axes, time: Floats, mean: Floats, ink: str, label: str) -> N
     axis.plot(time, mean, color=ink, lw=1.8, zorder=3, label=label)
 
 
-def finish(axes: NDArray[np.object_], band_label: str) -> None:
-    """Axes, zero lines and one legend."""
+def finish(axes: NDArray[np.object_], band_label: str = "") -> None:
+    """Axes, zero lines and one legend, with the blue of bands if it has a label."""
     from matplotlib.patches import Patch
 
     for axis in axes:
@@ -157,7 +163,7 @@ def finish(axes: NDArray[np.object_], band_label: str) -> None:
         axis.margins(x=0.0)
         axis.spines[["top", "right"]].set_visible(False)
     handles, _ = axes[1].get_legend_handles_labels()
-    patches = [Patch(color=BLUE, alpha=0.22, lw=0, label=band_label)]
+    patches = [Patch(color=BLUE, alpha=0.22, lw=0, label=band_label)] if band_label else []
     if any(abs(c.get_alpha() - 0.6) < 1e-9 for c in axes[0].collections if c.get_alpha() is not None):
         patches.append(Patch(color=GREEN, alpha=0.6, lw=0, label="$w_j = 0$ exactly"))
     axes[0].figure.legend(handles=[*handles, *patches], loc="outside upper center", ncols=6, frameon=False)

@@ -49,11 +49,23 @@ def test_primal_band_is_the_mapped_dual_band(paths):
 
 
 def test_gaussian_bands(problem, algorithm):
-    theory = rs.approximate(problem, algorithm, 2.0, times=9)
+    theory = rs.approximate(problem, algorithm, 2.0, times=9, method="limit")
     found = rs.band(theory, LEVEL, space="dual")
     z = scipy.stats.norm.ppf(0.95)
     np.testing.assert_allclose(found.upper - found.lower, 2 * z * theory.dual_std, atol=1e-15)
     assert found.attrs["quantiles"] == "gaussian"
+
+
+def test_bands_from_the_shapes_of_the_marginals(problem, algorithm):
+    theory = rs.approximate(problem, algorithm, 2.0, times=9)
+    found = rs.band(theory, 2 * scipy.stats.norm.cdf(1.5) - 1, space="dual")
+    assert found.attrs["quantiles"] == "marginals"
+    np.testing.assert_allclose(found.lower, theory.dual_quantile.sel(score=-1.5), rtol=1e-9)
+    np.testing.assert_allclose(found.upper, theory.dual_quantile.sel(score=1.5), rtol=1e-9)
+    # coordinates that are never near the threshold stay Gaussian
+    sgd = rs.approximate(problem, rs.RDA(0.005), 2.0, times=9)
+    wide = rs.band(sgd, LEVEL, space="dual")
+    np.testing.assert_allclose(wide.upper - wide.lower, 2 * scipy.stats.norm.ppf(0.95) * sgd.dual_std, atol=1e-12)
 
 
 @pytest.mark.parametrize("space", ["dual", "primal"])

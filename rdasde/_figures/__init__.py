@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rdasde import _check
+from rdasde._check import Floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,6 +18,10 @@ FIGURES = {
     "trajectories": "the published trajectory figure, redrawn at its published settings",
     "trajectories-corrected": "the same runs with the published band and ours, and how often each holds",
     "trajectories-diabetes": "the same picture on real data: scikit-learn's diabetes rows",
+    "trajectories-pca": "sparse online PCA of a spiked model, through the neighbourhood of the saddle",
+    "trajectories-digits": "sparse online PCA of scikit-learn's digits, and the loading as a picture",
+    "trajectories-logistic": "sparse logistic regression on scikit-learn's breast cancer rows",
+    "mirror-maps": "one problem under every regularizer",
 }
 
 
@@ -41,3 +48,24 @@ def caption(figure: Figure, text: str) -> None:
 
     width = int(figure.get_figwidth() * 14.5)
     figure.supxlabel(textwrap.fill(text, width), x=0.02, ha="left", fontsize=9, color="0.25")
+
+
+def data_set(name: str, **options: Any) -> Any:
+    """One of the data sets that come with scikit-learn, by the name of its loader there."""
+    try:
+        from sklearn import datasets
+    except ImportError:
+        raise ImportError("This figure needs scikit-learn's data: pip install 'rdasde[figures]'.") from None
+    return getattr(datasets, f"load_{name}")(**options)
+
+
+def standardized(columns: Floats) -> Floats:
+    """Mean 0 and variance 1 each."""
+    scaled: Floats = (columns - columns.mean(axis=0)) / columns.std(axis=0)
+    return scaled
+
+
+def random_direction(dimension: int, seed: int) -> Floats:
+    """A unit vector, uniform on the sphere."""
+    vector = np.random.default_rng(seed).standard_normal(dimension)
+    return vector / np.linalg.norm(vector)

@@ -8,7 +8,7 @@ import numpy as np
 
 import rdasde as rs
 from rdasde import plot
-from rdasde._figures import caption
+from rdasde._figures import caption, data_set, standardized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,26 +19,16 @@ FEATURES = ("bmi", "sex", "s4", "age")
 
 def draw() -> Figure:
     """Dual and primal panel for four of the ten features."""
-    try:
-        from sklearn.datasets import load_diabetes
-    except ImportError:
-        raise ImportError("This figure needs scikit-learn's data: pip install 'rdasde[figures]'.") from None
-
-    data = load_diabetes(scaled=False)
-    rows = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
-    response = (data.target - data.target.mean()) / data.target.std()
-    problem = rs.LinearRegression.from_data(rows, response)
+    data = data_set("diabetes", scaled=False)
+    problem = rs.LinearRegression.from_data(standardized(data.data), standardized(data.target))
     algorithm = rs.RDA(1e-3, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
     names = list(data.feature_names)
-    chosen = [names.index(name) for name in FEATURES]
 
     runs = rs.simulate(problem, algorithm, HORIZON, replicates=REPLICATES, times=801, seed=SEED)
     theory = rs.approximate(problem, algorithm, HORIZON, times=801)
-    figure = plot.trajectories(runs, theory, chosen)
+    figure, axes = plot.panels()
     figure.set_size_inches(11.0, 5.6)
-    handles = figure.legends[0].get_texts()
-    for text, name in zip(handles, FEATURES, strict=False):
-        text.set_text(name)
+    plot.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
     late = theory["time"].values >= HORIZON / 10.0
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[late]
     exact = float((runs["primal"].values[:, -1] == 0.0).mean(axis=0)[names.index("age")])

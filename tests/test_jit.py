@@ -1,0 +1,47 @@
+"""Compilation on demand."""
+
+import subprocess
+import sys
+
+
+def run(script):
+    return subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+
+
+def test_problems_imported_after_a_kernel_was_used():
+    """A module that is imported late brings functions that numba has not been told of yet."""
+    script = """
+import numpy as np, rdasde as rs
+rule = rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
+rs.simulate(rs.LinearRegression([0.5, 0.0]), rule, 0.1)
+rs.simulate(rs.LogisticRegression.from_data(np.eye(3), [0, 1, 1]), rule, 0.1)
+rs.simulate(rs.OnlinePCA([2.0, 1.0]), rs.RDA(0.01, rs.NonNegativeL1(), rs.Constant(0.1)), 0.1, start=[1.0, 1.0])
+print("done")
+"""
+    assert run(script) == ["done"]
+
+
+def test_a_second_process_compiles_nothing():
+    """No miss in the disk cache for anything built in."""
+    script = """
+import numpy as np, rdasde as rs
+from rdasde import _closure, _covariance, _kernels, _shape
+from rdasde._jit import Kernel
+rule = rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
+for problem, start in (
+    (rs.LinearRegression([0.5, 0.0], rs.AR1(2, 0.5)), None),
+    (rs.LinearRegression.from_data(np.eye(3), [0.0, 1.0, 1.0]), None),
+    (rs.LogisticRegression([0.5, 0.0]), None),
+    (rs.OnlinePCA.spiked([2.0], [[1.0, 0.0]]), [1.0, 0.5]),
+):
+    rs.simulate(problem, rule, 0.1, start=start, keep="summary")
+    for method in ("closure", "paths"):
+        rs.approximate(problem, rule, 0.1, start=start, method=method, paths=4)
+kernels = [k for module in (_covariance, _kernels, _shape) for k in vars(module).values() if isinstance(k, Kernel)]
+stats = [d.stats for kernel in kernels for d in kernel._dispatchers.values()]
+print(sum(sum(s.cache_misses.values()) for s in stats), sum(sum(s.cache_hits.values()) for s in stats))
+"""
+    run(script)
+    misses, hits = map(int, run(script))
+    assert misses == 0
+    assert hits >= 8
