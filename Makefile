@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
-FIGURES := $(shell sed -n 's/^    "\(trajectories[a-z-]*\)": .*/\1/p' rdasde/_figures/__init__.py)
 
 .PHONY: help test test-slow figures bench lint types check clean
 
@@ -26,7 +25,7 @@ test-slow: $(READY)
 	$(RUN) -m pytest -m slow
 
 figures: $(READY)
-	$(VENV)/bin/rdasde figure $(FIGURES) --out figures
+	$(VENV)/bin/rdasde figure $$($(VENV)/bin/rdasde figure --list | cut -d ' ' -f 1) --out figures
 
 bench: $(READY)
 	$(RUN) benchmarks/run.py

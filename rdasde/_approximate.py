@@ -205,6 +205,8 @@ def _mean_curves(
     if not flow.vanishing or not algorithm.mirror.identity_at_zero:
         return {"primal_ode": curves.primal, "dual_ode": curves.dual}
     settled = curves.primal[-1] if problem.minimizer is None else problem.minimizer
+    if problem.is_even and float(settled @ curves.primal[-1]) < 0.0:
+        settled = -settled
     side = algorithm.mirror.subgradient(settled)
     return {"primal_ode": curves.primal, "dual_ode": curves.primal + thresholds[:, None] * side}
 

@@ -240,6 +240,9 @@ class OnlinePCA(Problem):
     ``w = 0`` is absorbing: the gradient, mean and noise, is 0 there (Krasulina's mean gradient is not differentiable
     at 0; -A is returned for its Jacobian). So a threshold that no coordinate passes ends a run for good.
 
+    From near a saddle runs end at either sign of the leading eigenvector: a band over all of them spans both. Look at
+    the runs that end at one sign.
+
     Parameters
     ----------
     covariance : array_like of shape (d,) or (d, d), or `rdasde.AR1`
@@ -271,6 +274,8 @@ class OnlinePCA(Problem):
     mean square iff ``a < l``. For Krasulina's rule the norm decouples from the direction and always grows, by the
     factor ``1 + step_size^2 (F - K) / b`` on average there: the bound is a doubling in one step.
     """
+
+    is_even = True
 
     def __init__(self, covariance: ArrayLike | Covariance, variant: str = "oja") -> None:
         self.variant = _check.choice("variant", variant, _VARIANTS)

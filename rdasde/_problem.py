@@ -55,6 +55,7 @@ class Problem:
 
     dimension: int
     minimizer: Floats | None
+    is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
     parameters: NamedTuple
     scratch_rows: int

@@ -47,7 +47,7 @@ def draw() -> Figure:
         axis.set_xlabel(r"time  $t = n\gamma$")
         axis.margins(x=0.0)
     axes[0, 0].set(ylabel="primal  $w_j$", title="published: limiting ODE, $w^*_j \\pm 1.96\\sqrt{\\gamma/2}$")
-    axes[0, 1].set(title="ours: Gaussian closure of the dual diffusion, mapped")
+    axes[0, 1].set(title="ours: closure of the dual diffusion, mapped")
     handles, _ = axes[0, 1].get_legend_handles_labels()
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
 
@@ -83,7 +83,7 @@ def draw() -> Figure:
         "covariance of the dual diffusion pushed through the soft-threshold: on average over the support it holds in "
         f"{shares(support.mean(axis=1), 1)} %, on the worst coordinate in {shares(support.min(axis=1), 0)} %. Off "
         "the support w is exactly zero most of the time, so that every band that contains zero holds; the dual, which "
-        f"never rests, is covered there in {shares(off.mean(axis=1), 1)} % of runs: it is not Gaussian (Monte Carlo, "
-        "method='paths', closes that gap).",
+        f"never rests, is covered there in {shares(off.mean(axis=1), 1)} % of runs. It is not Gaussian there: its "
+        "shape comes from one Fokker-Planck equation a coordinate.",
     )
     return figure

@@ -42,6 +42,6 @@ def draw() -> Figure:
         f"{REPLICATES} runs the dual band holds in {100 * np.mean(held):.1f} % of cases from t = {HORIZON / 10:g} on, "
         f"averaged over all ten features (worst feature {100 * held.mean(axis=0).min():.1f} %). At the end age is "
         f"exactly zero in {100 * exact:.0f} % of runs; Monte Carlo on the diffusion says "
-        f"{100 * by_paths:.0f} %, the closure, which takes the dual for Gaussian, {100 * predicted:.0f} %.",
+        f"{100 * by_paths:.0f} %, the closure {100 * predicted:.0f} %.",
     )
     return figure
