@@ -81,7 +81,7 @@ class Box(Regularizer):
         v = np.asarray(v)
         return np.where((v > self.lower) & (v < self.upper), 1.0, 0.0)
 
-    def gaussian_moments(self, mean: Floats, std: Floats, threshold: float) -> GaussianMoments:
+    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
         """Moments of the clipped Gaussian.
 
         With ``a = (lower - m)/s``, ``b = (upper - m)/s`` and c the point of [a, b] nearest to 0, for a standard

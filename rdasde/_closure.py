@@ -82,13 +82,14 @@ def gaussian_closure(problem: Problem, algorithm: RDA, dual_start: Floats, axis:
                 variance[inside] = interpolate(step, axis.times[inside], lambda y: np.diagonal(y[1:]))
             # the last evaluation of an accepted step is the one at its end
             trace.append(_traced(step.t1, step.y1, *latest[0], gamma))
-    mapped = [moments_at(float(t), m, s) for t, m, s in zip(axis.times, mean, variance, strict=True)]
+    std = np.sqrt(np.maximum(variance, 0.0))
+    mapped = mirror.gaussian_moments(mean, std, algorithm.thresholds(axis.times)[:, None])
     gaussian = {
         "dual_mean": mean,
-        "dual_std": np.sqrt(np.maximum(variance, 0.0)),
-        "primal_mean": np.array([moments.mean for moments in mapped]),
-        "primal_std": np.sqrt(np.array([moments.variance for moments in mapped])),
-        "probability_zero": np.array([moments.zero for moments in mapped]),
+        "dual_std": std,
+        "primal_mean": mapped.mean,
+        "primal_std": np.sqrt(mapped.variance),
+        "probability_zero": mapped.zero,
     }
     steps = Trace(*(np.array(values) for values in zip(*trace, strict=True)))
     shape = marginal_shapes(mirror, steps, axis.times, mean, variance, algorithm.thresholds)

@@ -99,13 +99,18 @@ class CustomRegularizer(Regularizer):
         right, left = v + step, v - step
         return (self.prox(right, threshold) - self.prox(left, threshold)) / (right - left)
 
-    def gaussian_moments(self, mean: Floats, std: Floats, threshold: float) -> GaussianMoments:
+    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
         """Moments by the trapezoidal rule; the derivatives by Stein's lemma, which only needs W itself.
 
         ``E prox' = E[Z W] / s``, ``E prox'' = E[(Z^2 - 1) W] / s^2``. P(W = 0) is that of an interval, its ends found
         by bisection: the map is nondecreasing.
         """
         self._need_separable("its Gaussian moments are known")
+        if mean.ndim > 1:
+            levels = np.broadcast_to(threshold, (len(mean), 1))[:, 0]
+            parts = [self.gaussian_moments(m, s, g) for m, s, g in zip(mean, std, levels, strict=True)]
+            return GaussianMoments(*(np.array(values) for values in zip(*parts, strict=True)))
+        threshold = float(np.asarray(threshold))
         z = _NODES[:, None]
         weights = np.exp(-0.5 * z**2)
         weights /= weights.sum()

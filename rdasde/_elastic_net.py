@@ -64,9 +64,9 @@ class ElasticNet(Regularizer):
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         return -threshold, threshold
 
-    def gaussian_moments(self, mean: Floats, std: Floats, threshold: float) -> GaussianMoments:
-        shrink = 1.0 / (1.0 + threshold * self.l2)
-        soft = soft_threshold_moments(mean, std, np.full(1, threshold))
+    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
+        shrink = 1.0 / (1.0 + np.asarray(threshold) * self.l2)
+        soft = soft_threshold_moments(mean, std, np.asarray(threshold))
         return GaussianMoments(
             shrink * soft.mean, shrink**2 * soft.variance, shrink * soft.slope, shrink * soft.curvature, soft.zero
         )

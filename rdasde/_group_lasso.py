@@ -113,7 +113,7 @@ class GroupLasso(Regularizer):
         norm = np.sqrt(np.add.reduceat(w[members] ** 2, starts[:-1]))
         return (roots / np.where(norm == 0.0, 1.0, norm))[self._labels] * w
 
-    def gaussian_moments(self, mean: Floats, std: Floats, threshold: float) -> GaussianMoments:
+    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
         raise ValueError(
             f"The regularizer is {self!r}, which couples coordinates, but Gaussian moments are known only for "
             "separable ones: use method='paths' instead."

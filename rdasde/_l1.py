@@ -113,8 +113,8 @@ class L1(Regularizer):
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         return (-threshold, threshold) if self.weights is None else None
 
-    def gaussian_moments(self, mean: Floats, std: Floats, threshold: float) -> GaussianMoments:
-        return soft_threshold_moments(mean, std, threshold * self.parameters.weights)
+    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
+        return soft_threshold_moments(mean, std, np.asarray(threshold) * self.parameters.weights)
 
     def fluctuation(self, flow: Floats, zero: NDArrayBool, tuning: Floats) -> Fluctuation:
         reach = tuning[:, None] * np.broadcast_to(self.parameters.weights, flow.shape)

@@ -289,7 +289,7 @@ class LinearRegression(Problem):
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         error = mean - self.coef
-        gradient = self.covariance.multiply(error)
+        gradient = self.covariance.multiply(error[:, None])[:, 0]
         spread = self.covariance.multiply(covariance)
         level = float(error @ gradient) + float(np.trace(spread)) + self.noise_std**2
         sigma = self.covariance.multiply(np.ascontiguousarray(spread.T))

@@ -47,10 +47,11 @@ class NonNegativeL1(Regularizer):
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         return np.full_like(threshold, -np.inf), threshold
 
-    def gaussian_moments(self, mean: Floats, std: Floats, threshold: float) -> GaussianMoments:
-        part = positive_part(mean - threshold, std)
-        zero = normal_cdf(standardized(threshold - mean, std))
-        zero = np.where((std <= 0.0) & (mean <= threshold), 1.0, zero)
+    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
+        g = np.asarray(threshold, dtype=np.float64)
+        part = positive_part(mean - g, std)
+        zero = normal_cdf(standardized(g - mean, std))
+        zero = np.where((std <= 0.0) & (mean <= g), 1.0, zero)
         return GaussianMoments(part.mean, part.variance, part.probability, part.density, zero)
 
     def __repr__(self) -> str:

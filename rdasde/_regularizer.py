@@ -120,8 +120,8 @@ class Regularizer:
     def check_dimension(self, dimension: int) -> None:
         """ValueError where the regularizer does not fit a problem of this dimension."""
 
-    def gaussian_moments(self, mean: Floats, std: Floats, threshold: float) -> GaussianMoments:
-        """Moments of the mapped Gaussian."""
+    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
+        """Moments of the mapped Gaussian; `mean`, `std` (..., d), `threshold` a scalar or broadcastable."""
         raise NotImplementedError
 
     def fluctuation(self, flow: Floats, zero: NDArrayBool, tuning: Floats) -> Fluctuation:
@@ -191,7 +191,7 @@ class Unregularized(Regularizer):
     def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
         return np.ones(np.shape(v))
 
-    def gaussian_moments(self, mean: Floats, std: Floats, threshold: float) -> GaussianMoments:
+    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
         nothing = np.zeros_like(mean)
         return GaussianMoments(mean, std**2, np.ones_like(mean), nothing, nothing)
 
