@@ -17,6 +17,8 @@ from rdasde._check import Floats
 from rdasde._jit import Kernel, compilable, fma, generic, implements
 from rdasde._random import LANES
 
+SPARE = 4  # rows of scratch that `color` asks for
+
 
 @generic
 def correlate(covariance, x, out):

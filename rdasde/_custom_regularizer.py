@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._jit import implements
+from rdasde._jit import compiled, implements
 from rdasde._regularizer import GaussianMoments, Regularizer, mirror, normal_cdf
 
 _REACH = 8.5  # standard deviations that the quadrature covers
@@ -33,14 +32,6 @@ def _(regularizer, v, threshold, w):
         for j in range(v.shape[0]):
             # what the function makes of a NaN is its own affair: here it stays one
             w[j, lane] = mapped[j] if vector[j] == vector[j] else vector[j]
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(function: Callable[..., Any]) -> Any:
-    """numba's dispatcher, one for each function, so that kernels are not compiled twice for the same one."""
-    import numba
-
-    return numba.njit(nogil=True, error_model="numpy")(function)
 
 
 class CustomRegularizer(Regularizer):
@@ -80,7 +71,7 @@ class CustomRegularizer(Regularizer):
         self.function = prox
         self.separable = separable
         self.has_moments = separable
-        dispatcher = prox if hasattr(prox, "py_func") else _compiled(prox)
+        dispatcher = prox if hasattr(prox, "py_func") else compiled(prox)
         self.parameters: CustomParameters = CustomParameters(dispatcher, 0.0)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:

@@ -142,3 +142,11 @@ class Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         return self.dispatcher(not _holds_function(arguments))(*arguments)
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(function: Callable[..., Any]) -> Any:
+    """numba's dispatcher, one for each function, so that kernels are not compiled twice for the same one."""
+    import numba
+
+    return numba.njit(**_OPTIONS)(function)

@@ -10,13 +10,11 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._covariance import Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
+from rdasde._covariance import SPARE, Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
 from rdasde._jit import compilable, fma, implements
 from rdasde._problem import Expectations, Problem, add_gradient, drift, hessian_product, noise
 from rdasde._random import LANES, integers, normals
-
-_SPARE = 4  # rows of scratch that `color` asks for
-_CHUNK = 64  # rows of a data set whose noise is drawn at a time
+from rdasde._rows import CHUNK, RowNoise, residual_noise, row_dot, row_residual
 
 
 class GaussianParameters(NamedTuple):
@@ -57,7 +55,7 @@ def _(problem, w, streams, scratch, out):
     normals(streams, x)
     for lane in range(residual.size):
         residual[lane] = -problem.noise_std * x[d, lane]
-    color(problem.covariance, x[:d], scratch[even + 1 : even + 1 + _SPARE])
+    color(problem.covariance, x[:d], scratch[even + 1 : even + 1 + SPARE])
     _residual(x, w, problem.coef, residual)
     for j in range(d):
         for lane in range(residual.size):
@@ -90,7 +88,7 @@ def _(problem, w, streams, scratch, out):
     for lane in range(level.size):
         level[lane] = problem.noise_std * problem.noise_std
     _residual(out, w, problem.coef, level)
-    color(problem.covariance, xi[:d], scratch[even + 1 : even + 1 + _SPARE])
+    color(problem.covariance, xi[:d], scratch[even + 1 : even + 1 + SPARE])
     for lane in range(level.size):
         level[lane] = np.sqrt(level[lane])
     for j in range(d):
@@ -105,15 +103,11 @@ class RowParameters(NamedTuple):
     target: Floats  # X'y / n
 
 
-@compilable
-def _row_residual(row, response, w, out):
-    """out = row'w - response in every lane."""
+@implements(row_residual, RowParameters)
+def _(problem, i, w, out):
+    row_dot(problem.rows[i], w, out)
     for lane in range(out.size):
-        out[lane] = -response
-    for j in range(row.size):
-        x = row[j]
-        for lane in range(out.size):
-            out[lane] = fma(x, w[j, lane], out[lane])
+        out[lane] -= problem.response[i]
 
 
 @implements(add_gradient, RowParameters)
@@ -147,28 +141,7 @@ def _(problem, w, u, out):
 
 @implements(noise, RowParameters)
 def _(problem, w, streams, scratch, out):
-    # n^-1/2 X'(r * (xi - mean xi)) = n^-1/2 (sum_i x_i r_i xi_i - G sum_i xi_i)
-    d, lanes = w.shape
-    n = problem.response.size
-    xi, residual, total, gradient = scratch[:_CHUNK], scratch[_CHUNK], scratch[_CHUNK + 1], scratch[_CHUNK + 2 :]
-    drift(problem, w, gradient)
-    out[:] = 0.0
-    total[:] = 0.0
-    for start in range(0, n, _CHUNK):
-        normals(streams, xi)
-        for i in range(start, min(start + _CHUNK, n)):
-            _row_residual(problem.rows[i], problem.response[i], w, residual)
-            for lane in range(lanes):
-                total[lane] += xi[i - start, lane]
-                residual[lane] *= xi[i - start, lane]
-            for j in range(d):
-                x = problem.rows[i, j]
-                for lane in range(lanes):
-                    out[j, lane] = fma(x, residual[lane], out[j, lane])
-    scale = 1.0 / np.sqrt(float(n))
-    for j in range(d):
-        for lane in range(lanes):
-            out[j, lane] = scale * fma(-gradient[j, lane], total[lane], out[j, lane])
+    residual_noise(problem, w, streams, scratch, out)
 
 
 class LinearRegression(Problem):
@@ -206,7 +179,7 @@ class LinearRegression(Problem):
         self.parameters: NamedTuple = GaussianParameters(
             self.coef, self.covariance.multiply(self.coef), self.noise_std, self.covariance.parameters
         )
-        self.scratch_rows = self.dimension + 3 + _SPARE
+        self.scratch_rows = self.dimension + 3 + SPARE
 
     @staticmethod
     def from_data(X: ArrayLike, y: ArrayLike) -> LinearRegression:
@@ -308,7 +281,7 @@ class LinearRegression(Problem):
         )
 
 
-class _RowRegression(LinearRegression):
+class _RowRegression(RowNoise, LinearRegression):
     """`LinearRegression.from_data`."""
 
     def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
@@ -322,7 +295,7 @@ class _RowRegression(LinearRegression):
         self.noise_std = float(np.std(self.rows @ self.coef - self.response))
         self.minimizer = self.coef.copy()
         self.parameters = RowParameters(self.rows, self.response, self.covariance.dense(), target)
-        self.scratch_rows = _CHUNK + 2 + d
+        self.scratch_rows = CHUNK + 2 + d
 
     def _residuals(self, w: Floats) -> Floats:
         return self.rows @ w - self.response
@@ -330,16 +303,8 @@ class _RowRegression(LinearRegression):
     def mean_gradient(self, w: ArrayLike) -> Floats:
         return self.rows.T @ self._residuals(self._point(w)) / len(self.rows)
 
-    def noise_covariance(self, w: ArrayLike) -> Floats:
-        scores = self.rows * self._residuals(self._point(w))[:, None]
-        scores -= scores.mean(axis=0)
-        return scores.T @ scores / len(self.rows)
-
-    def noise_factor(self, w: Floats) -> Floats:
-        scores = self.rows * self._residuals(w)[:, None]
-        scores -= scores.mean(axis=0)
-        # R' R = scores' scores: d columns instead of n
-        return np.transpose(np.linalg.qr(scores / np.sqrt(len(self.rows)), mode="r"))
+    def row_gradients(self, w: Floats) -> Floats:
+        return self.rows * self._residuals(w)[:, None]
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         n = len(self.rows)

@@ -18,13 +18,12 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._covariance import Covariance, Dense, as_covariance, color, correlate, dot, project, root
+from rdasde._covariance import SPARE, Covariance, Dense, as_covariance, color, correlate, dot, project, root
 from rdasde._jit import compilable, fma, implements
 from rdasde._problem import Expectations, Problem, add_gradient, drift, hessian_product, noise
 from rdasde._random import LANES, integers, normals, uniforms
+from rdasde._rows import CHUNK, RowNoise, add_row, residual_noise, row_dot, row_residual
 
-_SPARE = 4  # rows of scratch that `color` asks for
-_CHUNK = 64  # rows of a data set whose noise is drawn at a time
 _NODES = 56  # on each side of 0, for means of functions of s
 _REACH = 8.3  # standard deviations that matter
 _DECAY = 36.0  # where p' is below 3e-16
@@ -163,7 +162,7 @@ def _(problem, w, streams, scratch, out):
     x, residual, star, uniform = scratch[:even], scratch[even], scratch[even + 1], scratch[even + 2]
     normals(streams, x)
     uniforms(streams, uniform)
-    color(problem.covariance, x[:d], scratch[even + 3 : even + 3 + _SPARE])
+    color(problem.covariance, x[:d], scratch[even + 3 : even + 3 + SPARE])
     dot(x[:d], w, residual)
     project(problem.coef, x[:d], star)
     for lane in range(residual.size):
@@ -213,7 +212,7 @@ def _(problem, w, streams, scratch, out):
     xi, image, rest = scratch[:even], scratch[even : even + d], scratch[even + d :]
     q, c, inner, inner_star = rest[0], rest[1], rest[2], rest[3]
     normals(streams, xi)
-    color(problem.covariance, xi[:d], rest[4 : 4 + _SPARE])
+    color(problem.covariance, xi[:d], rest[4 : 4 + SPARE])
     correlate(problem.covariance, w, image)
     dot(w, image, q)
     project(problem.image, w, c)
@@ -236,23 +235,11 @@ class RowParameters(NamedTuple):
     labels: Floats  # (n,), less 1/2
 
 
-@compilable
-def _row_dot(row, w, out):
-    """out = row'w in every lane."""
-    out[:] = 0.0
-    for j in range(row.size):
-        x = row[j]
-        for lane in range(out.size):
-            out[lane] = fma(x, w[j, lane], out[lane])
-
-
-@compilable
-def _add_row(row, level, out):
-    """out += row level in every lane."""
-    for j in range(row.size):
-        x = row[j]
-        for lane in range(level.size):
-            out[j, lane] = fma(x, level[lane], out[j, lane])
+@implements(row_residual, RowParameters)
+def _(problem, i, w, out):
+    row_dot(problem.rows[i], w, out)
+    for lane in range(out.size):
+        out[lane] = _odd(out[lane]) - problem.labels[i]
 
 
 @implements(add_gradient, RowParameters)
@@ -276,10 +263,10 @@ def _(problem, w, out):
     share = 1.0 / problem.labels.size
     out[:] = 0.0
     for i in range(problem.labels.size):
-        _row_dot(problem.rows[i], w, residual)
+        row_residual(problem, i, w, residual)
         for lane in range(residual.size):
-            residual[lane] = share * (_odd(residual[lane]) - problem.labels[i])
-        _add_row(problem.rows[i], residual, out)
+            residual[lane] *= share
+        add_row(problem.rows[i], residual, out)
 
 
 @implements(hessian_product, RowParameters)
@@ -289,35 +276,17 @@ def _(problem, w, u, out):
     share = 1.0 / problem.labels.size
     out[:] = 0.0
     for i in range(problem.labels.size):
-        _row_dot(problem.rows[i], w, s)
-        _row_dot(problem.rows[i], u, product)
+        row_dot(problem.rows[i], w, s)
+        row_dot(problem.rows[i], u, product)
         for lane in range(s.size):
             odd = _odd(s[lane])
             product[lane] *= share * (0.25 - odd * odd)
-        _add_row(problem.rows[i], product, out)
+        add_row(problem.rows[i], product, out)
 
 
 @implements(noise, RowParameters)
 def _(problem, w, streams, scratch, out):
-    # n^-1/2 X'(r * (xi - mean xi)) = n^-1/2 (sum_i x_i r_i xi_i - G sum_i xi_i), r_i = p_i - y_i
-    d, lanes = w.shape
-    n = problem.labels.size
-    xi, residual, total, gradient = scratch[:_CHUNK], scratch[_CHUNK], scratch[_CHUNK + 1], scratch[_CHUNK + 2 :]
-    drift(problem, w, gradient)
-    out[:] = 0.0
-    total[:] = 0.0
-    for start in range(0, n, _CHUNK):
-        normals(streams, xi)
-        for i in range(start, min(start + _CHUNK, n)):
-            _row_dot(problem.rows[i], w, residual)
-            for lane in range(lanes):
-                total[lane] += xi[i - start, lane]
-                residual[lane] = (_odd(residual[lane]) - problem.labels[i]) * xi[i - start, lane]
-            _add_row(problem.rows[i], residual, out)
-    scale = 1.0 / np.sqrt(float(n))
-    for j in range(d):
-        for lane in range(lanes):
-            out[j, lane] = scale * fma(-gradient[j, lane], total[lane], out[j, lane])
+    residual_noise(problem, w, streams, scratch, out)
 
 
 class LogisticRegression(Problem):
@@ -368,7 +337,7 @@ class LogisticRegression(Problem):
         self.parameters: NamedTuple = GaussianParameters(
             self.coef, image, self._variance, self._curvature, self.covariance.parameters
         )
-        self.scratch_rows = 2 * self.dimension + 5 + _SPARE
+        self.scratch_rows = 2 * self.dimension + 5 + SPARE
 
     @staticmethod
     def from_data(X: ArrayLike, y: ArrayLike) -> LogisticRegression:
@@ -473,7 +442,7 @@ class LogisticRegression(Problem):
         return f"LogisticRegression(<coef, d={self.dimension}>, covariance={self.covariance!r})"
 
 
-class _RowLogistic(LogisticRegression):
+class _RowLogistic(RowNoise, LogisticRegression):
     """`LogisticRegression.from_data`."""
 
     def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
@@ -490,7 +459,7 @@ class _RowLogistic(LogisticRegression):
         self.covariance = Dense(self.rows.T @ self.rows / n)
         self.minimizer = _maximum_likelihood(self.rows, self.labels)
         self.parameters = RowParameters(self.rows, self.labels - 0.5)
-        self.scratch_rows = _CHUNK + 2 + d
+        self.scratch_rows = CHUNK + 2 + d
 
     def _probabilities(self, w: Floats) -> Floats:
         from scipy.special import expit
@@ -504,14 +473,8 @@ class _RowLogistic(LogisticRegression):
         p = self._probabilities(self._point(w))
         return (self.rows.T * (p * (1.0 - p))) @ self.rows / len(self.rows)
 
-    def _scores(self, w: Floats) -> Floats:
-        """The gradients of all rows, (n, d), less their mean."""
-        scores = self.rows * (self._probabilities(w) - self.labels)[:, None]
-        return scores - scores.mean(axis=0)
-
-    def noise_covariance(self, w: ArrayLike) -> Floats:
-        scores = self._scores(self._point(w))
-        return scores.T @ scores / len(self.rows)
+    def row_gradients(self, w: Floats) -> Floats:
+        return self.rows * (self._probabilities(w) - self.labels)[:, None]
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         """Row by row: ``x_i'W`` as if normal, its functions by Gauss-Hermite quadrature."""
@@ -527,10 +490,6 @@ class _RowLogistic(LogisticRegression):
         noise = (self.rows.T * squares) @ self.rows / n - np.outer(gradient, gradient)
         noise -= curvature @ covariance @ curvature
         return Expectations(gradient, lambda x: curvature @ x, noise)
-
-    def noise_factor(self, w: Floats) -> Floats:
-        # R' R = scores' scores: d columns instead of n
-        return np.transpose(np.linalg.qr(self._scores(w) / np.sqrt(len(self.rows)), mode="r"))
 
     def __repr__(self) -> str:
         n, d = self.rows.shape

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._covariance import (
+    SPARE,
     Covariance,
     Dense,
     Diagonal,
@@ -30,9 +31,8 @@ from rdasde._covariance import (
 from rdasde._jit import compilable, fma, implements
 from rdasde._problem import Expectations, Problem, add_gradient, drift, hessian_product, noise
 from rdasde._random import LANES, integers, normals
+from rdasde._rows import CHUNK, RowNoise, row_dot
 
-_SPARE = 4  # rows of scratch that `color` asks for
-_CHUNK = 64  # rows of a data set whose noise is drawn at a time
 _SQRT2 = float(np.sqrt(2.0))
 _SIMPLE = 1e-10  # relative gap below which the leading eigenvalue counts as multiple
 _VARIANTS = ("oja", "krasulina")
@@ -100,7 +100,7 @@ def _(problem, w, streams, scratch, out):
     even = d + d % 2
     z, y, level, norm = scratch[:even], scratch[even], scratch[even + 1], scratch[even + 2]
     normals(streams, z)
-    color(problem.covariance, z[:d], scratch[even + 3 : even + 3 + _SPARE])
+    color(problem.covariance, z[:d], scratch[even + 3 : even + 3 + SPARE])
     dot(z[:d], w, y)
     for lane in range(y.size):
         level[lane] = y[lane] * y[lane]
@@ -133,7 +133,7 @@ def _(problem, w, streams, scratch, out):
     xi, image, rest = scratch[:even], scratch[even : even + d], scratch[even + d :]
     q, level, inner, norm = rest[0], rest[1], rest[2], rest[3]
     normals(streams, xi)
-    color(problem.covariance, xi[:d], rest[4 : 4 + _SPARE])
+    color(problem.covariance, xi[:d], rest[4 : 4 + SPARE])
     correlate(problem.covariance, w, image)
     dot(w, image, q)
     level[:] = q
@@ -185,31 +185,21 @@ def _(problem, w, u, out):
     _hessian_product(w, u, row[0], row[1], out)
 
 
-@compilable
-def _row_dot(row, w, out):
-    """out = row'w in every lane."""
-    out[:] = 0.0
-    for j in range(row.size):
-        z = row[j]
-        for lane in range(out.size):
-            out[lane] = fma(z, w[j, lane], out[lane])
-
-
 @implements(noise, RowParameters)
 def _(problem, w, streams, scratch, out):
     # n^-1/2 sum_i g_i (xi_i - mean xi) = n^-1/2 (sum_i z_i y_i xi_i - w sum_i y_i^2 xi_i / N + G sum_i xi_i)
     d, lanes = w.shape
     n = problem.rows.shape[0]
-    xi, rest, gradient = scratch[:_CHUNK], scratch[_CHUNK : _CHUNK + 4], scratch[_CHUNK + 4 : _CHUNK + 4 + d]
+    xi, rest, gradient = scratch[:CHUNK], scratch[CHUNK : CHUNK + 4], scratch[CHUNK + 4 : CHUNK + 4 + d]
     y, total, level, norm = rest[0], rest[1], rest[2], rest[3]
     drift(problem, w, gradient)
     out[:] = 0.0
     total[:] = 0.0
     level[:] = 0.0
-    for start in range(0, n, _CHUNK):
+    for start in range(0, n, CHUNK):
         normals(streams, xi)
-        for i in range(start, min(start + _CHUNK, n)):
-            _row_dot(problem.rows[i], w, y)
+        for i in range(start, min(start + CHUNK, n)):
+            row_dot(problem.rows[i], w, y)
             for lane in range(lanes):
                 total[lane] += xi[i - start, lane]
                 product = y[lane] * xi[i - start, lane]
@@ -282,7 +272,7 @@ class OnlinePCA(Problem):
         self.covariance = _as_covariance(covariance)
         self.dimension = self.covariance.dimension
         self.parameters: NamedTuple = GaussianParameters(self.covariance.parameters, variant == "krasulina")
-        self.scratch_rows = 2 * self.dimension + 6 + _SPARE
+        self.scratch_rows = 2 * self.dimension + 6 + SPARE
 
     @staticmethod
     def spiked(spikes: ArrayLike, directions: ArrayLike, variant: str = "oja") -> OnlinePCA:
@@ -514,7 +504,7 @@ class OnlinePCA(Problem):
         return f"OnlinePCA({self.covariance!r}, variant={self.variant!r})"
 
 
-class _RowPCA(OnlinePCA):
+class _RowPCA(RowNoise, OnlinePCA):
     """`OnlinePCA.from_data`."""
 
     def __init__(self, Z: ArrayLike, variant: str) -> None:
@@ -524,22 +514,12 @@ class _RowPCA(OnlinePCA):
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)
         self.parameters = RowParameters(self.rows, self.covariance.dense(), variant == "krasulina")
-        self.scratch_rows = _CHUNK + 4 + d
+        self.scratch_rows = CHUNK + 4 + d
 
-    def _scores(self, w: Floats) -> Floats:
-        """The gradients of all rows, (n, d), less their mean."""
+    def row_gradients(self, w: Floats) -> Floats:
         y = self.rows @ w
         norm = self._rates(w)[3]
-        scores = np.outer(y**2 / norm if norm > 0.0 else np.zeros_like(y), w) - self.rows * y[:, None]
-        return scores - scores.mean(axis=0)
-
-    def noise_covariance(self, w: ArrayLike) -> Floats:
-        scores = self._scores(self._point(w))
-        return scores.T @ scores / len(self.rows)
-
-    def noise_factor(self, w: Floats) -> Floats:
-        # R' R = scores' scores: d columns instead of n
-        return np.transpose(np.linalg.qr(self._scores(w) / np.sqrt(len(self.rows)), mode="r"))
+        return np.outer(y**2 / norm if norm > 0.0 else np.zeros_like(y), w) - self.rows * y[:, None]
 
     def _expected_noise(
         self, mean: Floats, covariance: Floats, r: float, slope: Floats, along: Floats, drifts: Floats

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._custom_regularizer import _compiled
-from rdasde._jit import Kernel, fma, implements
+from rdasde._jit import Kernel, compiled, fma, implements
 from rdasde._problem import Problem, add_gradient, drift, hessian_product, noise
 from rdasde._random import LANES, Streams, normals, streams
 
@@ -132,7 +131,7 @@ def _compile(name: str, function: Callable[..., Any], arguments: tuple[Any, ...]
     import numba
 
     try:
-        dispatcher: Any = function if hasattr(function, "py_func") else _compiled(function)
+        dispatcher: Any = function if hasattr(function, "py_func") else compiled(function)
         types = tuple(map(numba.typeof, arguments))
         dispatcher.compile(types)
         return dispatcher, dispatcher.overloads[types].signature.return_type
@@ -289,7 +288,7 @@ class StochasticProblem(Problem):
         dispatcher, _ = _compile("gradient", gradient, (parameters, probe, _generator(0), probe))
         mean: Any = mean_gradient if self._with_parameters.get("mean_gradient", False) else None
         if inspect.isfunction(mean):
-            mean = _compiled(mean)  # so far only marked for numba: see has_compiled_drift
+            mean = compiled(mean)  # so far only marked for numba: see has_compiled_drift
         self.parameters: CustomParameters = CustomParameters(
             dispatcher, parameters, mean if hasattr(mean, "py_func") else None
         )
