@@ -1,7 +1,8 @@
 """The Gaussian closure of the dual diffusion: its mean and covariance, no Monte Carlo (theory, section 2d).
 
 ``dm/dt = -E G(W)``, ``dC/dt = -E[H D] C - C E[D H'] + gamma E Sigma(W)`` with ``V ~ N(m, C)``, ``W = prox(V, g(t))``
-and ``D`` the slope of the mirror map; by Stein's lemma, exact for a Gaussian V.
+and ``D`` the slope of the mirror map; by Stein's lemma, exact for a Gaussian V. The shape of each marginal, where it is
+not Gaussian, follows from these moments (`_shape`).
 """
 
 from __future__ import annotations

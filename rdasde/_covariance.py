@@ -6,6 +6,7 @@ its spectrum. The products cost O(d) for the first two.
 
 from __future__ import annotations
 
+import abc
 import functools
 from typing import NamedTuple
 
@@ -37,19 +38,19 @@ def _multiply(covariance, x, out):
 _multiply_kernel = Kernel(_multiply)
 
 
-class Covariance:
+class Covariance(abc.ABC):
     """What the three kinds share. `parameters` is the NamedTuple that compiled code sees."""
 
     dimension: int
     parameters: NamedTuple
 
+    @abc.abstractmethod
     def dense(self) -> Floats:
         """The matrix itself, (d, d)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def eigenvalues(self) -> Floats:
         """All eigenvalues, increasing."""
-        raise NotImplementedError
 
     def multiply(self, x: Floats) -> Floats:
         """H x for `x` of shape (d,) or (d, m)."""

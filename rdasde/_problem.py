@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ class Expectations(NamedTuple):
     noise: Floats  # E Sigma(W), (d, d)
 
 
-class Problem:
+class Problem(abc.ABC):
     """What the algorithms learn: a distribution of gradients.
 
     Attributes
@@ -70,41 +71,41 @@ class Problem:
         """Whether `drift` and `hessian_product` can be compiled, which paths of the diffusion need."""
         return True
 
+    @abc.abstractmethod
     def mean_gradient(self, w: ArrayLike) -> Floats:
         """``G(w) = E grad f(w; Z)``, shape (d,)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def hessian(self, w: ArrayLike) -> Floats:
         """The Jacobian of `mean_gradient` at w, shape (d, d)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def noise_covariance(self, w: ArrayLike) -> Floats:
         """``Sigma(w) = Cov grad f(w; Z)``, shape (d, d)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def default_start(self) -> Floats:
         """Where a run starts when the user does not say."""
-        raise NotImplementedError
 
     def flow(self, start: Floats, times: Floats) -> Floats | None:
         """``dw/dt = -G(w)`` from `start` in closed form, (time, d); None where there is none."""
         return None
 
+    @abc.abstractmethod
     def fastest_rate(self) -> float:
         """About the largest eigenvalue of the Hessian along a run: what limits the time step of the diffusion."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def trace(self) -> float:
         """About the trace of the Hessian along a run."""
-        raise NotImplementedError
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
         """Why the step size is past mean-square stability (in words), or None."""
         return None
 
+    @abc.abstractmethod
     def noise_factor(self, w: Floats) -> Floats:
         """A matrix B (d, m) with ``B B' = Sigma(w)``."""
-        raise NotImplementedError
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         """What the Gaussian closure needs, given the first two moments of W; exact for quadratic problems.

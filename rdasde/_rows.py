@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -68,9 +70,9 @@ class RowNoise(Problem):
 
     rows: Floats
 
+    @abc.abstractmethod
     def row_gradients(self, w: Floats) -> Floats:
         """The gradients of all rows at w, (n, d)."""
-        raise NotImplementedError
 
     def _centred(self, w: Floats) -> Floats:
         gradients = self.row_gradients(w)
