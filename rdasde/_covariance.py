@@ -52,6 +52,10 @@ class Covariance(abc.ABC):
     def eigenvalues(self) -> Floats:
         """All eigenvalues, increasing."""
 
+    def root(self) -> Floats:
+        """The L of `color` as a matrix, ``L L' = H``."""
+        return np.linalg.cholesky(self.dense())
+
     def multiply(self, x: Floats) -> Floats:
         """H x for `x` of shape (d,) or (d, m)."""
         return self.dense() @ x
@@ -97,6 +101,9 @@ class Diagonal(Covariance):
 
     def dense(self) -> Floats:
         return np.diag(self.parameters.variance)
+
+    def root(self) -> Floats:
+        return np.diag(self.parameters.std)
 
     def eigenvalues(self) -> Floats:
         return np.sort(self.parameters.variance)
@@ -292,6 +299,9 @@ class Dense(Covariance):
     def dense(self) -> Floats:
         return self.parameters.matrix
 
+    def root(self) -> Floats:
+        return self.parameters.factor
+
     def eigenvalues(self) -> Floats:
         return self._eigenvalues
 
@@ -453,14 +463,3 @@ class Spiked(Covariance):
 
     def __repr__(self) -> str:
         return f"<spiked, d={self.dimension}, k={len(self.parameters.spikes)}>"
-
-
-def root(covariance: Covariance) -> Floats:
-    """The L of `color` as a matrix, ``L L' = H``."""
-    if isinstance(covariance, Diagonal):
-        return np.diag(covariance.parameters.std)
-    if isinstance(covariance, Dense):
-        return covariance.parameters.factor
-    if isinstance(covariance, Spiked):
-        return covariance.root()
-    return np.linalg.cholesky(covariance.dense())

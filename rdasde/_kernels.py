@@ -6,8 +6,6 @@ regularizer through the types of their parameters. Everything is elementwise ove
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from rdasde._jit import Kernel, compilable, fma
@@ -190,8 +188,3 @@ def lane_moments(states, count, mean, squares, zeros):
             mean[k, j] = centre
             squares[k, j] = second
             zeros[k, j] = exact
-
-
-def all_finite(v: Any) -> Any:
-    """Whether each lane of `v` (d, lanes) is finite."""
-    return np.isfinite(v).all(axis=0)

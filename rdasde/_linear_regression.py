@@ -12,7 +12,15 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._covariance import SPARE, Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
 from rdasde._jit import compilable, fma, implements
-from rdasde._problem import Expectations, Problem, add_gradient, drift, hessian_product, noise
+from rdasde._problem import (
+    Expectations,
+    Problem,
+    add_gradient,
+    drift,
+    gaussian_instability,
+    hessian_product,
+    noise,
+)
 from rdasde._random import LANES, integers, normals
 from rdasde._rows import CHUNK, RowNoise, residual_noise, row_dot, row_residual
 
@@ -237,28 +245,17 @@ class LinearRegression(Problem):
         return self.covariance.trace
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
-        rates = step_size * self.covariance.eigenvalues()
-        room = 2.0 - rates * (1.0 + 1.0 / batch_size)
-        if room.min() <= 0.0:
-            return f"step_size * largest eigenvalue * (1 + 1/batch_size) is {2.0 - room.min():.3g}, not below 2"
-        total = float(np.sum(rates / (batch_size * room)))
-        if total >= 1.0:
-            return f"sum_i x_i / (b (2 - x_i (1 + 1/b))), x = step_size * eigenvalues, is {total:.3g}, not below 1"
-        return None
+        return gaussian_instability(step_size * self.covariance.eigenvalues(), batch_size, "eigenvalue")
 
     def noise_factor(self, w: Floats) -> Floats:
         error = w - self.coef
         gradient = self.covariance.multiply(error)
         level = np.sqrt(float(error @ gradient) + self.noise_std**2)
-        return np.column_stack([level * self._cholesky, gradient])
+        return np.column_stack([level * self._root, gradient])
 
     @functools.cached_property
-    def _cholesky(self) -> Floats:
-        if isinstance(self.covariance, Diagonal):
-            return np.diag(self.covariance.parameters.std)
-        if isinstance(self.covariance, Dense):
-            return self.covariance.parameters.factor
-        return np.linalg.cholesky(self.covariance.dense())
+    def _root(self) -> Floats:
+        return self.covariance.root()
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         error = mean - self.coef

@@ -18,9 +18,17 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._covariance import SPARE, Covariance, Dense, as_covariance, color, correlate, dot, project, root
+from rdasde._covariance import SPARE, Covariance, Dense, as_covariance, color, correlate, dot, project
 from rdasde._jit import compilable, fma, implements
-from rdasde._problem import Expectations, Problem, add_gradient, drift, hessian_product, noise
+from rdasde._problem import (
+    Expectations,
+    Problem,
+    add_gradient,
+    drift,
+    gaussian_instability,
+    hessian_product,
+    noise,
+)
 from rdasde._random import LANES, integers, normals, uniforms
 from rdasde._rows import CHUNK, RowNoise, add_row, residual_noise, row_dot, row_residual
 
@@ -392,7 +400,7 @@ class LogisticRegression(Problem):
 
     @functools.cached_property
     def _root(self) -> Floats:
-        return root(self.covariance)
+        return self.covariance.root()
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         """The closed forms at the mean variance of ``s = X'W``, to first order in Cov W around it.
@@ -429,14 +437,7 @@ class LogisticRegression(Problem):
         return self.covariance.trace / 4.0
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
-        rates = step_size * self.covariance.eigenvalues() / 4.0
-        room = 2.0 - rates * (1.0 + 1.0 / batch_size)
-        if room.min() <= 0.0:
-            return f"step_size * largest eigenvalue / 4 * (1 + 1/batch_size) is {2.0 - room.min():.3g}, not below 2"
-        total = float(np.sum(rates / (batch_size * room)))
-        if total >= 1.0:
-            return f"sum_i x_i / (b (2 - x_i (1 + 1/b))), x = step_size * eigenvalues / 4, is {total:.3g}, not below 1"
-        return None
+        return gaussian_instability(step_size * self.covariance.eigenvalues() / 4.0, batch_size, "eigenvalue / 4")
 
     def __repr__(self) -> str:
         return f"LogisticRegression(<coef, d={self.dimension}>, covariance={self.covariance!r})"

@@ -26,7 +26,6 @@ from rdasde._covariance import (
     correlate,
     dot,
     multiply,
-    root,
 )
 from rdasde._jit import compilable, fma, implements
 from rdasde._problem import Expectations, Problem, add_gradient, drift, hessian_product, noise
@@ -351,7 +350,7 @@ class OnlinePCA(Problem):
 
     @functools.cached_property
     def _root(self) -> Floats:
-        return root(self.covariance)
+        return self.covariance.root()
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         """As if W were Gaussian: exact for Oja's mean gradient and Hessian, leading terms in Cov W for the rest.

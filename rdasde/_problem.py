@@ -125,3 +125,19 @@ class Problem(abc.ABC):
 
     def _point(self, w: ArrayLike) -> Floats:
         return _check.array("w", w, (self.dimension,), mend="give one number for each coordinate")
+
+
+def gaussian_instability(rates: Floats, batch_size: int, eigenvalue: str) -> str | None:
+    """Why least squares on a Gaussian design is not stable in mean square, or None (theory, section 4).
+
+    With x_i the `rates`, step size times eigenvalues, and b the batch size, it is stable iff all
+    ``x_i (1 + 1/b) < 2`` and ``sum_i x_i / (b (2 - x_i (1 + 1/b))) < 1``. `eigenvalue` names what is multiplied.
+    """
+    room = 2.0 - rates * (1.0 + 1.0 / batch_size)
+    if room.min() <= 0.0:
+        return f"step_size * largest {eigenvalue} * (1 + 1/batch_size) is {2.0 - room.min():.3g}, not below 2"
+    total = float(np.sum(rates / (batch_size * room)))
+    if total >= 1.0:
+        x = eigenvalue.replace("eigenvalue", "eigenvalues")
+        return f"sum_i x_i / (b (2 - x_i (1 + 1/b))), x = step_size * {x}, is {total:.3g}, not below 1"
+    return None

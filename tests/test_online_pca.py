@@ -19,7 +19,7 @@ from scipy.integrate import solve_ivp
 
 import rdasde as rs
 from rdasde import _random
-from rdasde._covariance import Spiked, root
+from rdasde._covariance import Spiked
 from rdasde._random import LANES, lane_array
 
 DIRECTIONS = np.linalg.qr(np.random.default_rng(5).standard_normal((5, 2)))[0].T
@@ -166,7 +166,7 @@ def test_spiked_equals_dense():
     covariance = Spiked([2.0, 0.5], DIRECTIONS)
     dense = covariance.dense()
     np.testing.assert_allclose(dense, np.eye(5) + DIRECTIONS.T @ np.diag([2.0, 0.5]) @ DIRECTIONS, atol=1e-14)
-    np.testing.assert_allclose(root(covariance) @ root(covariance).T, dense, atol=1e-14)
+    np.testing.assert_allclose(covariance.root() @ covariance.root().T, dense, atol=1e-14)
     np.testing.assert_allclose(covariance.eigenvalues(), np.linalg.eigvalsh(dense), atol=1e-14)
     assert covariance.trace == pytest.approx(7.5)
     for x in (np.arange(5.0), np.arange(10.0).reshape(5, 2)):
@@ -177,7 +177,7 @@ def test_spiked_equals_dense():
     np.testing.assert_allclose(out, dense @ x, atol=1e-13)
     out[:] = x
     colored(covariance.parameters, out, lane_array(4))
-    np.testing.assert_allclose(out, root(covariance) @ x, atol=1e-13)
+    np.testing.assert_allclose(out, covariance.root() @ x, atol=1e-13)
     for variant in ("oja", "krasulina"):
         one, other, w = spiked(variant), rs.OnlinePCA(dense, variant), np.linspace(0.1, 0.5, 5)
         np.testing.assert_allclose(one.minimizer, other.minimizer, atol=1e-12)
