@@ -4,12 +4,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help test test-slow figures bench lint types check clean
+.PHONY: help test test-slow figures study bench lint types check clean
 
 help:
 	@echo "make test       set up and run the tests"
 	@echo "make test-slow  the statistical studies (minutes)"
 	@echo "make figures    set up and draw every figure into figures/"
+	@echo "make study      run every validation at full size; interrupted, it goes on where it was"
 	@echo "make bench      measure, and write benchmarks/results.md"
 	@echo "make check      tests, lint and types"
 
@@ -25,7 +26,10 @@ test-slow: $(READY)
 	$(RUN) -m pytest -m slow
 
 figures: $(READY)
-	$(VENV)/bin/rdasde figure $$($(VENV)/bin/rdasde figure --list | cut -d ' ' -f 1) --out figures
+	$(VENV)/bin/rdasde figure --all --out figures
+
+study: $(READY)
+	$(VENV)/bin/rdasde figure --studies --store .study --out figures
 
 bench: $(READY)
 	$(RUN) benchmarks/run.py

@@ -18,6 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure = commands.add_parser("figure", help="redraw a figure", description="Redraw figures as PNG and PDF.")
     figure.add_argument("names", nargs="*", metavar="NAME", help="which ones; see --list")
     figure.add_argument("--list", action="store_true", help="name the figures there are")
+    figure.add_argument("--all", action="store_true", help="all that take seconds")
+    figure.add_argument("--studies", action="store_true", help="all that take minutes, with their tables")
+    figure.add_argument("--store", type=Path, metavar="DIR", help="keep finished pieces of studies, to go on from")
+    figure.add_argument("--small", action="store_true", help="studies at a small size, to see that they work")
     figure.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="where to (default: figures)")
     options = parser.parse_args(arguments)
 
@@ -33,21 +37,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _figure(options: argparse.Namespace) -> int:
-    from rdasde import _figures
+    from rdasde import _figures, _studies
 
+    known = _figures.FIGURES | _studies.STUDIES
     if options.list:
-        width = max(map(len, _figures.FIGURES))
-        for name, what in _figures.FIGURES.items():
-            print(f"{name:{width}}  {what}")
+        width = max(map(len, known))
+        for name, what in known.items():
+            print(f"{name:{width}}  {what}{' (minutes)' if name in _studies.STUDIES else ''}")
         return 0
-    unknown = [name for name in options.names if name not in _figures.FIGURES]
-    if unknown or not options.names:
+    names = [
+        *options.names,
+        *(_figures.FIGURES if options.all else ()),
+        *(_studies.STUDIES if options.studies else ()),
+    ]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
         got = f"no figure is named {unknown[0]!r}" if unknown else "no figure is named"
-        print(f"rdasde figure: {got}; there are {', '.join(_figures.FIGURES)}.", file=sys.stderr)
+        print(f"rdasde figure: {got}; there are {', '.join(known)}.", file=sys.stderr)
         return 2
-    for name in options.names:
+    pieces = _studies.Pieces(options.store, options.small, progress=True)
+    for name in names:
         try:
-            files = _figures.save(_figures.draw(name), name, options.out)
+            if name in _studies.STUDIES:
+                figure, table = _studies.run(name, pieces)
+                files = _figures.save(figure, name, options.out)
+                files.append(options.out / f"{name}.md")
+                files[-1].write_text(table)
+            else:
+                files = _figures.save(_figures.draw(name), name, options.out)
         except (ImportError, OSError) as error:
             print(f"rdasde figure: {error}", file=sys.stderr)
             return 1
