@@ -66,9 +66,9 @@ def risk(
         the linearized losses, ``(1/n) sum_{k<n} E grad f(w_k; Z)'(w_k - w*)``, which lies between ``average`` and the
         bound; means over the runs, with ``_standard_error``. ``average_bound``, ``regret_bound``: the bound, for every
         convex f; its parts ``bound_start``, ``bound_noise``, ``bound_regularizer``. ``bound_quadratic``: half of it,
-        which holds for ``average`` where f is quadratic (NaN for others). ``bound_prior``:
-        for linear regression on a Gaussian design a bound that needs no run (NaN for others). All NaN at t = 0, where
-        there is no average.
+        which holds for ``average`` where f is quadratic (NaN for others). ``bound_prior``: for linear regression on a
+        Gaussian design, a bound of ``average`` that needs no run (NaN for others). All NaN at t = 0, where there is no
+        average.
 
     Raises
     ------
@@ -89,9 +89,9 @@ def risk(
 
     The gradients of least squares are not bounded, so that M^2 cannot be a constant of the problem. Here M_n^2 is
     the mean of the squared gradients that the runs have seen (all steps, all runs): unbiased, with a standard error,
-    ``bound_noise_standard_error``. For linear regression on a
-    Gaussian design it can be traded for the risk itself, ``E|grad f(w)|^2 <= 2 rho (f(w) - f(w*)) + sigma^2 tr H / b``,
-    ``rho = lambda_max(H) (1 + 1/b) + tr(H) / b``, which gives, if ``gamma rho < 2``,
+    ``bound_noise_standard_error``. For linear regression on a Gaussian design it can be traded for the risk itself,
+    ``E|grad f(w)|^2 <= 2 rho (f(w) - f(w*)) + sigma^2 tr H / b``, ``rho = lambda_max(H) (1 + 1/b) + tr(H) / b``, which
+    gives, if ``gamma rho < 2``,
 
         ``bound_prior = (D_0 / t + (g_n - g_0) P(w*) / t + gamma sigma^2 tr(H) / (2 b)) / (2 - gamma rho)``.
 
