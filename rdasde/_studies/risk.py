@@ -126,8 +126,9 @@ def _draw(
         f"AR({RHO:g}) design, γ = {STEP_SIZE:g}; gRDA with c = {C:g}, μ = {MU:g}, RDA with the same threshold at "
         f"t = 1; {design['replicates']} runs (bars: two standard errors). The bounds hold everywhere; the regret comes "
         f"nearest, {worst:+.2g} of its standard errors from its bound. At the end the bound of the regret is "
-        f"{ratio('regret', 'regret_bound')} times the regret of {' / '.join(last)}: without a penalty only E|w − w*|²/2t "
-        f"is lost. That of the average is {ratio('average', 'bound_quadratic')} times its excess risk: the average does "
+        f"{ratio('regret', 'regret_bound')} times the regret of {' / '.join(last)}: without a penalty only "
+        "E|w − w*|²/2t is lost. That of the average is "
+        f"{ratio('average', 'bound_quadratic')} times its excess risk: the average does "
         "better than the iterates it averages, which Jensen's inequality does not see. The price of the penalty, "
         f"g P(w*) / t, falls like t^(μ−1) for gRDA and stays for RDA. After {steps} steps the average of gRDA is best "
         f"at γ = {best:g}, its bound at {by_bound:g}.",

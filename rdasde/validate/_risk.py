@@ -176,7 +176,7 @@ def risk(
 
 def _unique_minimizer(problem: Problem) -> Floats:
     if problem.minimizer is None or problem.is_even:
-        what = "a problem whose minimizer is not known" if problem.minimizer is None else "as good at -w as at w"
+        what = "one whose minimizer is not known" if problem.minimizer is None else "one as good at -w as at w"
         raise _check.bad(
             "problem", what, "convex, with a known minimizer", "pass for example rs.LinearRegression(coef)"
         )

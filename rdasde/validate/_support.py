@@ -175,7 +175,7 @@ def sparse_minimizer(problem: Problem) -> Floats:
     mend = "pass for example rs.LinearRegression(coef) with zeros in coef"
     accepted = "one with a known minimizer, unique, with zero and nonzero coordinates"
     if problem.minimizer is None or problem.is_even:
-        what = "a problem whose minimizer is not known" if problem.minimizer is None else "as good at -w as at w"
+        what = "one whose minimizer is not known" if problem.minimizer is None else "one as good at -w as at w"
         raise _check.bad("problem", what, accepted, mend)
     active = int(np.count_nonzero(problem.minimizer))
     if active in (0, problem.dimension):
