@@ -33,7 +33,7 @@ def study(pieces: Pieces) -> Report:
     coef = np.zeros(dimension)
     coef[: active // 2], coef[active // 2 : active] = SIZE, -SIZE
     problem = rs.LinearRegression(coef, rs.AR1(dimension, RHO))
-    times = np.geomspace(horizon / 50.0, horizon, 10)
+    times = np.geomspace(horizon / 200.0, horizon, 12)
     algorithms = {f"gRDA, $\\mu = {mu:g}$": rs.RDA(STEP_SIZE, rs.L1(), rs.PowerLaw(C, mu)) for mu in EXPONENTS}
     # the same threshold at t = 1
     algorithms |= {"RDA": rs.RDA(STEP_SIZE, rs.L1(), rs.Linear(C * math.sqrt(STEP_SIZE))), "SGD": rs.RDA(STEP_SIZE)}
@@ -164,7 +164,7 @@ def _draw(
     for way, label in enumerate((THEORY, ORACLE)):
         axes[1, 1].plot(times, (lasso["z"][way] * signs).mean(axis=(0, 2)), "s:", ms=4, color=inks[label], lw=1.2)
     axes[1, 1].axhline(0.0, color="0.4", lw=0.8, ls="--")
-    axes[1, 1].set(title="their bias, in standard deviations", xscale="log", ylim=(-4.0, 0.6))
+    axes[1, 1].set(title="their bias, in standard deviations", xscale="log", ylim=(-4.0, 0.5))
     for law, style in (("asymptotic", ":"), ("shifted", "--"), ("closure", "-")):
         for label in inks:
             if label.startswith("gRDA"):

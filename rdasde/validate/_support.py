@@ -142,12 +142,13 @@ def support(
             executor=executor,
             progress=progress,
         )
+    size = {"exact": 1, "false_positive": int(np.count_nonzero(~on)), "true_positive": int(np.count_nonzero(on))}
     for name, rate in rates.items():
         for end, found in (("", runs[name].values), ("_theory", diffusion)):
             if end and diffusion is not None:
                 found = rate(diffusion["primal"].values)
             if found is not None:
-                mean, error = _share(np.asarray(found, dtype=np.float64))
+                mean, error = _share(np.asarray(found, dtype=np.float64), size[name])
                 data[name + end], data[name + end + "_standard_error"] = (("time",), mean), (("time",), error)
 
     active = np.stack([runs[f"coordinate {j}"].values for j in tested], axis=-1)
@@ -194,12 +195,14 @@ def _tested(coordinates: ArrayLike | None, active: NDArray[np.int64], dimension:
     return chosen
 
 
-def _share(values: Floats) -> tuple[Floats, Floats]:
-    """Mean over replicates (axis 0), and its standard error, never 0 where all n agree: as if 1/2 did not."""
+def _share(values: Floats, parts: int) -> tuple[Floats, Floats]:
+    """Mean over replicates (axis 0) and its standard error; `values` are shares of `parts` coordinates.
+
+    Where all replicates agree the error is not 0 but that of half an exception among all coordinates and replicates.
+    """
     n = len(values)
-    mean = values.mean(axis=0)
-    agree = np.ptp(values, axis=0) == 0.0
-    return mean, np.where(agree, np.sqrt(0.5 / n * (1.0 - 0.5 / n) / n), values.std(axis=0, ddof=1) / np.sqrt(n))
+    error = values.std(axis=0, ddof=1) / np.sqrt(n)
+    return values.mean(axis=0), np.where(np.ptp(values, axis=0) == 0.0, np.sqrt(0.5) / (n * parts), error)
 
 
 def irrepresentable(problem: Problem, algorithm: RDA) -> float:
