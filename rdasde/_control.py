@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
@@ -22,6 +22,7 @@ from rdasde._flow import MeanFlow
 from rdasde._grid import TimeAxis
 from rdasde._jit import compilable, fma, implements
 from rdasde._problem import Problem, add_gradient, drift, hessian_product, noise
+from rdasde._random import LANES, Streams, lane_array, streams
 from rdasde._regularizer import Regularizer, mirror
 
 _NODES = 200  # of the table of J, in time
@@ -48,10 +49,18 @@ def _decay(problem, state, spare, out):
     along, moved = spare[:d], spare[d:]
     for j in range(d):
         place, slope = problem.path[node, j], problem.slope[node, j]
-        for lane in range(out.shape[1]):
+        for lane in range(LANES):
             along[j, lane] = place
             moved[j, lane] = slope * state[d + j, lane]
     hessian_product(problem.problem, along, moved, out)
+
+
+@compilable
+def _add(x, out):
+    """``out += x``; flat, so that it vectorizes."""
+    flat, flat_out = x.reshape(-1), out.reshape(-1)
+    for i in range(flat.size):
+        flat_out[i] += flat[i]
 
 
 @implements(add_gradient, ControlledParameters)
@@ -61,16 +70,15 @@ def _(problem, state, streams, scratch, out):
     sample, other, spare, rest = scratch[:d], scratch[d : 2 * d], scratch[2 * d : 4 * d], scratch[4 * d :]
     sample[:] = 0.0
     add_gradient(problem.problem, w, streams, rest, sample)
+    _add(sample, out[:d])
     drift(problem.problem, w, other)
-    for j in range(d):
-        for lane in range(state.shape[1]):
-            out[j, lane] += sample[j, lane]
-            out[d + j, lane] += sample[j, lane] - other[j, lane]
+    flat, flat_mean = sample.reshape(-1), other.reshape(-1)
+    for i in range(flat.size):
+        flat[i] -= flat_mean[i]
     _decay(problem, state, spare, other)
-    for j in range(d):
-        for lane in range(state.shape[1]):
-            out[d + j, lane] += other[j, lane]
-    for lane in range(state.shape[1]):
+    _add(other, sample)
+    _add(sample, out[d : 2 * d])
+    for lane in range(LANES):
         out[2 * d, lane] -= 1.0
 
 
@@ -78,18 +86,16 @@ def _(problem, state, streams, scratch, out):
 def _(problem, state, out):
     d = (state.shape[0] - 1) // 2
     w = state[:d]
-    spare = np.empty((2 * d, state.shape[1]))  # `drift` is handed no scratch
+    spare = np.empty((2 * d, LANES))  # `drift` is handed no scratch
     drift(problem.problem, w, out[:d])
     if problem.half_step > 0.0:  # G + (gamma / 2) H D G
         moved, change = spare[:d], spare[d:]
-        for j in range(d):
-            for lane in range(state.shape[1]):
-                active = problem.passes_zero or w[j, lane] != 0.0
-                moved[j, lane] = out[j, lane] if active else 0.0
+        flat, flat_w, flat_out, flat_change = moved.reshape(-1), w.reshape(-1), out.reshape(-1), change.reshape(-1)
+        for i in range(flat.size):
+            flat[i] = flat_out[i] if problem.passes_zero or flat_w[i] != 0.0 else 0.0
         hessian_product(problem.problem, w, moved, change)
-        for j in range(d):
-            for lane in range(state.shape[1]):
-                out[j, lane] = fma(problem.half_step, change[j, lane], out[j, lane])
+        for i in range(flat.size):
+            flat_out[i] = fma(problem.half_step, flat_change[i], flat_out[i])
     _decay(problem, state, spare, out[d : 2 * d])
     out[2 * d, :] = -1.0
 
@@ -132,7 +138,8 @@ class Controlled(Problem):
         self.dimension = 2 * problem.dimension + 1
         self.minimizer = None
         self.scratch_rows = problem.scratch_rows + 4 * problem.dimension
-        self.make_streams = problem.make_streams  # type: ignore[method-assign]
+        own = type(problem).make_streams is not Problem.make_streams
+        self.make_streams = problem.make_streams if own else _block_streams  # type: ignore[method-assign]
         self._rate = problem.fastest_rate() if rate is None else rate
         path, slope = _mean_path(problem, algorithm, dual_start, end)
         self.parameters: NamedTuple = ControlledParameters(
@@ -208,6 +215,14 @@ class ControlledRegularizer(Regularizer):
 
     def to_json(self) -> str:
         return self.inner.to_json()
+
+
+def _block_streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> Streams:
+    """Sixteen streams from one key: short runs would take longer to seed one by one than to simulate."""
+    key = np.random.SeedSequence(seed, spawn_key=(int(replicates[0]), *purpose))
+    state = lane_array(4, np.uint64)
+    state[:] = key.generate_state(4 * LANES, np.uint64).reshape(4, LANES)
+    return streams(seed, replicates[:0], purpose)._replace(state=state)
 
 
 def _mean_path(problem: Problem, algorithm: RDA, dual_start: Floats, end: float) -> tuple[Floats, Floats]:

@@ -115,9 +115,9 @@ def weak_error(
     import xarray as xr
 
     check_pair(problem, algorithm)
-    gammas = _step_sizes(step_sizes)
+    gammas = check_step_sizes(step_sizes)
     algorithms = [dataclasses.replace(algorithm, step_size=float(gamma)) for gamma in gammas]
-    axes = [_final(horizon, gamma) for gamma in gammas]
+    axes = [final_time(horizon, gamma) for gamma in gammas]
     names, functions = _functions(test_functions, problem.dimension)
     replicates = _check.count("replicates", replicates, least=_least(problem), mend="give the number of runs")
     paths = _check.count("paths", paths, least=_least(problem), mend="give the number of paths of the diffusion")
@@ -320,9 +320,9 @@ def _chunks(number: int, width: int) -> Iterator[NDArray[np.int64]]:
         yield np.arange(first, min(first + size, number))
 
 
-def _final(horizon: float, step_size: float) -> TimeAxis:
+def final_time(horizon: float, step_size: float) -> TimeAxis:
+    """The last step within the horizon, even where rounding would choose one after it."""
     axis = time_axis(horizon, [horizon], step_size)
-    # the last step within the horizon, even where rounding would choose one after it
     return TimeAxis(np.array([axis.total]), np.array([axis.total * step_size]), axis.total)
 
 
@@ -330,12 +330,13 @@ def _least(problem: Problem) -> int:
     return 2 * problem.dimension + 10  # enough to fit the control variates
 
 
-def _step_sizes(step_sizes: ArrayLike) -> Floats:
+def check_step_sizes(step_sizes: ArrayLike) -> Floats:
+    """At least two, different, positive."""
     gammas = _check.array("step_sizes", step_sizes, (None,), mend="give at least two, for example [0.02, 0.01, 0.005]")
     if gammas.min() <= 0.0 or len(gammas) < 2 or len(np.unique(gammas)) < len(gammas):
         raise _check.bad(
             "step_sizes",
-            gammas.tolist(),
+            "[" + ", ".join(f"{gamma:g}" for gamma in gammas) + "]",
             "at least two different numbers > 0",
             "give for example [0.02, 0.01, 0.005]",
         )
