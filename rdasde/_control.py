@@ -1,9 +1,10 @@
 """A control variate for any algorithm and its diffusion: the noise alone, carried along the mean.
 
-Beside the dual process runs ``u <- u - gamma (J(t) u + grad f(w; Z) - G(w))`` from 0, on the same samples, with ``J(t) =
-H(w(t)) D(t)`` taken along a path that is not random. It is a martingale under a linear map: its mean is exactly 0,
-whatever J, for the algorithm, for the diffusion and for its time steps; and with J from the Gaussian closure it follows
-``v - E v`` to first order in the noise. So regressing a function of w on u takes most of its variance and adds no bias.
+Beside the dual process runs ``u <- u - gamma (J(t) u + grad f(w; Z) - G(w))`` from 0, on the same samples, with
+``J(t) = H(w(t)) D(t)`` taken along a path that is not random. Its noise has mean 0 at every state, and J is linear: so
+its mean is exactly 0, whatever J, for the algorithm, for the diffusion and for its time steps. With J from the Gaussian
+closure it follows ``v - E v`` to first order in the noise: regressing a function of w on u takes most of its variance
+and adds no bias.
 
 To the kernels all this is one more problem, of states ``(v, u, t)``, under one more mirror map.
 """
@@ -118,10 +119,9 @@ def _(regularizer, v, threshold, w):
 class Controlled(Problem):
     """A problem with its control variate beside it: states (w, u, t), dimension 2 d + 1.
 
-    `algorithm` says along which path J is taken, up to time `end`. With ``second_order=True`` the drift of the diffusion
-    is ``-(G + (gamma / 2) H D G)``, the stochastic modified equation of second order (Li, Tai & E 2017, theorem 9), D
-    the slope of the mirror map, which must be 0 where the map is 0 and 1 elsewhere. `rate` sets the diffusion's time
-    step.
+    `algorithm` says along which path J is taken, up to time `end`. With ``second_order=True`` the drift of the
+    diffusion is ``-(G + (gamma / 2) H D G)``, the stochastic modified equation of second order (Li, Tai & E 2017), D the
+    slope of the mirror map, which must be 0 where the map is 0 and 1 elsewhere. `rate` sets the diffusion's time step.
     """
 
     def __init__(

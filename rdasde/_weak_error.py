@@ -63,7 +63,7 @@ def weak_error(
     step_sizes : array_like of float
         At least two different ones.
     test_functions : dict of str to callable
-        Functions of primal states ``(..., d)`` that return ``(...)``, for example ``{"risk": lambda w: (w**2).sum(-1)}``.
+        Functions of primal states ``(..., d)`` that return ``(...)``: ``{"risk": lambda w: (w**2).sum(axis=-1)}``.
     replicates, paths : int
         Runs of the algorithm and paths of the diffusion, for each step size. In memory there are only a few thousand.
     seed : int, optional
@@ -71,16 +71,16 @@ def weak_error(
     executor, progress
         As in `simulate`.
     equation_order : {1, 2}
-        1: the dual diffusion ``dV = -G(W) dt + sqrt(gamma) Sigma(W)^(1/2) dB``, ``W = prox(V, g(t))``. 2: the stochastic
-        modified equation of second order, ``dV = -(G + (gamma/2) H D G)(W) dt + ...`` with ``D = diag 1{W_j != 0}`` and
-        the threshold of its drift taken half a step back, ``g(t - gamma/2)``; for ``L1``, ``NonNegativeL1`` and no
-        regularizer.
+        1: the dual diffusion ``dV = -G(W) dt + sqrt(gamma) Sigma(W)^(1/2) dB``, ``W = prox(V, g(t))``. 2: the
+        stochastic modified equation of second order, ``dV = -(G + (gamma/2) H D G)(W) dt + ...`` with
+        ``D = diag 1{W_j != 0}`` and the threshold inside it taken half a step back, ``g(t - gamma/2)``, as the
+        algorithm keeps it for a whole step; for ``L1``, ``NonNegativeL1`` and no regularizer.
 
     Returns
     -------
     xarray.Dataset
-        ``error``, ``standard_error`` and ``floor`` (test_function, step_size), the floor being what the error of an
-        exact diffusion would reach by sampling in one of twenty cases, 1.96 standard errors; ``order``, ``order_lower``,
+        ``error``, ``standard_error`` and ``floor`` (test_function, step_size), the floor being what sampling alone
+        would make of no error in one of twenty cases, 1.96 standard errors; ``order``, ``order_lower``,
         ``order_upper`` (test_function), the fitted power of the step size with its 95 % interval, and ``scatter``, the
         chi-square a degree of freedom of that fit; ``discrete`` and ``diffusion``, the two expectations;
         ``time_step_bias`` and ``time_step_bias_error``, the difference to the diffusion in twice as long time steps and

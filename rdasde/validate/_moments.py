@@ -51,9 +51,9 @@ def exact_weak_error(
     Returns
     -------
     xarray.Dataset
-        ``first_moment`` and ``second_moment`` (equation, step_size, coordinate), the errors of ``E w_j`` and ``E w_j^2``, and
-        ``squared_norm`` (equation, step_size), that of ``E ||w||^2``; ``local_order`` (equation, step_size), the slope
-        of the last between a step size and the one after it, NaN at the last.
+        ``first_moment`` and ``second_moment`` (equation, step_size, coordinate), the errors of ``E w_j`` and
+        ``E w_j^2``, and ``squared_norm`` (equation, step_size), that of ``E ||w||^2``; ``local_order`` (equation,
+        step_size), the slope of the last between a step size and the one after it, NaN at the last.
 
     Raises
     ------
