@@ -120,8 +120,9 @@ class Controlled(Problem):
     """A problem with its control variate beside it: states (w, u, t), dimension 2 d + 1.
 
     `algorithm` says along which path J is taken, up to time `end`. With ``second_order=True`` the drift of the
-    diffusion is ``-(G + (gamma / 2) H D G)``, the stochastic modified equation of second order (Li, Tai & E 2017), D the
-    slope of the mirror map, which must be 0 where the map is 0 and 1 elsewhere. `rate` sets the diffusion's time step.
+    diffusion is ``-(G + (gamma / 2) H D G)``, the stochastic modified equation of second order (Li, Tai & E 2017), D
+    the slope of the mirror map, which must be 0 where the map is 0 and 1 elsewhere. `rate` sets the diffusion's time
+    step.
     """
 
     def __init__(

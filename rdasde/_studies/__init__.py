@@ -23,7 +23,10 @@ from rdasde import _check
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STUDIES: dict[str, str] = {}
+STUDIES: dict[str, str] = {
+    "weak-error": "the weak error of the dual diffusion against the step size, and its order",
+    "coverage": "how often bands hold, over designs, tunings, levels and step sizes",
+}
 
 
 class Report(NamedTuple):

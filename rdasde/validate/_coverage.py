@@ -20,7 +20,7 @@ from rdasde._problem import Problem
 from rdasde._simulate import check_pair, simulate
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
     import xarray as xr
 
 METHODS = ("paths", "closure", "limit")
@@ -198,7 +198,7 @@ def coverage_table(result: xr.Dataset) -> pd.DataFrame:
     pandas.DataFrame
         One row for each space, level and group with any coordinates; numbers, and the 95 % interval as text.
     """
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
     import xarray as xr
 
     right = isinstance(result, xr.Dataset) and {"estimate", "standard_error", "worst"} <= set(result.data_vars)
