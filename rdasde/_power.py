@@ -34,26 +34,30 @@ def fit_order(step_sizes: Floats, error: Floats, standard_error: Floats, level: 
     scale = step_sizes / step_sizes.max()
     weighted = error / standard_error
 
+    def misfits(orders: Floats) -> Floats:
+        shapes = scale ** orders[:, None] / standard_error
+        explained: Floats = (shapes @ weighted) ** 2 / np.sum(shapes**2, axis=1)
+        return weighted @ weighted - explained
+
     def misfit(order: float) -> float:
-        shape = scale**order / standard_error
-        return float(weighted @ weighted - (shape @ weighted) ** 2 / (shape @ shape))
+        return float(misfits(np.array([order]))[0])
 
     grid = np.linspace(*_RANGE, 401)
-    values = np.array([misfit(order) for order in grid])
+    values = misfits(grid)
     best = int(values.argmin())
     around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     order = float(minimize_scalar(misfit, bounds=around, method="bounded", options={"xatol": 1e-9}).x)
     least = min(misfit(order), values[best])
     freedom = len(error) - 2
     scatter = least / freedom if freedom > 0 else np.nan
-    room = float(chi2.ppf(level, 1))
-    if weighted @ weighted - least < room:  # no error at all fits as well
+    if weighted @ weighted - least < chi2.ppf(level, 2):  # no error at all fits as well
         return Order(np.nan, -np.inf, np.inf, scatter)
+    room = float(chi2.ppf(level, 1))
     if freedom > 0:
         room = max(room, float(f.ppf(level, 1, freedom)) * scatter)
 
     def end(side: Floats, otherwise: float) -> float:
-        outside = side[np.array([misfit(p) for p in side]) - least > room]
+        outside = side[misfits(side) - least > room] if side.size else side
         if not outside.size:
             return otherwise
         return float(brentq(lambda p: misfit(p) - least - room, order, outside[0], xtol=1e-9))

@@ -146,11 +146,11 @@ def study(pieces: Pieces) -> Report:
     caption(
         figure,
         f"Coverage of {number:,} runs by bands from {number:,} paths of the dual diffusion (d = {DIMENSION}; below "
-        "each case: design, step size times trace of the Hessian, and c, mu), less the nominal level. Bars: the mean over "
-        "coordinates, from the lowest to the highest recorded time after the first tenth; triangles: the worst "
+        "each case: design, step size times trace of the Hessian, and c, mu), less the nominal level. Bars: the mean "
+        "over coordinates, from the lowest to the highest recorded time after the first tenth; triangles: the worst "
         "coordinate at the worst time, and a tick where it may fall if every band is nominal (probability .99, "
         f"beta-binomial). Green: 1.5 points. From paths the mean is off by at most {100 * off:.2f} points (in the "
-        "primal only what falls short counts: where an end of the band is 0, it holds more often); the worst coordinate "
-        f"is below what counting noise allows in {over} of {judged} cases.",
+        "primal only what falls short counts: where an end of the band is 0, it holds more often); the worst "
+        f"coordinate is below what counting noise allows in {over} of {judged} cases.",
     )
     return Report(figure, markdown(columns))

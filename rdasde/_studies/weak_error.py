@@ -175,10 +175,10 @@ def study(pieces: Pieces) -> Report:
         figure,
         f"|E phi(w_n) - E phi(W(t))| at t = {HORIZON:g} between the algorithm and its dual diffusion, each point from "
         f"{3000 if pieces.small else 200_000:,} runs and as many paths with a control variate; bars: 95 %, hollow: "
-        f"below the sampling floor. Of the {len(orders)} test functions in the first three panels {int(met.sum())} have an "
-        "order within .85 to 1.4 known to better than .2 either way; the others are a small difference of terms that "
-        "cancel, or sit at the kink of the soft-threshold (see the table). Lower right: where every coordinate "
-        "stays active, the second-order equation's error falls like the square of the step size; grey: plain SGD on "
+        f"below the sampling floor. Of the {len(orders)} test functions in the first three panels {int(met.sum())} "
+        "have an order within .85 to 1.4 known to better than .2 either way; the others are a small difference of "
+        "terms that cancel, or sit at the kink of the soft-threshold (see the table). Lower right: where every "
+        "coordinate stays active, the second-order equation's error falls like the square of the step size; grey: plain SGD on "
         "the same problem, exactly, by its moment equations (E ||w||^2).",
     )
     return Report(figure, markdown(columns))

@@ -87,8 +87,8 @@ def coverage(
     Notes
     -----
     In the dual coverage should equal the level. In the primal it is at least that: more where an end of the band is 0,
-    an atom; ``best_allowed`` is then 1. Bands from P paths have random ends: the probability between two order
-    statistics is Beta(L (P + 1), (1 - L)(P + 1)), so that the count of R runs is beta-binomial, not binomial, and the
+    an atom; ``best_allowed`` is then 1. Bands from P paths have random ends, order statistics k = (P - 1) L apart: the
+    probability between them is Beta(k, P + 1 - k), so that the count of R runs is beta-binomial, not binomial, and the
     worst of all m cases is judged by its quantile at ``.005 / m`` (Bonferroni). For the same reason the variance of the
     mean over coordinates is ``s^2 (1/R + 1/P)``, s^2 that of the share of (time, coordinate) at which a run is inside.
     """
@@ -268,7 +268,8 @@ def allowed(level: float, cases: int, replicates: int, paths: int | None) -> tup
     if paths is None:
         law = binom(replicates, level)
     else:
-        law = betabinom(replicates, level * (paths + 1), (1.0 - level) * (paths + 1))
+        inside = (paths - 1) * level
+        law = betabinom(replicates, inside, paths + 1 - inside)
     return float(law.ppf(tail)) / replicates, float(law.isf(tail)) / replicates
 
 
