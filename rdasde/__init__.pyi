@@ -23,5 +23,6 @@ from ._schedule import Linear as Linear
 from ._schedule import PowerLaw as PowerLaw
 from ._simulate import simulate as simulate
 from ._stochastic_problem import StochasticProblem as StochasticProblem
+from ._weak_error import weak_error as weak_error
 
 __version__: str

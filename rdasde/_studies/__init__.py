@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STUDIES: dict[str, str] = {
+    "weak-error": "the weak error of the dual diffusion against the step size, and its order",
+    "coverage": "how often bands hold, over designs, tunings, levels and step sizes",
     "support-recovery": "exact support and normal active coordinates at once: gRDA, RDA, SGD and the batch lasso",
     "risk": "regret and excess risk of the averaged iterate against their bounds",
     "flat-directions": "gRDA minus SGD along flat directions, and directional pruning in closed form",

@@ -1,0 +1,284 @@
+"""How often bands hold: by level, time and coordinate, in dual and primal, against what counting allows."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rdasde import _check
+from rdasde._algorithm import RDA
+from rdasde._approximate import approximate
+from rdasde._bands import band
+from rdasde._check import Floats
+from rdasde._ensemble import Progress
+from rdasde._grid import start_point, time_axis
+from rdasde._problem import Problem
+from rdasde._simulate import check_pair, simulate
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
+    import xarray as xr
+
+METHODS = ("paths", "closure", "limit")
+GROUPS = ("all", "zero", "weak", "strong")
+SPACES = ("dual", "primal")
+_CHUNK = 2**21  # numbers held at once
+_FALSE_ALARM = 0.01  # of the extremes over all coordinates and times of a group
+
+
+def coverage(
+    problem: Problem,
+    algorithm: RDA,
+    horizon: float,
+    *,
+    levels: Sequence[float] = (0.8, 0.9, 0.95, 0.99),
+    method: str = "paths",
+    replicates: int = 4000,
+    paths: int = 4000,
+    times: int | ArrayLike = 11,
+    start: ArrayLike | None = None,
+    seed: int | None = None,
+    executor: concurrent.futures.Executor | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """How often the bands of the theory hold for runs of the algorithm.
+
+    Parameters
+    ----------
+    problem, algorithm, horizon, start
+        As in `rdasde.simulate`.
+    levels : sequence of float
+        Nominal levels of the pointwise bands, strictly between 0 and 1.
+    method : {"paths", "closure", "limit"}
+        Which theory, as in `rdasde.approximate`.
+    replicates, paths : int
+        Runs that are counted (in flat memory), and paths that Monte Carlo bands come from.
+    times : int or array_like
+        As in `rdasde.simulate`; counted over are those after the first tenth of the horizon.
+    seed : int, optional
+        A fresh one is drawn when not given; ``attrs["seed"]`` holds it.
+    executor, progress
+        As in `rdasde.simulate`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``coverage`` (space, level, time, coordinate), the share of runs inside, at all times. Over the times after the
+        first tenth and the coordinates of a group, (space, level, group): ``estimate``, the mean coverage,
+        ``standard_error``, ``bias`` (estimate less level), ``lower``, ``upper`` (the 95 % interval of the mean),
+        ``lowest_time``, ``highest_time`` (the extremes over times of the mean over coordinates), ``worst``, ``best``
+        (the extreme coverages over times and coordinates), ``worst_allowed``, ``best_allowed``, between which they lie
+        with probability .99 if every one is nominal. NaN for a group without coordinates. ``size`` (group), ``member``
+        (group, coordinate) and ``weak_bound`` (coordinate).
+
+        Groups by the minimizer: "zero" where ``w*_j = 0``, "strong" where ``|w*_j|`` is above `weak_bound`, the
+        threshold and two dual standard deviations at the end of the run, both of the order of sqrt(step_size), and
+        "weak" in between. Without a known minimizer all coordinates are in "all" only.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments, before anything is compiled.
+
+    Notes
+    -----
+    In the dual coverage should equal the level. In the primal it is at least that: more where an end of the band is 0,
+    an atom; ``best_allowed`` is then 1. Bands from P paths have random ends, order statistics k = (P - 1) L apart: the
+    probability between them is Beta(k, P + 1 - k), so that the count of R runs is beta-binomial, not binomial, and the
+    worst of all m cases is judged by its quantile at ``.005 / m`` (Bonferroni). For the same reason the variance of the
+    mean over coordinates is ``s^2 (1/R + 1/P)``, s^2 that of the share of (time, coordinate) at which a run is inside.
+    """
+    import xarray as xr
+
+    check_pair(problem, algorithm)
+    axis = time_axis(horizon, times, algorithm.step_size)
+    wanted = _levels(levels)
+    _check.choice("method", method, METHODS)
+    replicates = _check.count("replicates", replicates, least=2, mend="give the number of runs to count")
+    paths = _check.count("paths", paths, least=2, mend="give the number of Monte Carlo paths")
+    start_point(start, problem)
+    seed = _check.seed(seed)
+    _check.executor(executor)
+    late = axis.times > 0.1 * horizon
+    if not late.any():
+        raise _check.bad(
+            "times",
+            "an array that ends in the first tenth of the horizon",
+            "one with a later time",
+            "give for example times=11",
+        )
+
+    options: dict[str, Any] = {"times": axis.times, "start": start, "seed": seed, "executor": executor}
+    theory = approximate(problem, algorithm, horizon, method=method, paths=paths, progress=progress, **options)
+    ends = {
+        space: np.stack([_ends(band(theory, level, space=space)) for level in wanted]) for space in SPACES
+    }  # (level, end, time, coordinate)
+    sampled = "path" in theory.dims
+    groups, bound = _groups(problem, theory)
+    members = np.array([groups == name for name in GROUPS])
+    members[0] = True
+
+    d = problem.dimension
+    shape = (len(SPACES), len(wanted), len(axis.times), d)
+    inside = np.zeros(shape)
+    # of each run the share of a group's cases inside: sum and sum of squares
+    share, squares = (np.zeros((len(SPACES), len(wanted), len(GROUPS))) for _ in range(2))
+    weight = (members / np.maximum(members.sum(axis=1), 1)[:, None]) / np.count_nonzero(late)
+    bar = Progress(progress, int(axis.steps[-1]) * replicates, "coverage")
+    try:
+        for chunk in _chunks(replicates, 2 * len(axis.times) * d):
+            runs = simulate(problem, algorithm, horizon, replicates=chunk, progress=False, **options)
+            for i, space in enumerate(SPACES):
+                states = runs[space].values
+                for k in range(len(wanted)):
+                    lower, upper = ends[space][k]
+                    hit = (states >= lower) & (states <= upper)
+                    inside[i, k] += hit.sum(axis=0)
+                    each = hit[:, late].sum(axis=1) @ weight.T
+                    share[i, k] += each.sum(axis=0)
+                    squares[i, k] += (each**2).sum(axis=0)
+            bar.add(int(axis.steps[-1]) * len(chunk))
+    finally:
+        bar.close()
+    covered = inside / replicates
+    estimate = share / replicates
+    spread = (squares - replicates * estimate**2) / (replicates - 1)
+    error = np.sqrt(np.maximum(spread, 0.0) * (1.0 / replicates + (1.0 / paths if sampled else 0.0)))
+    z = 1.959963984540054
+    found: dict[str, Floats] = {
+        "estimate": estimate,
+        "bias": estimate - wanted[:, None],
+        "standard_error": error,
+        "lower": estimate - z * error,
+        "upper": estimate + z * error,
+    }
+    found |= _extremes(covered[:, :, late], members, wanted, replicates, paths if sampled else None)
+    empty = members.sum(axis=1) == 0
+    for values in found.values():
+        values[:, :, empty] = np.nan
+    grid = ("space", "level", "group")
+    data: dict[str, Any] = {name: (grid, values) for name, values in found.items()}
+    data["coverage"] = (("space", "level", "time", "coordinate"), covered)
+    data["size"] = (("group",), members.sum(axis=1))
+    data["member"] = (("group", "coordinate"), members)
+    data["weak_bound"] = (("coordinate",), bound)
+    coords = {
+        "space": list(SPACES),
+        "level": wanted,
+        "group": list(GROUPS),
+        "time": axis.times,
+        "coordinate": np.arange(d),
+    }
+    result = xr.Dataset(data, coords=coords)
+    result.attrs = dict(theory.attrs) | {
+        "produced_by": "rdasde.validate.coverage",
+        "method": method,
+        "replicates": replicates,
+        "paths": paths if sampled else 0,
+        "seed": seed,
+        "load": algorithm.step_size * problem.trace(),
+    }
+    return result
+
+
+def coverage_table(result: xr.Dataset) -> pd.DataFrame:
+    """A table of what `coverage` found: Estimate, Bias against theory, Standard error, Interval.
+
+    Parameters
+    ----------
+    result : xarray.Dataset
+        From `coverage`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each space, level and group with any coordinates; numbers, and the 95 % interval as text.
+    """
+    import pandas as pd  # type: ignore[import-untyped]
+    import xarray as xr
+
+    right = isinstance(result, xr.Dataset) and {"estimate", "standard_error", "worst"} <= set(result.data_vars)
+    if not right:
+        raise _check.wrong_kind("result", result, "what rs.validate.coverage returned", "pass that Dataset")
+    rows = []
+    for space in result["space"].values:
+        for level in result["level"].values:
+            for group in result["group"].values[result["size"].values > 0]:
+                at = result.sel(space=space, level=level, group=group)
+                rows.append(
+                    {
+                        "space": str(space),
+                        "level": float(level),
+                        "group": str(group),
+                        "Estimate": float(at["estimate"]),
+                        "Bias against theory": float(at["bias"]),
+                        "Standard error": float(at["standard_error"]),
+                        "Interval": f"[{float(at['lower']):.4f}, {float(at['upper']):.4f}]",
+                        "Worst": float(at["worst"]),
+                        "Worst allowed": float(at["worst_allowed"]),
+                    }
+                )
+    return pd.DataFrame(rows).set_index(["space", "level", "group"])
+
+
+def _ends(found: xr.Dataset) -> Floats:
+    return np.stack([found["lower"].values, found["upper"].values])
+
+
+def _groups(problem: Problem, theory: xr.Dataset) -> tuple[NDArray[np.str_], Floats]:
+    """The group of every coordinate, and the bound between weak and strong."""
+    bound = theory["threshold"].values[-1] + 2.0 * theory["dual_std"].values[-1]
+    if problem.minimizer is None:
+        return np.full(problem.dimension, "unknown"), bound
+    size = np.abs(problem.minimizer)
+    return np.where(size == 0.0, "zero", np.where(size > bound, "strong", "weak")), bound
+
+
+def _extremes(
+    covered: Floats, members: NDArray[np.bool_], levels: Floats, replicates: int, paths: int | None
+) -> dict[str, Floats]:
+    """The extremes over times, and over times and coordinates, and where the latter may lie; (space, level, group)."""
+    names = ("lowest_time", "highest_time", "worst", "best", "worst_allowed", "best_allowed")
+    shape = (*covered.shape[:2], len(members))
+    found = {name: np.full(shape, np.nan) for name in names}
+    for g, member in enumerate(members):
+        if not member.any():
+            continue
+        inside = covered[..., member]
+        by_time = inside.mean(axis=3)
+        found["lowest_time"][..., g], found["highest_time"][..., g] = by_time.min(axis=2), by_time.max(axis=2)
+        found["worst"][..., g], found["best"][..., g] = inside.min(axis=(2, 3)), inside.max(axis=(2, 3))
+        cases = inside.shape[2] * inside.shape[3]
+        for k, level in enumerate(levels):
+            low, high = allowed(level, cases, replicates, paths)
+            found["worst_allowed"][:, k, g] = low
+            found["best_allowed"][:, k, g] = [high if space == "dual" else 1.0 for space in SPACES]
+    return found
+
+
+def allowed(level: float, cases: int, replicates: int, paths: int | None) -> tuple[float, float]:
+    """Where the coverages of all of so many cases lie with probability .99 at least, if every one is nominal."""
+    from scipy.stats import betabinom, binom
+
+    tail = 0.5 * _FALSE_ALARM / cases
+    if paths is None:
+        law = binom(replicates, level)
+    else:
+        inside = (paths - 1) * level
+        law = betabinom(replicates, inside, paths + 1 - inside)
+    return float(law.ppf(tail)) / replicates, float(law.isf(tail)) / replicates
+
+
+def _levels(levels: Sequence[float]) -> Floats:
+    if np.ndim(levels) != 1 or len(levels) == 0:
+        raise _check.wrong_kind("levels", levels, "a sequence of levels", "give for example levels=(0.8, 0.95)")
+    return np.array([_check.level(level) for level in levels])
+
+
+def _chunks(number: int, width: int) -> list[NDArray[np.int64]]:
+    size = 16 * max(1, _CHUNK // (16 * width))
+    return [np.arange(first, min(first + size, number)) for first in range(0, number, size)]
