@@ -1,4 +1,4 @@
-"""What a validation returns, kept as a piece of a study."""
+"""What a validation returns: kept as a piece of a study, and its table in Markdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde._studies import Pieces
+from rdasde import validate
+from rdasde._studies import Pieces, markdown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,3 +37,12 @@ def _to_arrays(result: xr.Dataset) -> dict[str, NDArray[Any]]:
         for name, field in fields.items():
             arrays[f"{kind}:{name}:{','.join(map(str, field.dims))}"] = field.values
     return arrays
+
+
+def report(result: xr.Dataset, **options: Any) -> str:
+    """`rdasde.validate.table` in Markdown."""
+    table = validate.table(result, **options)
+    columns = {"": list(table.index)}
+    for name, form in (("Estimate", "{:.4g}"), ("Bias against theory", "{:+.2g}"), ("Standard error", "{:.2g}")):
+        columns[name] = ["" if np.isnan(x) else form.format(x) for x in table[name]]
+    return markdown(columns | {"Interval": list(table["Interval"])})

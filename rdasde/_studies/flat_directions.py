@@ -11,7 +11,7 @@ from rdasde import plot
 from rdasde._check import Floats
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report
-from rdasde._studies._results import kept
+from rdasde._studies._results import kept, report
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -149,10 +149,10 @@ def _table(local: xr.Dataset, wide: xr.Dataset) -> str:
     return "\n".join(
         [
             "### gRDA − SGD, d = 6, rank 2\n",
-            rs.validate.table(some[names]),
+            report(some[names]),
             "### Largest relative gaps at the end, d = 6, rank 2\n",
             "\n".join(lines) + "\n",
             f"### Supports, d = {wide.sizes['coordinate']}\n",
-            rs.validate.table(wide[alike].isel(time=[-1])),
+            report(wide[alike].isel(time=[-1])),
         ]
     )

@@ -11,7 +11,7 @@ import rdasde as rs
 from rdasde import plot
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report
-from rdasde._studies._results import kept
+from rdasde._studies._results import kept, report
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,13 +58,12 @@ def study(pieces: Pieces) -> Report:
     return Report(
         _draw(over_time, over_sizes, design, steps),
         "\n".join(
-            f"### {name}, step size {STEP_SIZE:g}\n\n{rs.validate.table(result.isel(time=[0, 6, -1]))}"
+            f"### {name}, step size {STEP_SIZE:g}\n\n{report(result.isel(time=[0, 6, -1]))}"
             for name, result in over_time.items()
         )
         + "\n"
         + "\n".join(
-            f"### gRDA, step size {size:g}, {steps} steps\n\n{rs.validate.table(result)}"
-            for size, result in over_sizes.items()
+            f"### gRDA, step size {size:g}, {steps} steps\n\n{report(result)}" for size, result in over_sizes.items()
         ),
     )
 

@@ -13,7 +13,7 @@ from rdasde import plot
 from rdasde._check import Floats
 from rdasde._figures import caption, published
 from rdasde._studies import Pieces, Report
-from rdasde._studies._results import kept
+from rdasde._studies._results import kept, report
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -233,9 +233,9 @@ def _table(found: dict[str, xr.Dataset], lasso: dict[str, Floats], times: Floats
         some = shown if label in found else as_published["time"].values
         parts.append(f"### {label.replace('$', '').replace(chr(92) + 'mu', 'μ')}\n")
         parts.append(f"Irrepresentable constant {result.attrs['irrepresentable']:.3f}.\n")
-        parts.append(rs.validate.table(result[names], times=some))
+        parts.append(report(result[names], times=some))
         first = result[moments].isel(coordinate=[0, result.sizes["coordinate"] // 2], time=[-1])
-        parts.append(rs.validate.table(first))
+        parts.append(report(first))
     n = lasso["exact"].shape[1]
     for way, label in enumerate(("at sigma sqrt(2 log d / N)", "best lambda given w*")):
         lines = ["| | Estimate | Bias against theory | Standard error | Interval |", "|---|---|---|---|---|"]
