@@ -82,9 +82,14 @@ def cases() -> dict[str, Case]:
     }
 
 
+def size(pieces: Pieces) -> int:
+    """Runs, and paths, for each step size."""
+    return 3000 if pieces.small else 100_000
+
+
 def measured(pieces: Pieces, name: str, case: Case, order: int) -> dict[str, NDArray[Any]]:
     """`rs.weak_error` of one case, as arrays."""
-    number = 3000 if pieces.small else 200_000
+    number = size(pieces)
     step_sizes = STEP_SIZES[1:4] if pieces.small else STEP_SIZES
     settings = {
         "case": name,
@@ -178,7 +183,7 @@ def study(pieces: Pieces) -> Report:
     caption(
         figure,
         f"|E phi(w_n) - E phi(W(t))| at t = {HORIZON:g} between the algorithm and its dual diffusion, each point from "
-        f"{3000 if pieces.small else 200_000:,} runs and as many paths with a control variate; bars: 95 %, hollow: "
+        f"{size(pieces):,} runs and as many paths with a control variate; bars: 95 %, hollow: "
         f"below the sampling floor. Of the {len(orders)} test functions in the first three panels {int(met.sum())} "
         "have an order within .85 to 1.4 known to better than .2 either way; the others are a small difference of "
         "terms that cancel, or sit at the kink of the soft-threshold (see the table). Lower right: where every "
