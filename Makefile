@@ -14,9 +14,9 @@ help:
 	@echo "make bench      measure, and write benchmarks/results.md"
 	@echo "make check      tests, lint and types"
 
-$(READY): setup.cfg pyproject.toml
+$(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $(READY)
 
 test: $(READY)
@@ -32,6 +32,7 @@ study: $(READY)
 	$(VENV)/bin/rdasde figure --studies --store .study --out figures
 
 bench: $(READY)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,bench]'
 	$(RUN) benchmarks/run.py
 
 lint: $(READY)

@@ -12,6 +12,7 @@ import numpy as np
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._grid import TimeAxis
+from rdasde._jit import Kernel
 from rdasde._problem import Expectations, Problem
 from rdasde._regularizer import GaussianMoments
 from rdasde._rkc import integrate, interpolate
@@ -20,16 +21,64 @@ from rdasde._shape import SCORES, Trace, marginal_shapes
 _TOLERANCE = 1e-3  # local error, in units of the standard deviation of each coordinate
 
 
+_TILE = 32  # rows and columns worked on at once where a matrix meets its transpose
+
+
+@Kernel
+def _primal_covariance(slope, curvature, variance, covariance, out):
+    d = slope.size
+    for i in range(d):
+        for j in range(d):
+            second = 0.5 * curvature[i] * curvature[j]
+            out[i, j] = covariance[i, j] * (slope[i] * slope[j] + second * covariance[i, j])
+        out[i, i] = variance[i]
+
+
 def primal_covariance(moments: GaussianMoments, covariance: Floats) -> Floats:
     """Cov W from Cov V: exact on the diagonal, to second order in the correlation off it."""
-    result = covariance * moments.slope[:, None]
-    result *= moments.slope
-    second = covariance * moments.curvature[:, None]
-    second *= covariance
-    second *= 0.5 * moments.curvature
-    result += second
-    np.fill_diagonal(result, moments.variance)
+    result = np.empty_like(covariance)
+    _primal_covariance(moments.slope, moments.curvature, moments.variance, covariance, result)
     return result
+
+
+@Kernel
+def _velocity(noise, decay, gamma, out):
+    """``gamma noise - decay - decay'`` into `out`, by tiles."""
+    d = noise.shape[0]
+    for top in range(0, d, _TILE):
+        for left in range(0, d, _TILE):
+            for i in range(top, min(top + _TILE, d)):
+                for j in range(left, min(left + _TILE, d)):
+                    out[i, j] = gamma * noise[i, j] - decay[i, j] - decay[j, i]
+
+
+@Kernel
+def _largest(difference, std):
+    """The largest entry of `difference` (1 + d, d), a mean and a covariance, in units of `std`."""
+    d = std.size
+    worst = 0.0
+    for j in range(d):
+        size = abs(difference[0, j]) / std[j]
+        worst = size if size > worst or np.isnan(size) else worst
+    for i in range(d):
+        row = 0.0
+        for j in range(d):
+            size = abs(difference[1 + i, j]) / std[j]
+            row = size if size > row or np.isnan(size) else row
+        row /= std[i]
+        worst = row if row > worst or np.isnan(row) else worst
+    return worst
+
+
+@Kernel
+def _likeness(covariance, std, bend, out):
+    """``(i, j)``: how much of i's pull on j is bent like j's own, the cube of their correlation."""
+    d = std.size
+    for i in range(d):
+        for j in range(d):
+            correlation = covariance[i, j] / (std[i] * std[j])
+            out[i, j] = correlation * correlation * correlation * min(1.0, bend[i] / max(bend[j], 1e-3))
+        out[i, i] = 1.0
 
 
 def gaussian_closure(problem: Problem, algorithm: RDA, dual_start: Floats, axis: TimeAxis) -> dict[str, Floats]:
@@ -50,22 +99,17 @@ def gaussian_closure(problem: Problem, algorithm: RDA, dual_start: Floats, axis:
         moments = moments_at(t, mean, np.diagonal(covariance))
         expected = problem.expectations(moments.mean, primal_covariance(moments, covariance))
         decay = expected.hessian(moments.slope[:, None] * covariance)
+        latest[:] = [(moments, expected)]
         out = np.empty_like(state)
         np.negative(expected.gradient, out=out[0])
-        rest = out[1:]
-        np.multiply(expected.noise, gamma, out=rest)
-        latest[:] = [(moments, expected)]
-        rest -= decay
-        rest -= decay.T
+        _velocity(expected.noise, decay, gamma, out[1:])
         return out
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
         variance = np.maximum(np.diagonal(before[1:]), np.diagonal(after[1:]))
         largest = max(float(variance.max()), np.finfo(float).tiny)
         std = np.sqrt(np.maximum(variance, 1e-4 * largest))
-        shift = float(np.abs(difference[0] / std).max())
-        spread = float(np.abs(difference[1:] / std[:, None] / std).max())
-        return max(shift, spread) / _TOLERANCE
+        return float(_largest(difference, std)) / _TOLERANCE
 
     state = np.zeros((d + 1, d))
     state[0] = dual_start
@@ -104,13 +148,8 @@ def _traced(t: float, state: Floats, moments: GaussianMoments, expected: Expecta
     mean, covariance = state[0], state[1:]
     variance = np.diagonal(covariance).copy()
     std = np.sqrt(np.where(variance > 0.0, variance, 1.0))
-    correlation = covariance / std[:, None]
-    correlation /= std
-    bend = moments.slope * (1.0 - moments.slope)
-    likeness = correlation * correlation  # (k, j): how much of k's pull on j is bent like j's own
-    likeness *= correlation
-    likeness *= np.minimum(1.0, bend[:, None] / np.maximum(bend, 1e-3))
-    np.fill_diagonal(likeness, 1.0)
+    likeness = np.empty_like(covariance)
+    _likeness(covariance, std, moments.slope * (1.0 - moments.slope), likeness)
     pull = np.diagonal(expected.hessian(likeness)).copy()
     return Trace(np.float64(t), mean.copy(), variance, moments.slope, pull, gamma * np.diagonal(expected.noise))
 

@@ -31,11 +31,9 @@ def color(covariance, z, spare):
     """L z in place, ``L L' = H``; `z` (d, lanes), `spare` (4, lanes) is scratch."""
 
 
+@Kernel
 def _multiply(covariance, x, out):
     correlate(covariance, x, out)
-
-
-_multiply_kernel = Kernel(_multiply)
 
 
 class Covariance(abc.ABC):
@@ -192,7 +190,7 @@ class AR1(Covariance):
 
             return np.asarray(scipy.linalg.matmul_toeplitz(self.parameters.rho ** np.arange(self.dimension), x))
         out = np.empty_like(x, order="C")
-        _multiply_kernel(self.parameters, np.ascontiguousarray(x), out)
+        _multiply(self.parameters, np.ascontiguousarray(x), out)
         return out
 
     def __repr__(self) -> str:

@@ -16,30 +16,62 @@ from rdasde._check import Floats
 from rdasde._ensemble import Arrays, Control, Progress, blocks_of, run_blocks
 from rdasde._errors import DivergenceError
 from rdasde._grid import TimeAxis
-from rdasde._kernels import diffuse, fluctuate
+from rdasde._kernels import diffuse, fluctuate, follow
 from rdasde._march import march
 from rdasde._problem import Problem
 from rdasde._random import lane_array
 from rdasde._regularizer import Fluctuation
 
-_RESOLUTION = 0.3  # longest time step, in units of the fastest relaxation time
+TOLERANCE = 1e-2  # bias of the time steps, in standard deviations of each coordinate
+_BIAS = 0.22  # of a standard deviation, in units of (time step * rate)^2: see `resolution`
+_STABLE = 1.0  # longest time step in units of the fastest relaxation time; the trapezoidal rule is stable up to 2
+_SUBSTEPS = 2  # of the noiseless flow within a step, more in the first, where t^mu is steep
+_FIRST_SUBSTEPS = 16
 _PURPOSE = (1,)  # paths draw from other streams than the discrete algorithm under the same seed
 
 
 class TimeGrid(NamedTuple):
     """Where a path is stepped, and which of these times are recorded."""
 
-    times: Floats
+    times: Floats  # increasing, from 0
     recorded: NDArray[np.int64]
 
+    @property
+    def with_middles(self) -> Floats:
+        """The times and, between them, the middles."""
+        return with_middles(self.times)
 
-def diffusion_grid(times: Floats, rate: float, extra: Floats | None = None) -> TimeGrid:
-    """A grid through all of `times` (and `extra`), its steps short against 1/rate, quadratically finer towards 0.
+
+def with_middles(times: Floats) -> Floats:
+    """``t_0, (t_0 + t_1) / 2, t_1, ...``."""
+    out = np.empty(2 * len(times) - 1)
+    out[::2] = times
+    out[1::2] = 0.5 * (times[1:] + times[:-1])
+    return out
+
+
+def resolution(problem: Problem, tolerance: float) -> float:
+    """The longest time step whose bias is about `tolerance` standard deviations.
+
+    A mode that relaxes at the rate r, driven by noise, gets the stationary variance
+    ``(1 - x/2)^2 h / (1 - (1 - x + x^2/2)^2)``, ``x = r h``: its standard deviation is off by .14 x^2 (1 + O(x)), and
+    the noise of a state that moves adds about as little. Coordinates mix modes: the mean of r^2 counts.
+    """
+    return float(
+        min(
+            np.sqrt(tolerance / _BIAS) / max(problem.typical_rate(), 1e-300),
+            _STABLE / max(problem.fastest_rate(), 1e-300),
+        )
+    )
+
+
+def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None) -> TimeGrid:
+    """A grid through all of `times` (and `extra`), in steps up to `longest`, quadratically finer towards 0.
 
     Its size does not depend on the step size of the algorithm.
     """
     end = float(times[-1])
-    longest = min(_RESOLUTION / max(rate, 1e-300), end / 100.0) if end > 0.0 else 1.0
+    longest = min(longest, end / 16.0) if end > 0.0 else 1.0
     nodes = [np.zeros(1), times, longest * (np.arange(1, 9) / 8.0) ** 2 if end > 0.0 else np.zeros(0)]
     if extra is not None:
         nodes.append(extra)
@@ -62,7 +94,8 @@ class _Job:
     make_streams: Callable[..., Any]
     scratch_rows: int
     regularizer: NamedTuple
-    thresholds: Floats
+    thresholds: Floats  # at the times of the grid and their middles in turn
+    defect: Floats
     fluctuation: Fluctuation | None
     flow: Floats
     grid: TimeGrid
@@ -85,7 +118,7 @@ def _diffusion_block(job: _Job, block: NDArray[np.int64], control: Control | Non
         tail = (job.grid.times, job.noise_level, stream, scratch, v, w)
         record = (begin, end, steps, everything, dual, primal)
         if job.fluctuation is None:
-            diffuse(job.problem, job.regularizer, job.thresholds, *tail, work[: 4 * d], *record)
+            diffuse(job.problem, job.regularizer, job.thresholds, job.defect, *tail, work[: 4 * d], *record)
         else:
             fluctuate(job.problem, *job.fluctuation, job.flow, *tail, work, *record)
 
@@ -127,6 +160,32 @@ def _run(
     return dual, primal
 
 
+def _defect(problem: Problem, algorithm: RDA, dual_start: Floats, grid: TimeGrid) -> Floats:
+    """What each step of `diffuse` misses of the noiseless flow, (steps, d).
+
+    Added to every path, it makes the scheme exact for vanishing noise, however steep the threshold at 0 and however
+    small the spread against the way the mean goes; so the time step need not depend on the algorithm's step size.
+    """
+    d, steps = problem.dimension, len(grid.times) - 1
+    pieces = [np.zeros(1)]
+    for n, (a, b) in enumerate(itertools.pairwise(grid.times)):
+        inside = (
+            (np.arange(1, _FIRST_SUBSTEPS + 1) / _FIRST_SUBSTEPS) ** 2
+            if n == 0
+            else np.arange(1, _SUBSTEPS + 1) / _SUBSTEPS
+        )
+        pieces.append(a + (b - a) * inside)
+        pieces[-1][-1] = b
+    fine = np.concatenate(pieces)
+    nodes = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces[1:]])])
+    v, w, work, out = lane_array(d), lane_array(d), lane_array(4 * d), np.empty((steps, d))
+    v[:] = dual_start[:, None]
+    thresholds = algorithm.thresholds(with_middles(fine))
+    follow(problem.parameters, algorithm.mirror.parameters, thresholds, fine, nodes, v, w, work, out)
+    out[~np.isfinite(out).all(axis=1)] = 0.0  # a flow that diverges is no guide: paths say so themselves
+    return out
+
+
 def dual_paths(
     problem: Problem,
     algorithm: RDA,
@@ -136,16 +195,18 @@ def dual_paths(
     seed: int,
     executor: concurrent.futures.Executor | None,
     progress: bool | None,
+    tolerance: float = TOLERANCE,
 ) -> tuple[Floats, Floats]:
     """Paths of ``dV = -G(W) dt + sqrt(gamma) Sigma(W)^(1/2) dB``: dual and primal, (path, time, d)."""
-    grid = diffusion_grid(axis.times, problem.fastest_rate())
-    thresholds = algorithm.thresholds(grid.times)
+    grid = diffusion_grid(axis.times, resolution(problem, tolerance))
+    thresholds = algorithm.thresholds(grid.with_middles)
     job = _Job(
         problem=problem.parameters,
         make_streams=problem.make_streams,
         scratch_rows=problem.scratch_rows,
         regularizer=algorithm.mirror.parameters,
         thresholds=thresholds,
+        defect=_defect(problem, algorithm, dual_start, grid),
         fluctuation=None,
         flow=np.zeros((0, 0)),
         grid=grid,
@@ -168,7 +229,10 @@ def fluctuation_paths(
     executor: concurrent.futures.Executor | None,
     progress: bool | None,
 ) -> tuple[Floats, Floats]:
-    """Paths of U and D_t(U) on the grid's recorded times, (path, time, d), from U = 0."""
+    """Paths of U and D_t(U) on the grid's recorded times, (path, time, d), from U = 0.
+
+    `fluctuation` holds at the times of the grid, `flow` also at the middles.
+    """
     start = np.zeros(problem.dimension)
     job = _Job(
         problem=problem.parameters,
@@ -176,6 +240,7 @@ def fluctuation_paths(
         scratch_rows=problem.scratch_rows,
         regularizer=algorithm.mirror.parameters,
         thresholds=np.zeros(0),
+        defect=np.zeros((0, 0)),
         fluctuation=fluctuation,
         flow=flow,
         grid=grid,

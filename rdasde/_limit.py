@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
-from rdasde._diffusion import diffusion_grid, fluctuation_paths
+from rdasde._diffusion import diffusion_grid, fluctuation_paths, resolution
 from rdasde._flow import MeanFlow
 from rdasde._grid import TimeAxis
 from rdasde._problem import Problem
@@ -61,6 +61,7 @@ def fluctuation_limit(
     seed: int,
     executor: concurrent.futures.Executor | None,
     progress: bool | None,
+    tolerance: float,
 ) -> dict[str, Floats]:
     """Gaussian moments (time, d), or paths (path, time, d) where a coordinate of the flow is zero throughout."""
     check_limit(algorithm)
@@ -69,9 +70,10 @@ def fluctuation_limit(
     root = float(np.sqrt(algorithm.step_size))
     flow = mean_flow(axis.times)
     if switches.zero.any():
-        grid = diffusion_grid(axis.times, problem.fastest_rate(), switches.times)
-        table, primal_flow = _tables(algorithm, mean_flow, switches, grid.times)
-        u, mapped = fluctuation_paths(problem, algorithm, grid, table, primal_flow, paths, seed, executor, progress)
+        grid = diffusion_grid(axis.times, resolution(problem, tolerance), switches.times)
+        table, _ = _tables(algorithm, mean_flow, switches, grid.times)
+        along = mean_flow(grid.with_middles).primal
+        u, mapped = fluctuation_paths(problem, algorithm, grid, table, along, paths, seed, executor, progress)
         u *= root
         mapped *= root
         u += flow.dual

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._covariance import SPARE, Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
-from rdasde._jit import compilable, fma, implements
+from rdasde._jit import Kernel, compilable, fma, implements
 from rdasde._problem import (
     Expectations,
     Problem,
@@ -102,6 +102,14 @@ def _(problem, w, streams, scratch, out):
     for j in range(d):
         for lane in range(level.size):
             out[j, lane] = fma(out[j, lane], xi[d, lane], level[lane] * xi[j, lane])
+
+
+@Kernel
+def _add_level(level, hessian, gradient, out):
+    """``out += level H + g g'`` in one pass."""
+    for i in range(gradient.size):
+        for j in range(gradient.size):
+            out[i, j] += level * hessian[i, j] + gradient[i] * gradient[j]
 
 
 class RowParameters(NamedTuple):
@@ -241,6 +249,9 @@ class LinearRegression(Problem):
     def fastest_rate(self) -> float:
         return self.covariance.largest
 
+    def typical_rate(self) -> float:
+        return float(np.linalg.norm(self._hessian, axis=1).max())
+
     def trace(self) -> float:
         return self.covariance.trace
 
@@ -262,9 +273,8 @@ class LinearRegression(Problem):
         gradient = self.covariance.multiply(error[:, None])[:, 0]
         spread = self.covariance.multiply(covariance)
         level = float(error @ gradient) + float(np.trace(spread)) + self.noise_std**2
-        sigma = self.covariance.multiply(np.ascontiguousarray(spread.T))
-        sigma += level * self._hessian
-        sigma += np.outer(gradient, gradient)
+        sigma = self.covariance.multiply(spread.T)
+        _add_level(level, self._hessian, gradient, sigma)
         return Expectations(gradient, self.covariance.multiply, sigma)
 
     @functools.cached_property

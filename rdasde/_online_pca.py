@@ -474,6 +474,10 @@ class OnlinePCA(Problem):
         """``2 l_1``, at the minimizer Oja's rate along w; all others, and Krasulina's, are at most ``l_1 - l_d``."""
         return 2.0 * self.covariance.largest
 
+    def typical_rate(self) -> float:
+        """``l_1``: noise drives no mode that relaxes faster than ``l_1 - l_d``."""
+        return self.covariance.largest
+
     def trace(self) -> float:
         """``tr A = E ||Z||^2``, what a step is to be short against."""
         return self.covariance.trace

@@ -24,9 +24,10 @@ def fit_order(step_sizes: Floats, error: Floats, standard_error: Floats, level: 
     """Least squares of signed errors, weighted by their standard errors: ``chi2(p) = min_a sum ((e - a gamma^p)/s)^2``.
 
     Errors below their noise need no cut-off so: they weigh what they are worth, and may have the wrong sign. The
-    interval holds the orders p with ``chi2(p) - min chi2`` up to the quantile of chi-square with one degree of freedom,
-    or, where that is more, up to the F quantile (1, n - 2) times the scatter, ``min chi2 / (n - 2)``: where the errors
-    do not lie on one power law, the interval says so. NaN where no error is known to be other than 0.
+    interval holds the orders p with ``chi2(p) - min chi2`` up to the quantile of chi-square with one degree of freedom;
+    where the errors do not lie on one power law (``min chi2`` above its own quantile at `level`), up to the F quantile
+    (1, n - 2) times the scatter, ``min chi2 / (n - 2)``, if that is more. NaN where no error is known to be other than
+    0.
     """
     from scipy.optimize import brentq, minimize_scalar
     from scipy.stats import chi2, f
@@ -53,7 +54,7 @@ def fit_order(step_sizes: Floats, error: Floats, standard_error: Floats, level: 
     if weighted @ weighted - least < chi2.ppf(level, 2):  # no error at all fits as well
         return Order(np.nan, -np.inf, np.inf, scatter)
     room = float(chi2.ppf(level, 1))
-    if freedom > 0:
+    if freedom > 0 and least > chi2.ppf(level, freedom):
         room = max(room, float(f.ppf(level, 1, freedom)) * scatter)
 
     def end(side: Floats, otherwise: float) -> float:

@@ -95,6 +95,13 @@ class Problem(abc.ABC):
     def fastest_rate(self) -> float:
         """About the largest eigenvalue of the Hessian along a run: what limits the time step of the diffusion."""
 
+    def typical_rate(self) -> float:
+        """The root mean square of the rates that a coordinate relaxes with, for the worst coordinate.
+
+        That is the largest norm of a row of the Hessian along a run; `fastest_rate` where nothing better is known.
+        """
+        return self.fastest_rate()
+
     @abc.abstractmethod
     def trace(self) -> float:
         """About the trace of the Hessian along a run."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rdasde._check import Floats
+from rdasde._jit import Kernel
 
 Rhs = Callable[[float, Floats], Floats]
 
@@ -63,16 +64,22 @@ def _coefficients(stages: int) -> _Coefficients:
     return _Coefficients(b[1] * w1, mu, nu, mu_tilde, gamma_tilde, nodes)
 
 
+@Kernel
+def _combine(weights, a, b, c, d, e, out):
+    """A weighted sum of five arrays (n,) in one pass through memory."""
+    first, second, third, fourth, fifth = weights
+    for i in range(out.size):
+        out[i] = first * a[i] + second * b[i] + third * c[i] + fourth * d[i] + fifth * e[i]
+
+
 def _one_step(rhs: Rhs, t: float, h: float, y0: Floats, f0: Floats, stages: int) -> Floats:
     k = _coefficients(stages)
     before, now = y0, y0 + (k.first * h) * f0
     for j in range(2, stages + 1):
         f = rhs(t + k.nodes[j - 1] * h, now)
-        after = (1.0 - k.mu[j] - k.nu[j]) * y0
-        after += k.mu[j] * now
-        after += k.nu[j] * before
-        after += (k.mu_tilde[j] * h) * f
-        after += (k.gamma_tilde[j] * h) * f0
+        after = np.empty_like(y0)
+        weights = (1.0 - k.mu[j] - k.nu[j], k.mu[j], k.nu[j], k.mu_tilde[j] * h, k.gamma_tilde[j] * h)
+        _combine(weights, y0.ravel(), now.ravel(), before.ravel(), f.ravel(), f0.ravel(), after.ravel())
         before, now = now, after
     return now
 

@@ -227,10 +227,15 @@ class TestPaths:
             r = np.corrcoef(paths.dual[:, -1, j], runs.dual[:, -1, j])[0, 1]
             assert abs(r) * np.sqrt(1000) < 4.5
 
-    def test_number_of_time_steps_does_not_grow_as_the_step_size_falls(self):
-        from rdasde._diffusion import diffusion_grid
+    def test_time_steps_follow_the_tolerance_not_the_step_size(self, small_problem):
+        def steps(step_size, tolerance):
+            run = rs.approximate(
+                small_problem, rs.RDA(step_size), 5.0, method="paths", paths=2, times=3, seed=0, tolerance=tolerance
+            )
+            return run.attrs["time_steps"]
 
-        assert len(diffusion_grid(np.linspace(0, 5, 11), 2.0).times) < 200
+        assert steps(1e-2, 1e-2) == steps(1e-5, 1e-2) < 200
+        assert 1.8 < steps(1e-2, 1e-3 / 4) / steps(1e-2, 1e-3) < 2.2  # of second order
 
 
 def test_finite_step_mean_converges_to_the_flow(small_problem):

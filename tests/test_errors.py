@@ -228,6 +228,10 @@ CASES = [
         "paths is 0, but must be a whole number >= 1: give the number of Monte Carlo paths.",
     ),
     (
+        lambda: approximate(tolerance=0.5),
+        "tolerance is 0.5, but must be a finite number > 0 and <= 0.1: give for example tolerance=1e-2.",
+    ),
+    (
         lambda: rs.approximate(PROBLEM, rs.RDA(0.1, rs.L1(), lambda t, step: 0.1 * t), 1.0, method="limit"),
         "method is 'limit' with a schedule of your own, but must be 'limit' only with PowerLaw, Linear or Constant, "
         "whose limit is known: use method='closure' or method='paths' instead.",

@@ -1,0 +1,111 @@
+"""The time steps of the dual diffusion: exact where there is no noise, of weak order two with it."""
+
+import numpy as np
+import pytest
+from helpers import noise as problem_noise
+from scipy.integrate import solve_ivp
+
+import rdasde as rs
+from rdasde import _diffusion
+from rdasde._diffusion import dual_paths
+from rdasde._grid import TimeAxis
+from rdasde._random import lane_array
+
+
+def axis(*times):
+    return TimeAxis(np.zeros(len(times), dtype=np.int64), np.array(times), 1)
+
+
+COEF = np.array([3.0, -3.0, 2.0, 0.0, 0.0, 0.05])
+
+
+@pytest.mark.parametrize("tolerance", [0.1, 1e-2])
+def test_without_noise_paths_are_the_flow(tolerance):
+    """Whatever the time step: the spread is 1e-7 here, the way the mean goes about 3."""
+    problem = rs.LinearRegression(COEF, rs.AR1(6, 0.7))
+    times = np.array([0.1, 0.5, 2.0])
+    dual, _ = dual_paths(problem, rs.RDA(1e-15), np.zeros(6), axis(0.0, *times), 16, 0, None, False, tolerance)
+    exact = problem.flow(np.zeros(6), times)
+    assert np.abs(dual[:, 1:] - exact).max() < 1e-4 * tolerance + 1e-6
+
+
+def test_without_noise_a_steep_threshold_is_met():
+    """g = 0.5 t^0.51, of infinite slope at 0, on coordinates that leave the region |v| <= g and others that stay."""
+    step = 1e-15
+    problem = rs.LinearRegression(COEF, rs.AR1(6, 0.7))
+    algorithm = rs.RDA(step, rs.L1(), rs.PowerLaw(0.5 / np.sqrt(step), 0.51))
+
+    def flow(t, v):
+        return -problem.mean_gradient(algorithm.mirror.prox(v, 0.5 * t**0.51))
+
+    times = np.array([0.05, 0.5, 2.0])
+    exact = solve_ivp(flow, (0.0, 2.0), np.zeros(6), t_eval=times, rtol=1e-10, atol=1e-12, max_step=0.002).y.T
+    dual, _ = dual_paths(problem, algorithm, np.zeros(6), axis(0.0, *times), 16, 0, None, False, 1e-2)
+    assert np.abs(dual[:, 1:] - exact).max() < 2e-4
+
+
+def test_twin():
+    """Ten lines of NumPy, given the same noise."""
+    problem, algorithm = rs.OnlinePCA(np.diag([3.0, 2.0, 1.0])), rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
+    start, end = np.array([0.3, 0.6, -0.7]), 0.5
+    found, _ = dual_paths(problem, algorithm, start, axis(end), 16, 3, None, False, 0.05)
+
+    grid = _diffusion.diffusion_grid(np.array([end]), _diffusion.resolution(problem, 0.05))
+    defect = _diffusion._defect(problem, algorithm, start, grid)
+    streams = problem.make_streams(3, np.arange(16), (1,))
+    scratch, xi, lanes = lane_array(problem.scratch_rows), lane_array(3), lane_array(3)
+    v = np.repeat(start[:, None], 16, axis=1)
+
+    def gradient(v, t):
+        w = algorithm.mirror.prox(v.T, algorithm.thresholds(np.array([t]))[0])
+        return w.T, np.array([problem.mean_gradient(point) for point in w]).T
+
+    for n, (a, b) in enumerate(zip(grid.times[:-1], grid.times[1:], strict=True)):
+        _, slope = gradient(v, a)
+        lanes[:] = gradient(v - (b - a) / 2 * slope, (a + b) / 2)[0]
+        problem_noise(problem.parameters, lanes, streams, scratch, xi)
+        kick = np.sqrt(0.01 * (b - a)) * xi
+        _, ahead = gradient(v + kick - (b - a) * slope, b)
+        v = v + kick - (b - a) / 2 * (slope + ahead) + defect[n][:, None]
+    np.testing.assert_allclose(found[:, -1], v.T, rtol=0, atol=1e-11)
+
+
+def moments(problem, algorithm, times, tolerance, paths, seed):
+    """Mean and standard deviation in the dual, and P(w_j = 0), from `paths` in blocks of 10^5."""
+    total = 0.0
+    for block in range(paths // 100_000):
+        run = dual_paths(
+            problem,
+            algorithm,
+            problem.default_start(),
+            axis(0.0, *times),
+            100_000,
+            seed + block,
+            None,
+            False,
+            tolerance,
+        )
+        dual, primal = (values[:, 1:] for values in run)
+        total = total + np.array([dual.sum(axis=0), (dual**2).sum(axis=0), (primal == 0.0).sum(axis=0)])
+    mean, square, zero = total / paths
+    return mean, np.sqrt(square - mean**2), zero
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("covariance", [None, rs.AR1(6, 0.6)], ids=["identity", "ar1"])
+def test_bias_of_the_time_steps_is_within_the_tolerance(covariance):
+    """Null: biases of mean and standard deviation are below the tolerance, in standard deviations, at every time.
+
+    10^6 paths at each of two tolerances; 30 comparisons of each kind, each at 4.9 standard errors: false alarms 3e-5
+    in all. The reference runs at a tolerance of 1e-3.
+    """
+    problem = rs.LinearRegression(COEF / 10.0, covariance)
+    algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
+    times, paths = np.array([0.1, 0.5, 1.0, 2.0, 4.0]), 1_000_000
+    fine = moments(problem, algorithm, times, 1e-3, paths, 100)
+    room = 4.9 * np.sqrt(2.0 / paths)
+    for tolerance in (0.04, 0.01):
+        coarse = moments(problem, algorithm, times, tolerance, paths, 200)
+        assert np.abs((coarse[0] - fine[0]) / fine[1]).max() < tolerance + room
+        assert np.abs(np.log(coarse[1] / fine[1])).max() < tolerance + room  # kurtosis is close to 3
+        assert np.abs(coarse[2] - fine[2]).max() < tolerance + 0.5 * room
