@@ -372,8 +372,8 @@ def fit(
     keeps zero coordinates at zero up to z standard deviations shifts the others by about z standard errors, so that
     without the correction hardly an interval would hold. With it they hold in every coordinate, strong, weak or
     zero: the dual remembers what the threshold withheld. The price is that they are as wide as those of least squares
-    on all columns, times about ``sqrt(1 + gamma tr(H) / 2)``: an iterate is never at rest, and its distance from w*
-    adds to the noise of the gradients.
+    on all columns, times about ``sqrt(1 + gamma tr(H) / 2)`` (the trace over coordinates in motion): an iterate is
+    never at rest, and its distance from w* adds to the noise of the gradients.
 
     Least squares has no bias from a constant step. Logistic regression has one of order gamma: it is estimated from
     the third derivative along the path, as part of `shift`; left are terms of higher order in gamma and in the shift.

@@ -135,3 +135,32 @@ def advance_rows(
     for j in range(d):
         level += abs(v[j]) + abs(pending[j])
     return np.isfinite(level)
+
+
+@Kernel
+def add_products(rows, total):
+    """The upper triangle of ``rows'rows`` onto `total`, eight rows at a time; `rows` has a multiple of eight of them.
+
+    As fast as one thread of BLAS, and never more than one: whoever runs many streams at a time has the threads. Flat
+    arrays and unsigned indices: see _random._word_pairs.
+    """
+    n, d = rows.shape
+    flat, flat_total = rows.reshape(-1), total.reshape(-1)
+    width = np.uint64(d)
+    for k in range(0, n, 8):
+        r0 = np.uint64(k) * width
+        r1 = r0 + width
+        r2 = r1 + width
+        r3 = r2 + width
+        r4 = r3 + width
+        r5 = r4 + width
+        r6 = r5 + width
+        r7 = r6 + width
+        for i in range(width):
+            a0, a1, a2, a3 = flat[r0 + i], flat[r1 + i], flat[r2 + i], flat[r3 + i]
+            a4, a5, a6, a7 = flat[r4 + i], flat[r5 + i], flat[r6 + i], flat[r7 + i]
+            line = i * width
+            for j in range(i, width):
+                low = fma(a3, flat[r3 + j], fma(a2, flat[r2 + j], fma(a1, flat[r1 + j], a0 * flat[r0 + j])))
+                high = fma(a7, flat[r7 + j], fma(a6, flat[r6 + j], fma(a5, flat[r5 + j], a4 * flat[r4 + j])))
+                flat_total[line + j] += low + high

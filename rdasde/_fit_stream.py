@@ -12,9 +12,9 @@ from rdasde._check import Floats
 from rdasde._ensemble import need_memory
 from rdasde._errors import DivergenceError
 from rdasde._fit_law import Sums
-from rdasde._fit_rows import advance_rows
+from rdasde._fit_rows import add_products, advance_rows
 
-_BLOCK = 256  # rows (at least) whose outer products are summed by one matrix product
+_BLOCK = 256  # rows (at least) whose outer products are summed at a time
 _SLICE = 8192  # rows converted at a time
 LEFT_OUT = 8  # the average leaves out at most one row in this many
 
@@ -40,8 +40,8 @@ class Stream:
         self.rows = 0
         self.dual, self._pending, self._path, self._centre, self._curvature = (np.zeros(dimension) for _ in range(5))
         self.primal = algorithm.mirror.prox(self.dual, self.threshold(np.zeros(1))[0])
-        self._roots, self._gradients = np.zeros((2, dimension, dimension))
-        self._block_roots, self._block_gradients = np.zeros((2, self.block, dimension))
+        self._roots, self._gradients = np.zeros((2, dimension, dimension))  # upper triangles
+        self._block_roots, self._block_gradients = np.zeros((2, -(-self.block // 8) * 8, dimension))
         self._thresholds: Floats = np.zeros(0)
         self._started = not start_along_first_row
         self._marks: list[Sums] = []  # at blocks 1, 2, 4, 8, ...
@@ -83,15 +83,23 @@ class Stream:
     def sums(self) -> Sums:
         """Everything up to now."""
         place = self.rows % self.block
-        roots, gradients = self._block_roots[:place], self._block_gradients[:place]
+
+        def product(total: Floats, block: Floats) -> Floats:
+            total = total.copy()
+            if place:
+                part = np.zeros_like(block)
+                part[:place] = block[:place]
+                add_products(part, total)
+            return np.triu(total) + np.triu(total, 1).T
+
         return Sums(
             self.rows,
             self.steps,
             self.dual.copy(),
             self.primal.copy(),
             self._path.copy(),
-            self._roots + roots.T @ roots,
-            self._gradients + gradients.T @ gradients,
+            product(self._roots, self._block_roots),
+            product(self._gradients, self._block_gradients),
             self._curvature.copy(),
         )
 
@@ -114,8 +122,8 @@ class Stream:
 
     def _fold(self) -> None:
         """Add a full block to the sums; mark the stream at powers of two."""
-        self._roots += self._block_roots.T @ self._block_roots
-        self._gradients += self._block_gradients.T @ self._block_gradients
+        add_products(self._block_roots, self._roots)
+        add_products(self._block_gradients, self._gradients)
         blocks = self.rows // self.block
         if blocks & (blocks - 1) == 0:
             self._marks = [*(mark for mark in self._marks if mark.rows * LEFT_OUT >= self.rows), self.sums()]

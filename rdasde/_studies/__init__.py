@@ -23,7 +23,9 @@ from rdasde import _check
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STUDIES: dict[str, str] = {}
+STUDIES: dict[str, str] = {
+    "online-inference": "intervals from one pass over a stream: coverage, length, bias before and after the correction",
+}
 
 
 class Report(NamedTuple):
