@@ -171,8 +171,8 @@ def predicted_drift(design: Design) -> Floats:
 def predicted_length(design: Design) -> Floats:
     """Of an interval of the average, over that of least squares on all rows.
 
-    Only strong coordinates move, with variance gamma / 2 each under any H: a share gamma tr(H_SS) / 2 of noise from e'He
-    everywhere, and gamma times H_.S H_S. from twice Hee'H, once as noise and once as squared mean of a gradient.
+    Only strong coordinates move, with variance gamma / 2 each under any H: a share gamma tr(H_SS) / 2 of noise from
+    e'He everywhere, and gamma times H_.S H_S. from twice Hee'H, once as noise and once as squared mean of a gradient.
     """
     on, gamma = design.classes == "strong", design.algorithm.step_size
     inflation = 1.0 + gamma * np.count_nonzero(on) / 2.0 + gamma * on / np.diag(np.linalg.inv(design.covariance))
@@ -390,8 +390,8 @@ def _say(figure: Figure, cells: Cells) -> None:
     wide = [float((f["iterate_error"] / f["ols_error"])[:, d.classes == "strong"].mean()) for d, f in cells]
     design = cells[0][0]
     weakly = (
-        f"a weak coefficient is on its support in {percent(on_support)} of runs, and only in {percent(theirs)} of "
-        "these does its interval hold: it is there because it was drawn large."
+        f"a weak coefficient is on its support in {percent(on_support)} of runs, and in {percent(theirs)} of "
+        "these its interval holds: it is there because it was drawn large."
         if theirs
         else "weak coefficients never were on its support."
     )
@@ -400,8 +400,8 @@ def _say(figure: Figure, cells: Cells) -> None:
         f"One pass over n = {design.rows} rows, {design.replicates} replicates, nominal 95 %; ranges over the designs. "
         "With the centre corrected the interval of the average holds for strong coefficients in "
         f"{percent(shares['strong', True])}, for weak ones (2/sqrt(n)) in {percent(shares['weak', True])}, for zero "
-        f"ones in {percent(shares['zero', True])}; on the worst single coordinate of each design in {percent(worst)}. As it "
-        "stands the average is shifted by the growth of the threshold: it then holds for strong coefficients in "
+        f"ones in {percent(shares['zero', True])}; on the worst single coordinate of each design in {percent(worst)}. "
+        "As it stands the average is shifted by the growth of the threshold: it then holds for strong coefficients in "
         f"{percent(shares['strong', False])}. Its mean length is {min(ratios):.3f} to {max(ratios):.3f} times that of "
         "least squares on all rows (predicted: bars; grey: within 15 %). The last iterate's interval holds for strong "
         f"coefficients in {percent(last)}, at {min(wide):.1f} to {max(wide):.1f} times that length; {weakly} Where the "
