@@ -146,24 +146,28 @@ class OnlineFit:
         self._known = None
         if self._stream is None:
             self._stream = Stream(self._model.rows, self.algorithm, rows.shape[1], self._model.is_directional)
-            self._warn_if_unstable(rows, response)
+            self._warn_if_unstable(rows)
         try:
             self._stream.take(rows, response)
         except DivergenceError as error:
             error.partial = self
             raise
 
-    def _warn_if_unstable(self, rows: NDArray[Any], response: NDArray[Any]) -> None:
-        """As for the first rows drawn with replacement, if there are many."""
-        n, step_size = min(len(rows), max(1000, 50 * rows.shape[1])), self.algorithm.step_size
-        if n < 20 * rows.shape[1]:
+    def _warn_if_unstable(self, rows: NDArray[Any]) -> None:
+        """As for Gaussian rows with the second moments of the first ones, if there are many."""
+        n, d = min(len(rows), max(1000, 50 * rows.shape[1])), rows.shape[1]
+        if n < 20 * d:
             return
-        head = [rows[:n].astype(np.float64)] + [response[:n]] * self._model.has_response
-        reason = self.problem_class.from_data(*head).instability(step_size, self.algorithm.batch_size)  # type: ignore[attr-defined]
+        head = rows[:n].astype(np.float64)
+        second = head.T @ head / n
+        if not np.any(second):
+            return
+        problem = self.problem_class(*([np.zeros(d)] * self._model.has_response), 0.5 * (second + second.T))
+        reason = problem.instability(self.algorithm.step_size, self.algorithm.batch_size)
         if reason is not None:
             warnings.warn(
-                f"step_size {step_size:g} is past mean-square stability without a regularizer ({reason}, on the first "
-                f"{n} rows): the run may diverge; take a smaller step or a larger batch.",
+                f"step_size {self.algorithm.step_size:g} is past mean-square stability without a regularizer "
+                f"({reason}, from the first {n} rows): the run may diverge; take a smaller step or a larger batch.",
                 StabilityWarning,
                 stacklevel=4,
             )
@@ -236,7 +240,8 @@ class OnlineFit:
             note = f"No step is finished: fewer rows than batch_size {self.algorithm.batch_size}."
             nothing = Estimate(last.primal, unknown, unknown, self.level, note)
             return nothing, nothing
-        stretch = Stretch.between(first, last, self.algorithm.step_size, self._model.is_directional)
+        with np.errstate(over="ignore", invalid="ignore"):
+            stretch = Stretch.between(first, last, self.algorithm.step_size, self._model.is_directional)
         distinct = min(stretch.rows, self._distinct)
         note = self._without_theory(stretch, distinct)
         if note:
@@ -250,6 +255,8 @@ class OnlineFit:
         if not isinstance(self.algorithm.mirror, L1 | ElasticNet | Unregularized):
             known = "Standard errors are known for L1, ElasticNet and no regularizer"
             return f"{known}, not for {self.algorithm.mirror!r}."
+        if not all(np.all(np.isfinite(part)) for part in (stretch.coef, stretch.hessian, stretch.noise)):
+            return "The sums have overflowed: the stream diverges."
         if distinct < 2 * self.dimension:
             return f"Standard errors need at least {2 * self.dimension} rows, twice as many as columns."
         if not weak_direction(stretch.hessian):
@@ -360,7 +367,7 @@ def fit(
     Warns
     -----
     StabilityWarning
-        If the step size is past mean-square stability on the first rows (where there are 20 times as many as columns).
+        If the step size is past mean-square stability, judged by the first rows (if 20 times as many as columns).
 
     Notes
     -----
@@ -375,9 +382,9 @@ def fit(
     on all columns, times about ``sqrt(1 + gamma tr(H) / 2)`` (the trace over coordinates in motion): an iterate is
     never at rest, and its distance from w* adds to the noise of the gradients.
 
-    Least squares has no bias from a constant step. Logistic regression has one of order gamma: it is estimated from
-    the third derivative along the path, as part of `shift`; left are terms of higher order in gamma and in the shift.
-    For PCA the centre is scaled to length 1, and so are the standard errors: 0 along it.
+    Least squares has no bias from a constant step. Logistic regression has one of order gamma; it is part of `shift`,
+    since gradients are linearized at the running average. Left is the remainder of one Newton step from the average,
+    of second order in `shift`. For PCA the centre is scaled to length 1, and so are the standard errors: 0 along it.
 
     **Last iterate.** On its support, the linear recursion around w* from the beginning of the average on; in the long
     run its variance is ``gamma C / batch_size`` with ``H C + C H' = Sigma`` on the support. Its intervals take the

@@ -9,7 +9,8 @@ of the m gradients behind an average is known without a sum: ``-(v_n - v_0) / (g
 the growth of the threshold (``v = w + g sgn w``: on the support ``-H_SS^-1 sgn(w*_S) (g_n - g_0) / (gamma m)``, the
 time average of ``-H_SS^-1 sgn(w*_S) g'(t)``) and what is left of the start, both exactly; and what remains,
 ``mean w - shift``, has covariance ``H^-1 Sigma H^-1 / m`` in every coordinate, zero or not. Where f is not quadratic,
-the mean gradient also holds half its second derivative times the spread of w, of order gamma, which is subtracted.
+every gradient is replaced by its linearization at the running average: what it is beyond that, of order gamma on
+average (half the second derivative times the spread of w), is subtracted.
 
 **The last iterate**, on its support S, started from its state at the begin of the stretch: the linear recursion
 ``e <- e - kappa (gamma H_SS e + dP(w) (g_k - g_{k-1}) + gamma xi)``, ``Cov xi = Sigma_SS / b``, kappa the slope of the

@@ -18,8 +18,8 @@ from rdasde._regularizer import mirror
 def row_terms(model, x, y, w, k, gradient, root, centre, curvature):
     """The gradient at `w` on the k-th row ``(x, y)``, counted from 1, and `root`: ``root root'`` averages to H.
 
-    Where f is not quadratic, `curvature` gains what its third derivative adds to the gradient by the distance of `w`
-    from `centre`, an average of the path so far.
+    Where f is not quadratic, `curvature` gains what the gradient at `w` is beyond its linearization at `centre`, an
+    average of the path so far, where H is taken too.
     """
 
 
@@ -55,6 +55,14 @@ def dot(x, w):
     return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
 
 
+@compilable
+def logistic(score):
+    """``1 / (1 + exp(-score))`` and its derivative."""
+    tail = np.exp(-abs(score))
+    small = tail / (1.0 + tail)
+    return (1.0 - small if score > 0.0 else small), small * (1.0 - small)
+
+
 @implements(row_terms, LinearRows)
 def _(model, x, y, w, k, gradient, root, centre, curvature):
     residual = dot(x, w) - y
@@ -65,15 +73,12 @@ def _(model, x, y, w, k, gradient, root, centre, curvature):
 
 @implements(row_terms, LogisticRows)
 def _(model, x, y, w, k, gradient, root, centre, curvature):
-    score = dot(x, w)
-    tail = np.exp(-abs(score))
-    small = tail / (1.0 + tail)
-    p = 1.0 - small if score > 0.0 else small
-    slope = small * (1.0 - small)
+    score, central = dot(x, w), dot(x, centre)
+    p, _ = logistic(score)
+    q, slope = logistic(central)
+    bend = p - q - slope * (score - central)
     # weights grow with k, so that the start is soon forgotten
     weight = 2.0 / (k + 1.0)
-    away = score - dot(x, centre)
-    bend = 0.5 * slope * (1.0 - 2.0 * p) * away * away
     scale = np.sqrt(slope)
     for j in range(x.size):
         gradient[j] = (p - y) * x[j]
@@ -131,10 +136,10 @@ def advance_rows(
                 v[j] = fma(rate, pending[j], v[j])
                 pending[j] = 0.0
             mirror(regularizer, dual, thresholds[(k + 1) // batch_size - 1], primal)
-    level = 0.0
+    finite = True
     for j in range(d):
-        level += abs(v[j]) + abs(pending[j])
-    return np.isfinite(level)
+        finite = finite and np.isfinite(v[j])
+    return finite
 
 
 @Kernel
