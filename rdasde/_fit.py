@@ -41,7 +41,7 @@ class _Model(NamedTuple):
 
 _MODELS: dict[type, _Model] = {
     LinearRegression: _Model(LinearRows(0.0), True),
-    LogisticRegression: _Model(LogisticRows(0.0), True, is_binary=True),
+    LogisticRegression: _Model(LogisticRows(1.0), True, is_binary=True),
     OnlinePCA: _Model(OjaRows(0.0), False, is_directional=True),
 }
 
@@ -382,9 +382,9 @@ def fit(
     on all columns, times about ``sqrt(1 + gamma tr(H) / 2)`` (the trace over coordinates in motion): an iterate is
     never at rest, and its distance from w* adds to the noise of the gradients.
 
-    Least squares has no bias from a constant step. Logistic regression has one of order gamma; it is part of `shift`,
-    since gradients are linearized at the running average. Left is the remainder of one Newton step from the average,
-    of second order in `shift`. For PCA the centre is scaled to length 1, and so are the standard errors: 0 along it.
+    Least squares has no bias from a constant step. Logistic regression has one of order gamma; it is part of `shift`:
+    gradients are linearized at the estimate that there was when the stream was at most half as long (at a running
+    average before that). For PCA the centre is scaled to length 1, and so are the standard errors: 0 along it.
 
     **Last iterate.** On its support, the linear recursion around w* from the beginning of the average on; in the long
     run its variance is ``gamma C / batch_size`` with ``H C + C H' = Sigma`` on the support. Its intervals take the

@@ -9,7 +9,7 @@ of the m gradients behind an average is known without a sum: ``-(v_n - v_0) / (g
 the growth of the threshold (``v = w + g sgn w``: on the support ``-H_SS^-1 sgn(w*_S) (g_n - g_0) / (gamma m)``, the
 time average of ``-H_SS^-1 sgn(w*_S) g'(t)``) and what is left of the start, both exactly; and what remains,
 ``mean w - shift``, has covariance ``H^-1 Sigma H^-1 / m`` in every coordinate, zero or not. Where f is not quadratic,
-every gradient is replaced by its linearization at the running average: what it is beyond that, of order gamma on
+every gradient is replaced by its linearization at an earlier estimate of w*: what it is beyond that, of order gamma on
 average (half the second derivative times the spread of w), is subtracted.
 
 **The last iterate**, on its support S, started from its state at the begin of the stretch: the linear recursion
@@ -86,6 +86,16 @@ def weak_direction(hessian: Floats) -> bool:
     """Whether some direction has no curvature to speak of, or a negative one."""
     values = np.linalg.eigvalsh(0.5 * (hessian + hessian.T))
     return bool(values[0] <= 1e-10 * max(values[-1], 0.0))
+
+
+def newton(stretch: Stretch) -> Floats | None:
+    """``mean w - shift`` where it can be trusted to linearize at: enough rows, and scores that move by less than 1."""
+    d = len(stretch.coef)
+    if stretch.rows < 20 * d or not np.all(np.isfinite(stretch.hessian)) or weak_direction(stretch.hessian):
+        return None
+    shift = np.linalg.solve(stretch.hessian, stretch.gradient)
+    # for p(1 - p) <= 1/4 this bounds the mean square of x'shift from below
+    return stretch.coef - shift if 4.0 * float(shift @ stretch.hessian @ shift) < 1.0 else None
 
 
 def average_law(stretch: Stretch, rows: int, directional: bool) -> tuple[Floats, Floats]:

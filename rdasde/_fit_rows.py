@@ -18,8 +18,8 @@ from rdasde._regularizer import mirror
 def row_terms(model, x, y, w, k, gradient, root, centre, curvature):
     """The gradient at `w` on the k-th row ``(x, y)``, counted from 1, and `root`: ``root root'`` averages to H.
 
-    Where f is not quadratic, `curvature` gains what the gradient at `w` is beyond its linearization at `centre`, an
-    average of the path so far, where H is taken too.
+    Where f is not quadratic, `curvature` gains what the gradient at `w` is beyond its linearization at `centre`, where
+    H is taken too.
     """
 
 
@@ -28,7 +28,7 @@ class LinearRows(NamedTuple):
 
 
 class LogisticRows(NamedTuple):
-    unused: float
+    follow: float  # 1: the centre is a running average of the path; 0: it stays
 
 
 class OjaRows(NamedTuple):
@@ -78,7 +78,7 @@ def _(model, x, y, w, k, gradient, root, centre, curvature):
     q, slope = logistic(central)
     bend = p - q - slope * (score - central)
     # weights grow with k, so that the start is soon forgotten
-    weight = 2.0 / (k + 1.0)
+    weight = model.follow * 2.0 / (k + 1.0)
     scale = np.sqrt(slope)
     for j in range(x.size):
         gradient[j] = (p - y) * x[j]

@@ -11,8 +11,8 @@ from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._ensemble import need_memory
 from rdasde._errors import DivergenceError
-from rdasde._fit_law import Sums
-from rdasde._fit_rows import add_products, advance_rows
+from rdasde._fit_law import Stretch, Sums, newton
+from rdasde._fit_rows import LogisticRows, add_products, advance_rows
 
 _BLOCK = 256  # rows (at least) whose outer products are summed at a time
 _SLICE = 8192  # rows converted at a time
@@ -127,6 +127,16 @@ class Stream:
         blocks = self.rows // self.block
         if blocks & (blocks - 1) == 0:
             self._marks = [*(mark for mark in self._marks if mark.rows * LEFT_OUT >= self.rows), self.sums()]
+            if isinstance(self.model, LogisticRows):
+                self._linearize_anew()
+
+    def _linearize_anew(self) -> None:
+        """At the estimate of now, until the rows have doubled; at a running average while there is no good one."""
+        first, last = self.first(), self._marks[-1]
+        estimate = newton(Stretch.between(first, last, self.algorithm.step_size, False)) if last.steps else None
+        self.model = LogisticRows(1.0 if estimate is None else 0.0)
+        if estimate is not None:
+            self._centre[:] = estimate
 
     def _advance(self, rows: Floats, response: Floats) -> None:
         state = (self.dual, self.primal, self._pending, self._path, self._centre, self._curvature)

@@ -33,7 +33,8 @@ def twin(kind, X, y, algorithm):
     v = X[0] / np.linalg.norm(X[0]) if kind is rs.OnlinePCA else np.zeros(d)
     w = algorithm.mirror.prox(v, g[0])
     begin, centre, path, gradients, hessian = v.copy(), np.zeros(d), [], [], np.zeros((d, d))
-    curvature = np.zeros(d)
+    curvature, fixed = np.zeros(d), False
+    marks = b * -(-256 // b) * 2 ** np.arange(20)
     for k in range(len(X)):
         x = X[k]
         if kind is rs.LinearRegression:
@@ -42,16 +43,24 @@ def twin(kind, X, y, algorithm):
             p = 1.0 / (1.0 + np.exp(-x @ w))
             q = 1.0 / (1.0 + np.exp(-x @ centre))
             gradient, weight = x * (p - y[k]), q * (1.0 - q)
-            curvature += x * (p - q - weight * (x @ (w - centre))) / len(X)
-            centre = centre + 2.0 / (k + 2) * (w - centre)
+            curvature += x * (p - q - weight * (x @ (w - centre)))
+            if not fixed:
+                centre = centre + 2.0 / (k + 2) * (w - centre)
         else:
             gradient, weight = w * (x @ w) ** 2 - x * (x @ w), 1.0
         gradients.append(gradient)
-        hessian += weight * np.outer(x, x) / len(X)
+        hessian += weight * np.outer(x, x)
         if (k + 1) % b == 0:
             path.append(w)
             v = v - gamma * np.mean(gradients[-b:], axis=0)
             w = algorithm.mirror.prox(v, g[(k + 1) // b])
+        if kind is rs.LogisticRegression and k + 1 in marks:
+            # linearize at the estimate of now, if its scores are not far from the average's
+            mean = (begin - v) / (gamma * len(path)) - curvature / (k + 1)
+            step = np.linalg.solve(hessian / (k + 1), mean)
+            fixed = 4.0 * step @ hessian @ step / (k + 1) < 1.0
+            centre = np.mean(path, axis=0) - step if fixed else centre
+    hessian, curvature = hessian / len(X), curvature / len(X)
     coef = np.mean(path, axis=0)
     if kind is rs.OnlinePCA:
         u = coef / np.linalg.norm(coef)
