@@ -12,6 +12,7 @@ from ._errors import ClosureWarning as ClosureWarning
 from ._errors import DivergenceError as DivergenceError
 from ._errors import StabilityWarning as StabilityWarning
 from ._errors import TooMuchMemoryError as TooMuchMemoryError
+from ._fit import fit as fit
 from ._group_lasso import GroupLasso as GroupLasso
 from ._l1 import L1 as L1
 from ._linear_regression import LinearRegression as LinearRegression

@@ -29,6 +29,7 @@ STUDIES: dict[str, str] = {
     "support-recovery": "exact support and normal active coordinates at once: gRDA, RDA, SGD and the batch lasso",
     "risk": "regret and excess risk of the averaged iterate against their bounds",
     "flat-directions": "gRDA minus SGD along flat directions, and directional pruning in closed form",
+    "online-inference": "intervals from one pass over a stream: coverage, length, bias before and after the correction",
 }
 
 
