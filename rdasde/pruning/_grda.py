@@ -11,7 +11,7 @@ from torch import Tensor
 from rdasde import _check
 
 from ._mirror import REGULARIZERS
-from ._target import adapt
+from ._target import adapt, settle
 from ._update import increment, multi_tensor, single_tensor
 
 
@@ -166,6 +166,8 @@ class GRDA(torch.optim.Optimizer):
             thresholds,
             group,
         )
+        if group["sparsity_target"] is not None:
+            settle(group, ws, states)
 
     # Python's numbers change at every step: torch.compile would compile each anew
     _update_uncompiled = torch._disable_dynamo(_update)  # type: ignore[attr-defined]
