@@ -388,8 +388,8 @@ def fit(
 
     **Last iterate.** On its support, the linear recursion around w* from the beginning of the average on; in the long
     run its variance is ``gamma C / batch_size`` with ``H C + C H' = Sigma`` on the support. Its intervals take the
-    support for given: a weak coordinate is on it because it was drawn large, and its interval holds less often than
-    `level`; coordinates that are zero have none (NaN). After several passes they are for the minimizer over the rows.
+    support for given: for a weak coordinate, on it because it was drawn large, they need not hold at `level`;
+    coordinates that are zero have none (NaN). After several passes they are for the minimizer over the rows.
 
     References
     ----------

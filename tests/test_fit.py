@@ -101,6 +101,25 @@ def test_the_stream_is_the_twin_s(kind, algorithm):
     np.testing.assert_array_equal(found.support, expected["w"] != 0.0)
 
 
+def halve(v, threshold, out):
+    out[:] = v / (1.0 + threshold)
+
+
+@pytest.mark.parametrize(
+    "regularizer",
+    [rs.GroupLasso([0, 0, 1, 1, 1]), rs.NonNegativeL1(), rs.Box(-0.3, 0.3), rs.CustomRegularizer(halve)],
+    ids=lambda regularizer: type(regularizer).__name__,
+)
+def test_every_mirror_map_can_be_iterated(regularizer):
+    X, y = rows_of(rs.LinearRegression, 300)
+    algorithm = rs.RDA(0.02, regularizer, rs.PowerLaw(0.3, 0.6))
+    found, expected = rs.fit(rs.LinearRegression, X, y, algorithm), twin(rs.LinearRegression, X, y, algorithm)
+    np.testing.assert_allclose(found.iterate.coef, expected["w"], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.coef, expected["coef"], rtol=0, atol=1e-11)
+    assert np.all(np.isnan(found.interval))
+    assert found.average.note.startswith("Standard errors are known for L1, ElasticNet and no regularizer, not for ")
+
+
 def test_the_centre_solves_the_normal_equations_but_for_a_martingale():
     """``H center = X'y / n + mean of (xx' - H)(w - mean w)``: shift of the threshold and start drop out exactly."""
     X, y = rows_of(rs.LinearRegression, 700)

@@ -390,8 +390,8 @@ def _say(figure: Figure, cells: Cells) -> None:
     wide = [float((f["iterate_error"] / f["ols_error"])[:, d.classes == "strong"].mean()) for d, f in cells]
     design = cells[0][0]
     weakly = (
-        f"a weak coefficient is on its support in {percent(on_support)} of runs, and in {percent(theirs)} of "
-        "these its interval holds: it is there because it was drawn large."
+        f"a weak coefficient is on its support in {percent(on_support)} of runs, and its interval, which takes that "
+        f"for given, then holds in {percent(theirs)}."
         if theirs
         else "weak coefficients never were on its support."
     )
