@@ -53,9 +53,11 @@ class Estimate:
     Attributes
     ----------
     coef : ndarray of shape (d,)
-        The estimate as it stands.
+        ``raw - shift``, the centre of the interval; `raw` where the shift is not known.
+    raw : ndarray of shape (d,)
+        The average, or the last iterate, as it stands.
     shift : ndarray of shape (d,)
-        By how much it lies off on average: the threshold still grows, the start is not quite forgotten.
+        By how much that lies off on average: the threshold still grows, the start is not quite forgotten.
     std_error : ndarray of shape (d,)
     level : float
         Of the interval.
@@ -63,16 +65,15 @@ class Estimate:
         Why something is not known; empty if all is.
     """
 
-    coef: Floats
+    raw: Floats
     shift: Floats
     std_error: Floats
     level: float
     note: str = ""
 
     @property
-    def center(self) -> Floats:
-        """``coef - shift``: where the interval is centred."""
-        return self.coef - self.shift
+    def coef(self) -> Floats:
+        return np.where(np.isnan(self.shift), self.raw, self.raw - self.shift)
 
     @property
     def interval(self) -> Floats:
@@ -80,7 +81,7 @@ class Estimate:
         from scipy.special import ndtri
 
         half = float(ndtri(0.5 + 0.5 * self.level)) * self.std_error
-        return np.column_stack([self.center - half, self.center + half])
+        return np.column_stack([self.coef - half, self.coef + half])
 
 
 class OnlineFit:
@@ -92,7 +93,7 @@ class OnlineFit:
     ----------
     average, iterate : Estimate
         The Polyak-Ruppert average, and the last iterate.
-    coef, shift, center, std_error, interval : ndarray
+    coef, raw, shift, std_error, interval : ndarray
         Those of the average.
     support : ndarray of shape (d,), bool
         Where the last iterate is not exactly zero.
@@ -211,15 +212,15 @@ class OnlineFit:
 
     @property
     def coef(self) -> Floats:
-        return self.average.coef.copy()
+        return self.average.coef
+
+    @property
+    def raw(self) -> Floats:
+        return self.average.raw.copy()
 
     @property
     def shift(self) -> Floats:
         return self.average.shift.copy()
-
-    @property
-    def center(self) -> Floats:
-        return self.average.center
 
     @property
     def std_error(self) -> Floats:
@@ -248,7 +249,7 @@ class OnlineFit:
             average, iterate = (Estimate(w, unknown, unknown, self.level, note) for w in (stretch.coef, last.primal))
             return average, iterate
         average = Estimate(stretch.coef, *average_law(stretch, distinct, self._model.is_directional), self.level)
-        return average, self._iterate(first, last, stretch, average.center)
+        return average, self._iterate(first, last, stretch, average.coef)
 
     def _without_theory(self, stretch: Stretch, distinct: int) -> str:
         """Why there are no standard errors, or nothing."""
@@ -354,8 +355,9 @@ def fit(
     Returns
     -------
     OnlineFit
-        ``coef``, ``shift``, ``std_error (d,)`` and ``interval (d, 2)`` of the average; the same of the last iterate in
-        ``iterate``; ``support (d,)``; ``summary()``, ``plot()``, ``update(X, y)``.
+        ``coef``, ``std_error (d,)`` and ``interval (d, 2)`` of the average, corrected for its ``shift`` (``raw`` is the
+        average as it stands); the same of the last iterate in ``iterate``; ``support (d,)``; ``summary()``, ``plot()``,
+        ``update(X, y)``.
 
     Raises
     ------
@@ -375,8 +377,8 @@ def fit(
     eight (one in 16 to one in 8 of a long stream, none below 2 048 rows), where the start is being forgotten. Its
     standard errors are those of the sandwich ``H^-1 Sigma H^-1 / m``, valid under heteroscedasticity. It lies off by
     ``shift``, ``-H^-1 (v_n - v_0) / (gamma m)``: on the support the time average of
-    ``-H_SS^-1 sgn(w*_S) c mu gamma^(1/2) t^(mu - 1)``. Intervals are centred at ``coef - shift``. A threshold that
-    keeps zero coordinates at zero up to z standard deviations shifts the others by about z standard errors, so that
+    ``-H_SS^-1 sgn(w*_S) c mu gamma^(1/2) t^(mu - 1)``. ``coef``, the centre of the interval, is free of it.
+    A threshold that keeps zero coordinates at zero up to z standard deviations shifts the others by about z standard errors, so that
     without the correction hardly an interval would hold. With it they hold in every coordinate, strong, weak or
     zero: the dual remembers what the threshold withheld. The price is that they are as wide as those of least squares
     on all columns, times about ``sqrt(1 + gamma tr(H) / 2)`` (the trace over coordinates in motion): an iterate is

@@ -36,29 +36,29 @@ class Summary:
             ("On the support", f"{on} of {fit.dimension}"),
         ]
         with np.errstate(divide="ignore", invalid="ignore"):
-            z = average.center / average.std_error
+            z = average.coef / average.std_error
         tail = 2.0 * normal_cdf(-np.abs(z))
         edge = 0.5 - 0.5 * fit.level
         self.columns = (
             "",
-            "average",
-            "shift",
+            "coef",
             "std err",
             "z",
             "P>|z|",
             f"[{edge:g}",
             f"{1.0 - edge:g}]",
+            "shift",
             "last",
             "s.e.",
         )
         lower, upper = average.interval.T
-        table = (average.coef, average.shift, average.std_error, z, tail, lower, upper, iterate.coef, iterate.std_error)
-        digits = (4, 4, 4, 2, 3, 4, 4, 4, 4)
+        table = (average.coef, average.std_error, z, tail, lower, upper, average.shift, iterate.raw, iterate.std_error)
+        digits = (4, 4, 2, 3, 4, 4, 4, 4, 4)
         self.rows = [
             [f"{j}", *(_cell(values[j], places) for values, places in zip(table, digits, strict=True))]
             for j in range(min(fit.dimension, _MOST))
         ]
-        self.notes = ["Intervals are centred at average - shift."]
+        self.notes = ["coef is the average of the iterates less its shift; last is the last iterate."]
         if fit.dimension > _MOST:
             self.notes.append(f"{fit.dimension - _MOST} more coordinates: see .interval.")
         self.notes += [f"Average: {average.note}"] * bool(average.note)
@@ -107,19 +107,18 @@ def draw(fit: OnlineFit) -> Figure:
     upper, lower = figure.subplots(2, 1, sharex=True)
     where = np.arange(fit.dimension)
     low, high = average.interval.T
-    middle = np.where(np.isfinite(average.center), average.center, average.coef)
     upper.vlines(where, low, high, color=plot.BLUE, lw=4.0, alpha=0.5)
-    upper.plot(where, middle, "_", ms=7, color=plot.BLUE, label=f"{100 * fit.level:g} % interval and its centre")
-    upper.plot(where, average.coef, "x", ms=5, color=plot.INK[0], label="average, as it stands")
-    upper.plot(where[~off], iterate.coef[~off], "o", ms=4, mfc="none", color=plot.INK[1], label="last iterate")
-    upper.plot(where[off], iterate.coef[off], "o", ms=4, color="#5aa64a", label="last iterate, exactly 0")
+    upper.plot(where, average.coef, "_", ms=7, color=plot.BLUE, label=f"{100 * fit.level:g} % interval and its centre")
+    upper.plot(where, average.raw, "x", ms=5, color=plot.INK[0], label="average, as it stands")
+    upper.plot(where[~off], iterate.raw[~off], "o", ms=4, mfc="none", color=plot.INK[1], label="last iterate")
+    upper.plot(where[off], iterate.raw[off], "o", ms=4, color="#5aa64a", label="last iterate, exactly 0")
     upper.axhline(0.0, color="0.55", lw=0.6, zorder=0.5)
     upper.set(ylabel="coefficient")
     upper.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        half = float(np.nanmedian((high - average.center) / average.std_error)) if np.any(np.isfinite(high)) else 0.0
-        shift, zero = average.shift / average.std_error, -average.center / average.std_error
+        half = float(np.nanmedian((high - average.coef) / average.std_error)) if np.any(np.isfinite(high)) else 0.0
+        shift, zero = average.shift / average.std_error, -average.coef / average.std_error
     reach = max(2.5 * half, 1.2 * float(np.nanmax(np.abs(shift), initial=0.0)))
     lower.axhspan(-half, half, color=plot.BLUE, alpha=0.22, lw=0, label=f"{100 * fit.level:g} % interval")
     lower.plot(where, shift, "x", ms=5, color=plot.INK[0])

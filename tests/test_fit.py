@@ -94,9 +94,9 @@ def test_the_stream_is_the_twin_s(kind, algorithm):
     X, y = rows_of(kind, 900)
     found, expected = rs.fit(kind, X, y, algorithm), twin(kind, X, y, algorithm)
     assert (found.rows, found.steps) == (900, 900 // algorithm.batch_size)
-    np.testing.assert_allclose(found.iterate.coef, expected["w"], rtol=0, atol=1e-11)
-    np.testing.assert_allclose(found.coef, expected["coef"], rtol=0, atol=1e-11)
-    np.testing.assert_allclose(found.center, expected["center"], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.iterate.raw, expected["w"], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.raw, expected["coef"], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.coef, expected["center"], rtol=0, atol=1e-10)
     np.testing.assert_allclose(found.std_error, expected["std_error"], rtol=1e-8)
     np.testing.assert_array_equal(found.support, expected["w"] != 0.0)
 
@@ -114,8 +114,8 @@ def test_every_mirror_map_can_be_iterated(regularizer):
     X, y = rows_of(rs.LinearRegression, 300)
     algorithm = rs.RDA(0.02, regularizer, rs.PowerLaw(0.3, 0.6))
     found, expected = rs.fit(rs.LinearRegression, X, y, algorithm), twin(rs.LinearRegression, X, y, algorithm)
-    np.testing.assert_allclose(found.iterate.coef, expected["w"], rtol=0, atol=1e-11)
-    np.testing.assert_allclose(found.coef, expected["coef"], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.iterate.raw, expected["w"], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.raw, expected["coef"], rtol=0, atol=1e-11)
     assert np.all(np.isnan(found.interval))
     assert found.average.note.startswith("Standard errors are known for L1, ElasticNet and no regularizer, not for ")
 
@@ -131,7 +131,7 @@ def test_the_centre_solves_the_normal_equations_but_for_a_martingale():
         w = L1.mirror.prox(v, L1.thresholds(np.array([n * L1.step_size]))[0])
     away = np.array(path) - np.mean(path, axis=0)
     martingale = np.mean(X * np.sum(X * away, axis=1)[:, None], axis=0)
-    np.testing.assert_allclose(X.T @ X @ found.center / 700, X.T @ y / 700 - martingale, atol=1e-12)
+    np.testing.assert_allclose(X.T @ X @ found.coef / 700, X.T @ y / 700 - martingale, atol=1e-12)
 
 
 @pytest.mark.parametrize("algorithm", [L1, ALGORITHMS["batches"]], ids=["rows", "batches of 3"])
@@ -152,9 +152,9 @@ def test_however_the_stream_is_cut(kind, algorithm):
     for other in (pieces, lazy, rs.fit(kind, iter([parts[0][0] if y is None else parts[0]]), None, algorithm)):
         if other.rows < 5000:
             other.update((x if y is None else (x, labels) for x, labels in parts[1:]))
-        for name in ("coef", "shift", "std_error", "interval", "support"):
+        for name in ("coef", "raw", "shift", "std_error", "interval", "support"):
             np.testing.assert_array_equal(getattr(other, name), getattr(whole, name))
-        for name in ("coef", "shift", "std_error"):
+        for name in ("raw", "shift", "std_error"):
             np.testing.assert_array_equal(getattr(other.iterate, name), getattr(whole.iterate, name))
         assert other.rows_averaged == whole.rows_averaged
 
@@ -163,7 +163,7 @@ def test_reading_changes_nothing_and_a_copy_is_independent():
     X, y = rows_of(rs.LinearRegression, 600)
     read, unread = (rs.fit(rs.LinearRegression, X[:300], y[:300], L1) for _ in range(2))
     fork = read.copy()
-    read.coef[:], read.interval[:], read.support[:] = 9.0, 9.0, False
+    read.raw[:], read.interval[:], read.support[:] = 9.0, 9.0, False
     _ = read.iterate.interval, read.summary(), read.plot(), repr(read), read._repr_html_()
     fork.update(X[:50], y[:50])
     read.update(X[300:], y[300:])
@@ -189,22 +189,22 @@ def test_the_average_after_the_start_is_left_out():
         path.append(w)
         w = w - 0.02 * x * (x @ w - response)
     assert found.rows_averaged == 4096 - 512
-    np.testing.assert_allclose(found.coef, np.mean(path[512:], axis=0), atol=1e-11)
-    np.testing.assert_allclose(found.iterate.coef, w, atol=1e-11)
+    np.testing.assert_allclose(found.raw, np.mean(path[512:], axis=0), atol=1e-11)
+    np.testing.assert_allclose(found.iterate.raw, w, atol=1e-11)
 
 
 def test_several_passes_average_the_last_and_count_rows_once():
     X, y = rows_of(rs.LinearRegression, 500)
     found = rs.fit(rs.LinearRegression, X, y, L1, passes=3)
     again = rs.fit(rs.LinearRegression, np.tile(X, (3, 1)), np.tile(y, 3), L1)
-    np.testing.assert_array_equal(found.iterate.coef, again.iterate.coef)
+    np.testing.assert_array_equal(found.iterate.raw, again.iterate.raw)
     assert (found.rows, found.rows_averaged) == (1500, 500)
     ours = np.linalg.inv(X.T @ X / 500)
     residual = y - X @ np.linalg.solve(X.T @ X, X.T @ y)
     sandwich = np.sqrt(np.diag(ours @ (X.T * residual**2 @ X / 500) @ ours) / 500)
     assert np.all(np.abs(found.std_error / sandwich - 1.0) < 0.1)  # iterates jitter: gamma tr(H) / 2 is 5 %
     least_squares = np.linalg.solve(X.T @ X, X.T @ y)
-    assert np.all(np.abs(found.center - least_squares) < sandwich)
+    assert np.all(np.abs(found.coef - least_squares) < sandwich)
     assert rs.fit(rs.LinearRegression, np.tile(X, (3, 1)), np.tile(y, 3), L1)._distinct == 1500
     assert found._distinct == 500
 
@@ -223,8 +223,8 @@ def test_the_shift_is_that_of_the_threshold():
         e = e - 2e-3 * H @ e - np.sign(coef[:2]) * growth
     expected = np.mean(path[-found.rows_averaged :], axis=0)
     np.testing.assert_allclose(found.shift[:2], expected, rtol=0.02)
-    np.testing.assert_allclose(found.coef[:2] - coef[:2], expected, rtol=0.02)
-    np.testing.assert_allclose(found.center, coef, atol=2e-4)
+    np.testing.assert_allclose(found.raw[:2] - coef[:2], expected, rtol=0.02)
+    np.testing.assert_allclose(found.coef, coef, atol=2e-4)
     np.testing.assert_allclose(found.iterate.shift[:2], e, rtol=0.02)
     # both are the leading terms of the theory, but for what is left of the start
     pull = -np.linalg.solve(H, np.sign(coef[:2])) / 2e-3
@@ -290,15 +290,15 @@ def test_kinds_of_numbers():
 def test_a_level_only_scales():
     X, y = rows_of(rs.LinearRegression, 400)
     wide, narrow = (rs.fit(rs.LinearRegression, X, y, L1, level=level) for level in (0.99, 0.5))
-    np.testing.assert_array_equal(wide.coef, narrow.coef)
+    np.testing.assert_array_equal(wide.raw, narrow.raw)
     np.testing.assert_allclose(np.diff(wide.interval) / np.diff(narrow.interval), 2.5758293035489 / 0.6744897501960817)
-    np.testing.assert_allclose(wide.interval.mean(axis=1), wide.center)
+    np.testing.assert_allclose(wide.interval.mean(axis=1), wide.coef)
 
 
 def test_where_theory_has_no_standard_error_there_is_a_reason():
     X, y = rows_of(rs.LinearRegression, 400)
     found = rs.fit(rs.LinearRegression, X, y, rs.RDA(0.02, rs.Box(-0.3, 0.3)))
-    assert np.all(np.abs(found.coef) <= 0.3)
+    assert np.all(np.abs(found.raw) <= 0.3)
     assert np.all(np.isnan(found.std_error))
     reason = "Standard errors are known for L1, ElasticNet and no regularizer, not for Box(-0.3, 0.3)."
     assert found.average.note == found.iterate.note == reason
@@ -323,12 +323,13 @@ def test_summary_and_plot():
     lines = text.splitlines()
     assert lines[0].strip() == "Online inference: LinearRegression"
     assert all(len(line) <= 100 for line in lines)
-    assert lines[7].split() == ["average", "shift", "std", "err", "z", "P>|z|", "[0.025", "0.975]", "last", "s.e."]
+    assert lines[7].split() == ["coef", "std", "err", "z", "P>|z|", "[0.025", "0.975]", "shift", "last", "s.e."]
     cells = lines[9].split()
     assert cells[0] == "0"
-    expected = [found.coef[0], found.shift[0], found.std_error[0]]
-    np.testing.assert_allclose([float(cell) for cell in cells[1:4]], expected, atol=5.1e-5)
-    np.testing.assert_allclose([float(cell) for cell in cells[6:8]], found.interval[0], atol=5.1e-5)
+    expected = [found.coef[0], found.std_error[0]]
+    np.testing.assert_allclose([float(cell) for cell in cells[1:3]], expected, atol=5.1e-5)
+    expected = [*found.interval[0], found.shift[0], found.iterate.raw[0]]
+    np.testing.assert_allclose([float(cell) for cell in cells[5:9]], expected, atol=5.1e-5)
     page = found._repr_html_()
     assert page.count("<tr>") == 4 + 1 + 5
     assert "P&gt;|z|" in page
@@ -358,7 +359,7 @@ def test_divergence_says_where_and_keeps_what_was():
     assert str(error).startswith(f"The stream diverged at step {error.step} (t = ")
     assert len(str(error)) <= 300
     assert error.partial.rows == error.step // 256 * 256
-    assert np.all(np.isfinite(error.partial.iterate.coef))
+    assert np.all(np.isfinite(error.partial.iterate.raw))
 
 
 def batches(*parts):

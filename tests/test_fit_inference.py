@@ -45,10 +45,10 @@ def replicates(kind, draw, algorithm, target):
         average, iterate = fit.average, fit.iterate
         found.append(
             [
-                sign * average.center - target,
-                average.std_error,
                 sign * average.coef - target,
-                sign * iterate.center - target,
+                average.std_error,
+                sign * average.raw - target,
+                sign * iterate.coef - target,
                 iterate.std_error,
             ]
         )
@@ -110,8 +110,8 @@ def test_logistic_centre_is_the_maximum_likelihood_estimate_s(algorithm):
     for _ in range(8):
         p = 1.0 / (1.0 + np.exp(-window @ mle))
         mle += np.linalg.solve((window.T * (p * (1.0 - p))) @ window, window.T @ (labels - p))
-    assert np.max(np.abs(fit.coef - mle) / fit.std_error) > 5.0
-    assert np.max(np.abs(fit.center - mle) / fit.std_error) < 1.0
+    assert np.max(np.abs(fit.raw - mle) / fit.std_error) > 5.0
+    assert np.max(np.abs(fit.coef - mle) / fit.std_error) < 1.0
 
 
 def test_the_study_at_a_small_size(tmp_path):

@@ -125,10 +125,10 @@ def replicate(design: Design, number: int) -> dict[str, Floats]:
     least_squares = inverse @ products[:d]
     variance = (products[d] - products[:d] @ least_squares) / (design.rows - d)
     return {
-        "average": found.coef,
+        "average": found.raw,
         "average_shift": found.shift,
         "average_error": found.std_error,
-        "iterate": found.iterate.coef,
+        "iterate": found.iterate.raw,
         "iterate_shift": found.iterate.shift,
         "iterate_error": found.iterate.std_error,
         "ols": least_squares,
