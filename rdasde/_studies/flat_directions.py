@@ -102,7 +102,7 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
         xlabel="strength  $\\lambda$ / median $|w_{SGD}|$",
         ylim=(0.0, 1.03),
     )
-    axes[2].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(0.0, 0.55))
+    axes[2].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(0.0, 0.52))
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
 

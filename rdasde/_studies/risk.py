@@ -115,16 +115,24 @@ def _draw(
         return " / ".join(f"{float(result[bound] / result[name]):.3g}" for result in last.values())
 
     best, by_bound = sizes[int(ends["average"].argmin())], sizes[int(ends["bound_quadratic"].argmin())]
+    everything = [*over_time.values(), *over_sizes.values()]
+    kept_bounds = sum(
+        int((result[name] <= result[bound]).sum())
+        for result in everything
+        for name, bound in (("average", "bound_quadratic"), ("regret", "regret_bound"))
+    )
+    number = 2 * sum(result.sizes["time"] for result in everything)
     worst = max(
         float(((result["regret"] - result["regret_bound"]) / result["regret_standard_error"]).max())
-        for result in [*over_time.values(), *over_sizes.values()]
+        for result in everything
     )
     caption(
         figure,
         f"Linear regression, d = {design['dimension']}, {design['active']} active coordinates of ±{SIZE:g}, "
         f"AR({RHO:g}) design, γ = {STEP_SIZE:g}; gRDA with c = {C:g}, μ = {MU:g}, RDA with the same threshold at "
-        f"t = 1; {design['replicates']} runs (bars: two standard errors). The bounds hold everywhere; the regret comes "
-        f"nearest, {worst:+.2g} of its standard errors from its bound. At the end the bound of the regret is "
+        f"t = 1; {design['replicates']} runs (bars: two standard errors). {kept_bounds} of {number} estimates are "
+        f"within their bounds; the regret comes nearest, {worst:+.2g} of its standard errors from its bound. At the "
+        "end the bound of the regret is "
         f"{ratio('regret', 'regret_bound')} times the regret of {' / '.join(last)}: without a penalty only "
         "E|w − w*|²/2t is lost. That of the average is "
         f"{ratio('average', 'bound_quadratic')} times its excess risk: the average does "
