@@ -378,11 +378,12 @@ def fit(
     standard errors are those of the sandwich ``H^-1 Sigma H^-1 / m``, valid under heteroscedasticity. It lies off by
     ``shift``, ``-H^-1 (v_n - v_0) / (gamma m)``: on the support the time average of
     ``-H_SS^-1 sgn(w*_S) c mu gamma^(1/2) t^(mu - 1)``. ``coef``, the centre of the interval, is free of it.
-    A threshold that keeps zero coordinates at zero up to z standard deviations shifts the others by about z standard errors, so that
-    without the correction hardly an interval would hold. With it they hold in every coordinate, strong, weak or
-    zero: the dual remembers what the threshold withheld. The price is that they are as wide as those of least squares
-    on all columns, times about ``sqrt(1 + gamma tr(H) / 2)`` (the trace over coordinates in motion): an iterate is
-    never at rest, and its distance from w* adds to the noise of the gradients.
+    A threshold that keeps zero coordinates at zero up to z standard deviations shifts the others by about z
+    standard errors, so that without the correction hardly an interval would hold. With it they hold in every
+    coordinate, strong, weak or zero: the dual remembers what the threshold withheld. The price is that they are as
+    wide as those of least squares on all columns, times about ``sqrt(1 + gamma tr(H) / 2)`` (the trace over
+    coordinates in motion): an iterate is never at rest, and its distance from w* adds to the noise of the
+    gradients.
 
     Least squares has no bias from a constant step. Logistic regression has one of order gamma; it is part of `shift`:
     gradients are linearized at the estimate that there was when the stream was at most half as long (at a running
