@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,14 +32,15 @@ class Plan(NamedTuple):
     epochs: int = 40
     dense_epochs: int = 20  # before magnitude pruning begins
     cut_epochs: int = 10  # in which it cuts, if it is fine-tuned after that
+    cuts: int = 3  # an epoch
     batch_size: int = 64
     rate: float = 0.1
     seeds: int = 5
     directional: tuple[tuple[float, float], ...] = ((0.01, 0.51), (0.01, 0.6), (0.02, 0.55), (0.03, 0.6))
-    targets: tuple[float, ...] = (0.97, 0.99)
+    targets: tuple[float, ...] = ()
 
 
-SMALL = Plan("digits", "mlp", 6, 3, 2, 32, seeds=2, directional=((0.01, 0.6), (0.03, 0.6)), targets=(0.9,))
+SMALL = Plan("digits", "mlp", 6, 3, 2, batch_size=32, seeds=2, directional=((0.01, 0.6), (0.03, 0.6)), targets=())
 
 
 class Runs(NamedTuple):
@@ -58,7 +60,7 @@ def runs(pieces: Pieces) -> Runs:
     seeds = range(plan.seeds)
     methods = {f"c = {c:g}, μ = {mu:g}": {"c": c, "mu": mu} for c, mu in plan.directional}
     methods |= {f"target {100 * target:g} %": {"target": target} for target in plan.targets}
-    tasks = [(pieces, plan, seed, {}) for seed in seeds]
+    tasks: list[tuple[Any, ...]] = [(pieces, plan, seed, {}) for seed in seeds]
     tasks += [(pieces, plan, seed, method) for seed in seeds for method in methods.values()]
     found = _each(_first, tasks, pieces.small)
     dense, rest = found[: plan.seeds], found[plan.seeds :]
@@ -106,15 +108,13 @@ def _first(pieces: Pieces, plan: Plan, seed: int, method: Mapping[str, float]) -
 def _run(plan: Plan, seed: int, method: Mapping[str, float]) -> Arrays:
     import torch
 
-    from rdasde.pruning import GRDA
-    from rdasde.pruning._magnitude import tensors
+    from rdasde.pruning import GRDA, parameter_groups
 
     def sgd(module: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(module.parameters(), plan.rate)
 
     def grda(module: nn.Module) -> torch.optim.Optimizer:
-        biases = [parameter for parameter in module.parameters() if parameter.ndim == 1]
-        return GRDA([{"params": tensors(module), "c": method["c"]}, {"params": biases}], plan.rate, mu=method["mu"])
+        return GRDA(parameter_groups(module, c=method["c"]), plan.rate, mu=method["mu"])
 
     trained = _train(plan, seed, grda if method else sgd, keep=() if method else (plan.dense_epochs,))
     arrays = _arrays(trained)
@@ -126,21 +126,23 @@ def _run(plan: Plan, seed: int, method: Mapping[str, float]) -> Arrays:
 
 def _second(pieces: Pieces, plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
     """Magnitude pruning of what SGD found, to `count` zeros."""
-    settings = _common(plan, seed) | {"how": how, "zeros": count, "kept": plan.dense_epochs, "cut": plan.cut_epochs}
+    schedule = {"kept": plan.dense_epochs, "cut": plan.cut_epochs, "cuts": plan.cuts}
+    settings = _common(plan, seed) | {"how": how, "zeros": count} | schedule
     return pieces("magnitude", settings, lambda: _trim(plan, seed, how, count, dense))
 
 
 def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
     import torch
 
-    from rdasde.pruning import _magnitude, _train
+    from rdasde.pruning import _magnitude
+    from rdasde.pruning._train import evaluate, train
 
     network, data = _network(plan), _data(plan)
     if how == "one-shot":
         module = network()
         module.load_state_dict(_weights(dense, "end"))
         _magnitude.cut(module, count)
-        loss, accuracy = _train.evaluate(network, module.state_dict(), data.test_inputs, data.test_labels)
+        loss, accuracy = evaluate(network, module.state_dict(), data.test_inputs, data.test_labels)
         counts = [int((parameter == 0).sum()) for parameter in module.parameters()]
         return {
             "test_loss": np.array([loss]),
@@ -151,7 +153,7 @@ def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
     a_pass = -(-len(data.train_labels) // plan.batch_size)
     steps = a_pass * (plan.cut_epochs if how == TRIMS[0] else plan.epochs - plan.dense_epochs)
     return _arrays(
-        _train.train(
+        train(
             network,
             data,
             lambda module: torch.optim.SGD(module.parameters(), plan.rate),
@@ -160,7 +162,7 @@ def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
             seed=seed,
             start=_weights(dense, "middle"),
             first_epoch=plan.dense_epochs,
-            after_step=_magnitude.gradually(count, steps, every=max(1, a_pass // 3)),
+            after_step=_magnitude.gradually(count, steps, every=a_pass // plan.cuts),
         )
     )
 
@@ -173,7 +175,7 @@ def _weights(dense: Arrays, when: str) -> Weights:
 
 
 def _arrays(trained: Trained) -> Arrays:
-    counts = {name: value for name, value in trained.weights.items()}
+    counts = trained.weights
     return {
         "train_loss": trained.train_loss,
         "test_loss": trained.test_loss,
@@ -188,18 +190,18 @@ def _arrays(trained: Trained) -> Arrays:
 def _network(plan: Plan) -> Callable[[], nn.Module]:
     from rdasde.pruning import _networks
 
-    return {"lenet": _networks.lenet, "mlp": _networks.mlp}[plan.network]
+    networks: dict[str, Callable[[], nn.Module]] = {"lenet": _networks.lenet, "mlp": _networks.mlp}
+    return networks[plan.network]
 
 
+@functools.cache
 def _data(plan: Plan) -> Data:
     from rdasde.pruning._data import load
 
     return load(plan.data)
 
 
-def _train(
-    plan: Plan, seed: int, optimizer: Callable[[nn.Module], Any], keep: tuple[int, ...] = ()
-) -> Trained:
+def _train(plan: Plan, seed: int, optimizer: Callable[[nn.Module], Any], keep: tuple[int, ...] = ()) -> Trained:
     from rdasde.pruning._train import train
 
     return train(
