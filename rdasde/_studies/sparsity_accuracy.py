@@ -85,11 +85,12 @@ def study(pieces: Pieces) -> Report:
     text = (
         f"{plan.data}, {plan.network} ({total:,} parameters), batches of {plan.batch_size}, learning rate "
         f"{plan.rate:g} throughout, {plan.epochs} epochs in all for every method, {plan.seeds} seeds; methods share "
-        "initial weights and batches seed by seed, biases are not thresholded. Magnitude pruning starts from SGD's weights after epoch "
-        f"{plan.dense_epochs} and cuts the smallest of all weights step by step (Zhu & Gupta 2017) to exactly as many "
-        f"as gRDA left in the run it is compared with: within {plan.cut_epochs} epochs, then fine-tuned, or until the "
-        "end; one-shot cuts SGD's last weights. Bars are 95 % t-intervals over seeds, on one test set of "
-        f"{_prunings.test_size(plan):,}. SGD reaches {dense.mean():.2f} %. "
+        "initial weights and batches seed by seed, biases are not thresholded. Magnitude pruning starts from SGD's "
+        f"weights after epoch {plan.dense_epochs} and cuts the smallest of all weights step by step (Zhu & Gupta 2017) "
+        "to exactly as many as gRDA left in the run it is compared with: "
+        f"within {plan.cut_epochs} epochs, then fine-tuned, or until the end; one-shot cuts SGD's last weights. "
+        f"Bars are 95 % t-intervals over seeds, on one test set of {_prunings.test_size(plan):,}. SGD reaches "
+        f"{dense.mean():.2f} %. "
     )
     if best is None:
         text += "No setting reached 97 % zeros. "
