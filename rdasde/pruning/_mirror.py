@@ -15,12 +15,12 @@ REGULARIZERS = ("l1", "elastic_net", "group_lasso")
 _SOFTSHRINK_KEEPS_NAN = bool(F.softshrink(torch.full((9,), math.nan), 0.5).isnan().all())
 
 
-def soft_threshold(a: Tensor, threshold: float | Tensor, out: Tensor) -> None:
+def soft_threshold(a: Tensor, threshold: Any, out: Tensor) -> None:
     """``out <- sign(a) max(|a| - threshold, 0)``, NaN where `a` is NaN."""
     if out.dtype != a.dtype:
         out.copy_(torch.sub(a, torch.clamp(a, -threshold, threshold)))
     elif isinstance(threshold, float) and _SOFTSHRINK_KEEPS_NAN:
-        F.softshrink(a, threshold, out=out)  # one pass
+        F.softshrink(a, threshold, out=out)  # type: ignore[call-arg]  # one pass; its stub lacks out
     else:
         torch.clamp(a, -threshold, threshold, out=out)
         torch.sub(a, out, out=out)
@@ -34,7 +34,7 @@ def group_norms(a: Tensor, axis: int) -> tuple[Tensor, int]:
     return torch.linalg.vector_norm(a, dim=others, keepdim=True), math.prod(a.shape[k] for k in others)
 
 
-def group_soft_threshold(a: Tensor, threshold: float | Tensor, axis: int, out: Tensor) -> None:
+def group_soft_threshold(a: Tensor, threshold: Any, axis: int, out: Tensor) -> None:
     """``out_a <- a max(1 - sqrt(|a|) threshold / ||a||, 0)`` for every slice along `axis`."""
     norms, size = group_norms(a, axis)
     # a group of norm 0 is 0 whatever the factor; where it is at most the threshold, the factor is exactly 0
@@ -45,7 +45,7 @@ def group_soft_threshold(a: Tensor, threshold: float | Tensor, axis: int, out: T
         out.copy_(a * factor)
 
 
-def mirror(a: Tensor, threshold: float | Tensor, group: dict[str, Any], out: Tensor) -> None:
+def mirror(a: Tensor, threshold: Any, group: dict[str, Any], out: Tensor) -> None:
     """The mirror map that the parameter group asks for."""
     if group["regularizer"] == "group_lasso":
         group_soft_threshold(a, threshold, group["axis"], out)
@@ -53,3 +53,28 @@ def mirror(a: Tensor, threshold: float | Tensor, group: dict[str, Any], out: Ten
     soft_threshold(a, threshold, out)
     if group["regularizer"] == "elastic_net":
         out.div_(1.0 + group["l2"] * threshold)
+
+
+def multi_tensor_mirror(
+    accumulators: list[Tensor], thresholds: list[float], group: dict[str, Any], outs: list[Tensor]
+) -> None:
+    """The same for many tensors, with as few kernels as can be."""
+    if group["regularizer"] == "group_lasso":
+        for a, threshold, out in zip(accumulators, thresholds, outs, strict=True):
+            group_soft_threshold(a, threshold, group["axis"], out)
+        return
+    below = [-threshold for threshold in thresholds]
+    if all(out.dtype == a.dtype for a, out in zip(accumulators, outs, strict=True)):
+        clipped = outs
+        torch._foreach_copy_(outs, accumulators)
+        torch._foreach_clamp_min_(outs, below)
+    else:  # computed in the accumulators' precision, rounded once
+        clipped = list(torch._foreach_clamp_min(accumulators, below))
+    torch._foreach_clamp_max_(clipped, thresholds)
+    torch._foreach_sub_(clipped, accumulators)
+    if group["regularizer"] == "elastic_net":
+        torch._foreach_div_(clipped, [-(1.0 + group["l2"] * threshold) for threshold in thresholds])
+    else:
+        torch._foreach_neg_(clipped)
+    if clipped is not outs:
+        torch._foreach_copy_(outs, clipped)
