@@ -37,10 +37,11 @@ class Plan(NamedTuple):
     rate: float = 0.1
     seeds: int = 5
     directional: tuple[tuple[float, float], ...] = ((0.01, 0.51), (0.01, 0.6), (0.02, 0.55), (0.03, 0.6))
-    targets: tuple[float, ...] = ()
+    targets: tuple[float, ...] = (0.97, 0.99)
+    target_mu: float = 0.6
 
 
-SMALL = Plan("digits", "mlp", 6, 3, 2, batch_size=32, seeds=2, directional=((0.01, 0.6), (0.03, 0.6)), targets=())
+SMALL = Plan("digits", "mlp", 6, 3, 2, batch_size=32, seeds=2, directional=((0.01, 0.6), (0.03, 0.6)), targets=(0.9,))
 
 
 class Runs(NamedTuple):
@@ -59,7 +60,7 @@ def runs(pieces: Pieces) -> Runs:
     plan = SMALL if pieces.small else Plan()
     seeds = range(plan.seeds)
     methods = {f"c = {c:g}, μ = {mu:g}": {"c": c, "mu": mu} for c, mu in plan.directional}
-    methods |= {f"target {100 * target:g} %": {"target": target} for target in plan.targets}
+    methods |= {f"target {100 * target:g} %": {"target": target, "mu": plan.target_mu} for target in plan.targets}
     tasks: list[tuple[Any, ...]] = [(pieces, plan, seed, {}) for seed in seeds]
     tasks += [(pieces, plan, seed, method) for seed in seeds for method in methods.values()]
     found = _each(_first, tasks, pieces.small)
@@ -114,7 +115,11 @@ def _run(plan: Plan, seed: int, method: Mapping[str, float]) -> Arrays:
         return torch.optim.SGD(module.parameters(), plan.rate)
 
     def grda(module: nn.Module) -> torch.optim.Optimizer:
-        return GRDA(parameter_groups(module, c=method["c"]), plan.rate, mu=method["mu"])
+        if "c" in method:
+            return GRDA(parameter_groups(module, c=method["c"]), plan.rate, mu=method["mu"])
+        steps = plan.epochs * -(-len(_data(plan).train_labels) // plan.batch_size)
+        target = method["target"]
+        return GRDA(parameter_groups(module), plan.rate, mu=method["mu"], sparsity_target=target, total_steps=steps)
 
     trained = _train(plan, seed, grda if method else sgd, keep=() if method else (plan.dense_epochs,))
     arrays = _arrays(trained)

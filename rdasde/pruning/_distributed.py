@@ -85,9 +85,6 @@ def train(
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from the stubs
     groups = parameter_groups(module, c=settings.c) if settings.spare else module.parameters()
     updates = GRDA(groups, lr=rate(0, settings.epochs), c=0.0 if settings.spare else settings.c, mu=settings.mu)
-    if settings.spare:
-        for group in updates.param_groups:
-            group["mu"] = settings.mu
     done = _resume(module, updates, settings, checkpoint, here)
     shared: nn.Module = module
     if here.world > 1:
