@@ -4,35 +4,13 @@ A `model` is never changed: its weights, batch-norm statistics and mode are left
 of its architecture, or the weights of one as a vector in the order of ``model.parameters()``.
 """
 
+import lazy_loader as _lazy
+
 try:
     import torch as _torch  # noqa: F401
-except ImportError:
-    raise ImportError("rdasde.landscape needs PyTorch: pip install 'rdasde[torch]'.") from None
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ImportError("rdasde.landscape needs PyTorch, which is not installed: pip install 'rdasde[torch]'.") from None
 
-from rdasde.landscape._curve import curve
-from rdasde.landscape._hessian import (
-    Eigenspace,
-    FlatProjection,
-    flat_projection,
-    hessian_product,
-    share,
-    top_eigenspace,
-)
-from rdasde.landscape._plane import Plane, plane, surface
-
-__all__ = [
-    "Eigenspace",
-    "FlatProjection",
-    "Plane",
-    "curve",
-    "flat_projection",
-    "hessian_product",
-    "plane",
-    "share",
-    "surface",
-    "top_eigenspace",
-]
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

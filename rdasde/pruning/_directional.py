@@ -13,7 +13,7 @@ from rdasde import _check
 def directional_prune(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, strength: float) -> Any:
     """Prune a solution of SGD along the flat directions of the loss (Chao, Wang, Xing & Cheng, NeurIPS 2020).
 
-    ``argmin_w 1/2 ||w_sgd - w||^2 + strength sum_j s_j |w_j|`` over each coordinate's side of zero, with the scores
+    ``argmin_w 1/2 ||w_sgd - w||^2 + strength sum_j s_j |w_j|``, with the scores
     ``s_j = sgn(w_sgd,j) (P_0 sgn(w_sgd))_j`` and P_0 the projection on the flat directions (the null space) of the
     Hessian at `w_sgd`. Its solution, coordinate by coordinate, is
 
@@ -51,7 +51,7 @@ def directional_prune(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, s
 
 
 def directional_scores(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any) -> Any:
-    """The scores ``s_j = sgn(w_sgd,j) (P_0 sgn(w_sgd))_j`` of directional pruning, at most 1 on average.
+    """The scores ``s_j = sgn(w_sgd,j) (P_0 sgn(w_sgd))_j`` of directional pruning, between 0 and 1 on average.
 
     Parameters
     ----------
