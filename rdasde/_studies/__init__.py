@@ -23,7 +23,10 @@ from rdasde import _check
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STUDIES: dict[str, str] = {}
+STUDIES: dict[str, str] = {
+    "sparsity-accuracy": "LeNet on MNIST: gRDA against magnitude pruning and SGD, error against sparsity (torch)",
+    "layerwise-sparsity": "the same runs: what gRDA and magnitude pruning leave in each layer (torch)",
+}
 
 
 class Report(NamedTuple):
