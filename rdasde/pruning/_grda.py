@@ -11,7 +11,7 @@ from torch import Tensor
 from rdasde import _check
 
 from ._mirror import REGULARIZERS
-from ._target import adapt
+from ._target import adapt, settle
 from ._update import increment, multi_tensor, single_tensor
 
 
@@ -64,7 +64,7 @@ class GRDA(torch.optim.Optimizer):
         All tensors at once (True) or one after the other, in blocks that stay in cache (False). None: True on CUDA.
     capturable : bool
         Keep counters and thresholds in tensors on the weights' device, so that steps may be captured in a CUDA
-        graph or compiled by `torch.compile` without being compiled anew at every step.
+        graph, or compiled by `torch.compile`, which otherwise leaves them as they are.
 
     Raises
     ------
@@ -147,23 +147,30 @@ class GRDA(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group, ws in [(group, _with_gradient(group)) for group in self.param_groups]:
-            if not ws:
-                continue
-            states = [self._state(w, group) for w in ws]
-            if group["sparsity_target"] is not None:
-                adapt(group, states)
-            thresholds = _grow_tensors(group, states) if group["capturable"] else _grow(group, states)
-            foreach = ws[0].is_cuda if group["foreach"] is None else group["foreach"]
-            update = multi_tensor if foreach and not group["capturable"] else single_tensor
-            update(
-                ws,
-                [w.grad for w in ws],
-                [state["accumulator"] for state in states],
-                [state.get("momentum_buffer") for state in states],
-                thresholds,
-                group,
-            )
+            if ws:
+                (self._update if group["capturable"] else self._update_uncompiled)(group, ws)
         return loss
+
+    def _update(self, group: dict[str, Any], ws: list[Tensor]) -> None:
+        states = [self._state(w, group) for w in ws]
+        if group["sparsity_target"] is not None:
+            adapt(group, states)
+        thresholds = _grow_tensors(group, states) if group["capturable"] else _grow(group, states)
+        foreach = ws[0].is_cuda if group["foreach"] is None else group["foreach"]
+        update = multi_tensor if foreach and not group["capturable"] else single_tensor
+        update(
+            ws,
+            [w.grad for w in ws],
+            [state["accumulator"] for state in states],
+            [state.get("momentum_buffer") for state in states],
+            thresholds,
+            group,
+        )
+        if group["sparsity_target"] is not None:
+            settle(group, ws, states)
+
+    # Python's numbers change at every step: torch.compile would compile each anew
+    _update_uncompiled = torch._disable_dynamo(_update)  # type: ignore[attr-defined]
 
     def _state(self, w: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = self.state[w]
