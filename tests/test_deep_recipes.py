@@ -101,6 +101,18 @@ def test_a_folder_without_the_data_is_refused_and_nothing_is_downloaded(monkeypa
     assert asked == [(str(tmp_path), True, False)]
 
 
+def test_a_torchvision_for_another_torch_is_named(monkeypatch, capsys):
+    def broken(name):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr("rdasde.pruning._folders.importlib.import_module", broken)
+    assert recipes.main(["cifar10-vgg16", "--folder", "."]) == 1
+    assert capsys.readouterr().err == (
+        "rdasde.pruning.recipes: cifar10 is read through torchvision, and the one installed is for another PyTorch: "
+        "install its match.\n"
+    )
+
+
 def test_one_process_goes_on_from_its_checkpoint(tmp_path, capsys):
     arguments = ["digits-resnet8", "--epochs", "2", "--seed", "4"]
     whole, part = tmp_path / "whole.pt", tmp_path / "part.pt"
@@ -131,7 +143,7 @@ def test_one_process_goes_on_from_its_checkpoint(tmp_path, capsys):
 
 
 def test_two_processes_killed_and_resumed_end_with_the_same_weights(tmp_path):
-    epochs = 8
+    epochs = 6
     arguments = ["digits-resnet8", "--epochs", str(epochs), "--seed", "2"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     part, whole = tmp_path / "part.pt", tmp_path / "whole.pt"

@@ -27,14 +27,16 @@ def load(name: str, folder: Path | None, scale: str) -> tuple[Any, Any]:
     """
     _check.choice("name", name, ("cifar10", "cifar100", "imagenet"))
     try:
-        vision: Any = importlib.import_module("torchvision")
         transforms: Any = importlib.import_module("torchvision.transforms")
         datasets: Any = importlib.import_module("torchvision.datasets")
     except ImportError:
         raise ImportError(
             f"{name} is read through torchvision, which is not installed: pip install torchvision."
         ) from None
-    del vision
+    except RuntimeError:  # operators that this PyTorch does not know
+        raise ImportError(
+            f"{name} is read through torchvision, and the one installed is for another PyTorch: install its match."
+        ) from None
     if folder is None:
         raise _check.bad("folder", None, f"the directory that holds {name}", "give --folder; nothing is downloaded")
     finish = [transforms.ToTensor(), transforms.Normalize(*SCALES[scale])]
