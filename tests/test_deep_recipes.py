@@ -34,9 +34,11 @@ def test_the_published_settings():
 
 def test_learning_rates():
     # epochs 138, 160 and 180 to 200 of the published CIFAR logs: .0530, .0257, .0010
-    rates = [recipes.lowered(epoch - 1, 200) for epoch in (1, 100, 138, 160, 180, 200)]
+    rates = [recipes.RATE * recipes.lowered(epoch - 1, 200) for epoch in (1, 100, 138, 160, 180, 200)]
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.0530, 0.0257, 0.001, 0.001], rtol=0, atol=5.1e-5)
-    assert [recipes.dropped(epoch, 150) for epoch in (0, 139, 140, 149)] == [0.1, 0.1, 0.01, 0.01]
+    assert [recipes.RATE * recipes.dropped(epoch, 150) for epoch in (0, 139, 140, 149)] == pytest.approx(
+        [0.1, 0.1, 0.01, 0.01]
+    )
 
 
 @pytest.mark.parametrize(("rows", "batch_size", "world"), [(1438, 64, 2), (101, 12, 4), (12, 6, 1)])
@@ -121,6 +123,9 @@ def test_one_process_goes_on_from_its_checkpoint(tmp_path, capsys):
     settings = _distributed.Settings("digits-resnet8", 2, 64, recipe.c, recipe.mu, False, 4)
     place = _distributed.Place(0, 1, torch.device("cpu"))
 
+    def rate(epoch, epochs):
+        return recipes.RATE * recipe.rate(epoch, epochs)
+
     class Stopped(Exception):
         pass
 
@@ -129,7 +134,7 @@ def test_one_process_goes_on_from_its_checkpoint(tmp_path, capsys):
 
     with pytest.raises(Stopped, match=r"^epoch    1 "):
         _distributed.train(
-            recipe.network, recipes.parts(recipe, None), recipe.rate, settings, place, checkpoint=part, say=stop
+            recipe.network, recipes.parts(recipe, None), rate, settings, place, checkpoint=part, say=stop
         )
     assert recipes.main([*arguments, "--checkpoint", str(part)]) == 0
     same(whole, part)
@@ -169,9 +174,11 @@ def test_two_processes_killed_and_resumed_end_with_the_same_weights(tmp_path):
         "from rdasde.pruning import _distributed as d, recipes\n"
         "recipe = recipes.RECIPES['digits-resnet8']\n"
         f"settings = d.Settings('digits-resnet8', {epochs}, 64, recipe.c, recipe.mu, False, 2)\n"
+        "def rate(epoch, epochs):\n"
+        "    return recipes.RATE * recipe.rate(epoch, epochs)\n"
         "with d.place() as here:\n"
         "    for file in sys.argv[1:]:\n"
-        "        d.train(recipe.network, recipes.parts(recipe, None), recipe.rate, settings, here,\n"
+        "        d.train(recipe.network, recipes.parts(recipe, None), rate, settings, here,\n"
         "                checkpoint=Path(file))\n"
     )
     subprocess.run([*launch, str(script), str(part), str(whole)], env=environment, check=True, capture_output=True)

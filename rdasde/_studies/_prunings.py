@@ -35,6 +35,7 @@ class Plan(NamedTuple):
     cuts: int = 3  # an epoch
     batch_size: int = 64
     rate: float = 0.1
+    schedule: str = "lowered"
     seeds: int = 5
     directional: tuple[tuple[float, float], ...] = ((0.01, 0.51), (0.01, 0.6), (0.02, 0.55), (0.03, 0.6))
     targets: tuple[float, ...] = (0.97, 0.99)
@@ -94,6 +95,7 @@ def _common(plan: Plan, seed: int) -> dict[str, Any]:
         "epochs": plan.epochs,
         "batch_size": plan.batch_size,
         "rate": plan.rate,
+        "schedule": plan.schedule,
         "seed": seed,
     }
 
@@ -166,6 +168,7 @@ def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
             batch_size=plan.batch_size,
             seed=seed,
             start=_weights(dense, "middle"),
+            rate=_rate(plan),
             first_epoch=plan.dense_epochs,
             after_step=_magnitude.gradually(count, steps, every=a_pass // plan.cuts),
         )
@@ -199,6 +202,13 @@ def _network(plan: Plan) -> Callable[[], nn.Module]:
     return networks[plan.network]
 
 
+def _rate(plan: Plan) -> Callable[[int], float]:
+    from rdasde.pruning import _rates
+
+    share = {"held": _rates.held, "lowered": _rates.lowered}[plan.schedule]
+    return lambda epoch: plan.rate * share(epoch, plan.epochs)
+
+
 @functools.cache
 def _data(plan: Plan) -> Data:
     from rdasde.pruning._data import load
@@ -216,6 +226,7 @@ def _train(plan: Plan, seed: int, optimizer: Callable[[nn.Module], Any], keep: t
         epochs=plan.epochs,
         batch_size=plan.batch_size,
         seed=seed,
+        rate=_rate(plan),
         keep=keep,
     )
 

@@ -86,8 +86,9 @@ def study(pieces: Pieces) -> Report:
         misses[target] = float(np.abs(100 * (np.array(zeros) / runs.sizes[weights].sum() - target)).max())
     text = (
         f"{plan.data}, {plan.network} ({total:,} parameters), batches of {plan.batch_size}, learning rate "
-        f"{plan.rate:g} throughout, {plan.epochs} epochs in all for every method, {plan.seeds} seeds; methods share "
-        "initial weights and batches seed by seed, biases are not thresholded. Magnitude pruning starts from SGD's "
+        f"{plan.rate:g} for half of the time, then down to a hundredth as in the paper's CIFAR runs, {plan.epochs} "
+        f"epochs in all for every method, {plan.seeds} seeds; methods share initial weights and batches seed by seed, "
+        "biases are not thresholded. Magnitude pruning starts from SGD's "
         f"weights after epoch {plan.dense_epochs} and cuts the smallest of all weights step by step (Zhu & Gupta 2017) "
         "to exactly as many as gRDA left in the run it is compared with: "
         f"within {plan.cut_epochs} epochs, then fine-tuned, or until the end; one-shot cuts SGD's last weights. "

@@ -24,6 +24,9 @@ from torch.utils.data import TensorDataset
 
 from rdasde import _check
 from rdasde.pruning import _data, _distributed, _folders, _networks
+from rdasde.pruning._rates import dropped, held, lowered
+
+RATE = 0.1
 
 
 class Recipe(NamedTuple):
@@ -36,24 +39,8 @@ class Recipe(NamedTuple):
     batch_size: int
     c: float
     mu: float
-    rate: Callable[[int, int], float]
+    rate: Callable[[int, int], float]  # the share of RATE in force
     about: str
-
-
-def held(epoch: int, epochs: int) -> float:
-    """0.1 throughout."""
-    return 0.1
-
-
-def lowered(epoch: int, epochs: int) -> float:
-    """0.1 for half of the epochs, linearly down to 0.001 at nine tenths, then held: CIFAR, as in the public logs."""
-    share = (epoch + 1) / epochs
-    return 0.1 * (1.0 - 0.99 * min(max((share - 0.5) / 0.4, 0.0), 1.0))
-
-
-def dropped(epoch: int, epochs: int) -> float:
-    """0.1, from epoch 140 on 0.01: ImageNet."""
-    return 0.1 if epoch < 140 else 0.01
 
 
 _WRN100 = functools.partial(_networks.wide_resnet, 100)
@@ -122,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _distributed.train(
                 recipe.network,
                 sets,
-                recipe.rate,
+                lambda epoch, epochs: RATE * recipe.rate(epoch, epochs),
                 settings,
                 here,
                 checkpoint=options.checkpoint,
