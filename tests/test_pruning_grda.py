@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from rdasde.pruning import GRDA, parameter_groups  # noqa: E402
+from rdasde.pruning._mirror import mirror, mirror_at_once  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -118,8 +119,9 @@ def test_group_soft_threshold_along_inputs():
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "strided"])
-def test_large_tensors_in_blocks_equal_the_multi_tensor_path(layout):
-    shape = (70, 64, 9, 9)  # more than one block
+def test_large_tensors_in_blocks_equal_the_multi_tensor_path(monkeypatch, layout):
+    monkeypatch.setattr("rdasde.pruning._update._BLOCK", 1000)
+    shape = (20, 16, 5, 5)
     start, gradient = draws(0, [shape])[0], draws(1, [shape])[0]
     if layout == "channels_last":
         start, gradient = (t.contiguous(memory_format=torch.channels_last) for t in (start, gradient))
@@ -137,6 +139,30 @@ def test_large_tensors_in_blocks_equal_the_multi_tensor_path(layout):
     assert 0.1 < float((results[0] == 0).float().mean()) < 0.9
 
 
+@pytest.mark.parametrize("l2", [0.0, 2.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_kernels_for_gpus_give_the_same_as_one_tensor_after_the_other(dtype, l2):
+    accumulators, thresholds = draws(0), [0.5, 0.0, 1.0, 2.0]
+    accumulators[0][0, :3] = torch.tensor([math.nan, math.inf, -math.inf])
+    ours, theirs = ([torch.empty_like(a, dtype=dtype) for a in accumulators] for _ in range(2))
+    mirror_at_once(accumulators, thresholds, ours, l2)
+    for a, threshold, out in zip(accumulators, thresholds, theirs, strict=True):
+        mirror(a, threshold, {"regularizer": "elastic_net", "l2": l2}, out)
+    for x, y in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(x, y, rtol=0, atol=0, equal_nan=True)
+
+
+def test_large_and_small_tensors_take_the_faster_path_and_agree(monkeypatch):
+    monkeypatch.setattr("rdasde.pruning._update._SMALL", 50)
+    gradients, rates = [draws(1 + n) for n in range(5)], [0.1] * 5
+    runs = []
+    for foreach in (None, False, True):
+        ws = parameters(draws(0))
+        drive(GRDA(ws, lr=0.1, c=1.0, momentum=0.3, foreach=foreach), ws, gradients, rates)
+        runs.append(ws)
+    assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(*runs, strict=True))
+
+
 def test_without_regularization_it_is_sgd():
     start, gradients = draws(0), [draws(1 + n) for n in range(50)]
     rates = [rate_at(n) for n in range(50)]
@@ -145,6 +171,19 @@ def test_without_regularization_it_is_sgd():
     drive(torch.optim.SGD(theirs, lr=0.1, momentum=0.9, weight_decay=0.01), theirs, gradients, rates)
     for w, v in zip(ours, theirs, strict=True):
         torch.testing.assert_close(w, v, rtol=0, atol=2e-6)
+
+
+def test_without_regularization_there_is_no_accumulator_until_it_starts():
+    ws = parameters(draws(0))
+    optimizer = GRDA(ws, lr=0.1)
+    drive(optimizer, ws, [draws(1)], [0.1])
+    assert not any("accumulator" in optimizer.state[w] for w in ws)
+    before = [w.detach().clone() for w in ws]
+    optimizer.param_groups[0]["c"] = 2.0
+    drive(optimizer, ws, [[torch.zeros_like(w) for w in ws]], [0.1])
+    theta = 2.0 * 0.1**1.01 * (2**0.51 - 1)
+    for w, v in zip(ws, before, strict=True):
+        torch.testing.assert_close(w.detach(), v - v.clamp(-theta, theta), rtol=0, atol=1e-6)
 
 
 def test_maximize_ascends():

@@ -12,7 +12,7 @@ from rdasde import _check
 
 from ._mirror import REGULARIZERS
 from ._target import adapt, settle
-from ._update import increment, multi_tensor, single_tensor
+from ._update import increment, update
 
 
 class GRDA(torch.optim.Optimizer):
@@ -61,7 +61,8 @@ class GRDA(torch.optim.Optimizer):
     total_steps : int, optional
         Steps over which `sparsity_target` is reached.
     foreach : bool, optional
-        All tensors at once (True) or one after the other, in blocks that stay in cache (False). None: True on CUDA.
+        All tensors at once (True) or one after the other (False); None takes the faster: on CUDA all at once, on a
+        CPU small ones at once and large ones in blocks that stay in cache.
     capturable : bool
         Keep counters and thresholds in tensors on the weights' device, so that steps may be captured in a CUDA
         graph, or compiled by `torch.compile`, which otherwise leaves them as they are.
@@ -74,7 +75,8 @@ class GRDA(torch.optim.Optimizer):
     Notes
     -----
     Each tensor keeps its accumulator in float32 where the weights are bfloat16 or float16 (float64 stays float64),
-    so that small steps are not lost; the weight is the accumulator's image, rounded. Infinite and NaN gradients reach
+    so that small steps are not lost; the weight is the accumulator's image, rounded. Where ``c = 0``, weights in full
+    precision are their own accumulator, and memory and time are those of SGD. Infinite and NaN gradients reach
     the weights as they do with SGD: they are not turned into zeros.
 
     Loading weights does not touch the accumulators, which undo it at the next step: call `reset` after it.
@@ -156,15 +158,13 @@ class GRDA(torch.optim.Optimizer):
         if group["sparsity_target"] is not None:
             adapt(group, states)
         thresholds = _grow_tensors(group, states) if group["capturable"] else _grow(group, states)
-        foreach = ws[0].is_cuda if group["foreach"] is None else group["foreach"]
-        update = multi_tensor if foreach and not group["capturable"] else single_tensor
         update(
+            group,
             ws,
             [w.grad for w in ws],
-            [state["accumulator"] for state in states],
+            [state.get("accumulator", w) for w, state in zip(ws, states, strict=True)],
             [state.get("momentum_buffer") for state in states],
             thresholds,
-            group,
         )
         if group["sparsity_target"] is not None:
             settle(group, ws, states)
@@ -174,15 +174,17 @@ class GRDA(torch.optim.Optimizer):
 
     def _state(self, w: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = self.state[w]
-        if "accumulator" not in state:
-            dtype = torch.promote_types(w.dtype, torch.float32)
+        dtype = torch.promote_types(w.dtype, torch.float32)
+        if "threshold" not in state:
             if group["capturable"]:
                 state["step"], state["threshold"] = w.new_zeros(2, dtype=_counter_dtype(w)).unbind()
             else:
                 state["step"], state["threshold"] = 0, 0.0
+        # until something is thresholded, weights in full precision are their own accumulator
+        if "accumulator" not in state and (group["c"] or group["sparsity_target"] is not None or dtype != w.dtype):
             state["accumulator"] = w.detach().to(dtype, copy=True, memory_format=torch.preserve_format)
         if group["momentum"] and state.get("momentum_buffer") is None:
-            state["momentum_buffer"] = torch.zeros_like(state["accumulator"])
+            state["momentum_buffer"] = torch.zeros_like(w, dtype=dtype)
         return state
 
     @torch.no_grad()
@@ -227,7 +229,7 @@ class GRDA(torch.optim.Optimizer):
             for key, w in zip(saved["params"], group["params"], strict=True):
                 # PyTorch rounds all state to the dtype of the weights: what was kept wider is taken again
                 for name, value in given["state"].get(key, {}).items():
-                    if isinstance(value, Tensor) and "accumulator" in given["state"][key]:
+                    if isinstance(value, Tensor) and "threshold" in given["state"][key]:
                         self.state[w][name] = value.to(w.device, copy=True, memory_format=torch.preserve_format)
 
 

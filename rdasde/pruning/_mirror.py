@@ -15,15 +15,20 @@ REGULARIZERS = ("l1", "elastic_net", "group_lasso")
 _SOFTSHRINK_KEEPS_NAN = bool(F.softshrink(torch.full((9,), math.nan), 0.5).isnan().all())
 
 
-def soft_threshold(a: Tensor, threshold: Any, out: Tensor) -> None:
-    """``out <- sign(a) max(|a| - threshold, 0)``, NaN where `a` is NaN."""
-    if out.dtype != a.dtype:
-        out.copy_(torch.sub(a, torch.clamp(a, -threshold, threshold)))
-    elif isinstance(threshold, float) and _SOFTSHRINK_KEEPS_NAN:
+def soft_threshold(a: Tensor, threshold: Any, out: Tensor, l2: float = 0.0) -> None:
+    """``out <- sign(a) max(|a| - threshold, 0) / (1 + l2 threshold)``, NaN where `a` is NaN."""
+    if out.dtype != a.dtype:  # computed in the accumulator's precision, rounded once
+        exact = torch.empty_like(a)
+        soft_threshold(a, threshold, exact, l2)
+        out.copy_(exact)
+        return
+    if isinstance(threshold, float) and _SOFTSHRINK_KEEPS_NAN:
         F.softshrink(a, threshold, out=out)  # type: ignore[call-arg]  # one pass; its stub lacks out
     else:
         torch.clamp(a, -threshold, threshold, out=out)
         torch.sub(a, out, out=out)
+    if l2:
+        out.div_(1.0 + l2 * threshold)
 
 
 def group_norms(a: Tensor, axis: int) -> tuple[Tensor, int]:
@@ -49,20 +54,23 @@ def mirror(a: Tensor, threshold: Any, group: dict[str, Any], out: Tensor) -> Non
     """The mirror map that the parameter group asks for."""
     if group["regularizer"] == "group_lasso":
         group_soft_threshold(a, threshold, group["axis"], out)
-        return
-    soft_threshold(a, threshold, out)
-    if group["regularizer"] == "elastic_net":
-        out.div_(1.0 + group["l2"] * threshold)
+    else:
+        soft_threshold(a, threshold, out, group["l2"] if group["regularizer"] == "elastic_net" else 0.0)
 
 
 def multi_tensor_mirror(
-    accumulators: list[Tensor], thresholds: list[float], group: dict[str, Any], outs: list[Tensor]
+    group: dict[str, Any], accumulators: list[Tensor], thresholds: list[float], outs: list[Tensor]
 ) -> None:
-    """The same for many tensors, with as few kernels as can be."""
-    if group["regularizer"] == "group_lasso":
-        for a, threshold, out in zip(accumulators, thresholds, outs, strict=True):
-            group_soft_threshold(a, threshold, group["axis"], out)
+    """The same for many tensors: on a GPU in as few kernels as can be, on a CPU in as few passes."""
+    if group["regularizer"] != "group_lasso" and all(a.is_cuda for a in accumulators):
+        mirror_at_once(accumulators, thresholds, outs, group["l2"] if group["regularizer"] == "elastic_net" else 0.0)
         return
+    for a, threshold, out in zip(accumulators, thresholds, outs, strict=True):
+        mirror(a, threshold, group, out)
+
+
+def mirror_at_once(accumulators: list[Tensor], thresholds: list[float], outs: list[Tensor], l2: float) -> None:
+    """The soft-threshold of the elastic net as ``-(clip(A) - A) / (1 + l2 threshold)``."""
     below = [-threshold for threshold in thresholds]
     if all(out.dtype == a.dtype for a, out in zip(accumulators, outs, strict=True)):
         clipped = outs
@@ -72,9 +80,6 @@ def multi_tensor_mirror(
         clipped = list(torch._foreach_clamp_min(accumulators, below))
     torch._foreach_clamp_max_(clipped, thresholds)
     torch._foreach_sub_(clipped, accumulators)
-    if group["regularizer"] == "elastic_net":
-        torch._foreach_div_(clipped, [-(1.0 + group["l2"] * threshold) for threshold in thresholds])
-    else:
-        torch._foreach_neg_(clipped)
+    torch._foreach_div_(clipped, [-(1.0 + l2 * threshold) for threshold in thresholds])
     if clipped is not outs:
         torch._foreach_copy_(outs, clipped)

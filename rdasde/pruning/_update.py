@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from ._mirror import mirror, multi_tensor_mirror
 
-_BLOCK = 2**18  # entries: a block of the accumulator stays in a core's cache from one pass to the next
+_BLOCK = 2**20  # entries: a block of the accumulator is still in the cache at the second pass
+_SMALL = 2**15  # entries: up to here a call costs as much as the work
 
 
 def increment(n: int, mu: float) -> float:
@@ -19,13 +21,39 @@ def increment(n: int, mu: float) -> float:
     return 1.0 if n == 1 else -math.expm1(mu * math.log1p(-1.0 / n)) * float(n) ** mu
 
 
+def update(
+    group: dict[str, Any],
+    ws: Sequence[Tensor],
+    grads: Sequence[Any],
+    accumulators: Sequence[Tensor],
+    momenta: Sequence[Any],
+    thresholds: Sequence[Any],
+) -> None:
+    """``A <- A - lr grad``, ``w <- S(A, threshold)``; an accumulator that is the weight itself is not mapped."""
+    foreach = group["foreach"]
+    at_once = [not group["capturable"] and (_goes_with_others(w) if foreach is None else foreach) for w in ws]
+    columns: tuple[Sequence[Any], ...] = (ws, grads, accumulators, momenta, thresholds)
+    if any(at_once):
+        multi_tensor(group, *_chosen(columns, at_once))
+    if not all(at_once):
+        single_tensor(group, *_chosen(columns, [not x for x in at_once]))
+
+
+def _chosen(columns: Sequence[Sequence[Any]], rows: Sequence[bool]) -> Any:
+    return [list(itertools.compress(column, rows)) for column in columns]
+
+
+def _goes_with_others(w: Tensor) -> bool:
+    return w.is_cuda or (w.device.type == "cpu" and w.numel() <= _SMALL)
+
+
 def single_tensor(
+    group: dict[str, Any],
     ws: Sequence[Tensor],
     grads: Sequence[Any],
     accumulators: Sequence[Tensor],
     momenta: Sequence[Tensor | None],
     thresholds: Sequence[float | Tensor],
-    group: dict[str, Any],
 ) -> None:
     """One tensor after the other, large ones on a CPU in blocks."""
     whole = group["regularizer"] == "group_lasso" or torch.compiler.is_compiling()
@@ -42,16 +70,17 @@ def single_tensor(
                 a_.addcmul_(grad_, lr.to(a_.device, a_.dtype), value=-sign)
             else:
                 a_.add_(grad_, alpha=-sign * lr)
-            mirror(a_, threshold, group, w_)
+            if a is not w:
+                mirror(a_, threshold, group, w_)
 
 
 def multi_tensor(
+    group: dict[str, Any],
     ws: list[Tensor],
     grads: list[Any],
     accumulators: list[Tensor],
     momenta: list[Any],
-    thresholds: list[Any],
-    group: dict[str, Any],
+    thresholds: list[float],
 ) -> None:
     """All tensors at once, in a handful of kernels whatever their number."""
     sign = -1.0 if group["maximize"] else 1.0
@@ -62,7 +91,9 @@ def multi_tensor(
         torch._foreach_add_(momenta, grads)
         grads = momenta
     torch._foreach_add_(accumulators, grads, alpha=-sign * float(group["lr"]))
-    multi_tensor_mirror(accumulators, thresholds, group, ws)
+    mapped = [a is not w for a, w in zip(accumulators, ws, strict=True)]
+    if any(mapped):
+        multi_tensor_mirror(group, *_chosen((accumulators, thresholds, ws), mapped))
 
 
 def _blocks(tensors: Sequence[Tensor]) -> Iterable[Sequence[Tensor]]:
