@@ -321,7 +321,7 @@ class MLP(RowNoise):
     @functools.cached_property
     def _steepest(self) -> float:
         """The largest curvature met on a gradient descent from `initial`, by power iterations."""
-        w: Floats = self.initial()
+        w = self.initial()
         u = np.random.default_rng(0).standard_normal(self.dimension)
         largest = float(np.finfo(float).tiny)
         for _ in range(_LOOKS):
@@ -330,7 +330,7 @@ class MLP(RowNoise):
                 u = product(u / np.linalg.norm(u))
             largest = max(largest, float(np.linalg.norm(u)))
             for _ in range(_DESCENT):
-                w = w - self.mean_gradient(w) / largest
+                w -= self.mean_gradient(w) / largest
         return largest
 
     def fastest_rate(self) -> float:
