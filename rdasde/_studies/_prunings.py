@@ -231,6 +231,9 @@ def _train(plan: Plan, seed: int, optimizer: Callable[[nn.Module], Any], keep: t
     )
 
 
-def test_size(plan: Plan) -> int:
-    """How many rows a test accuracy stands on."""
-    return len(_data(plan).test_labels)
+def about(plan: Plan) -> str:
+    """Network and data in words."""
+    data = _data(plan)
+    sizes = f"{len(data.train_labels):,} to learn from and {len(data.test_labels):,} to test on"
+    words = {"lenet": "LeNet-5", "mlp": "two layers", "mnist5000": "MNIST", "digits": "digits"}
+    return f"{words[plan.network]}, {words[plan.data]}, {sizes}"

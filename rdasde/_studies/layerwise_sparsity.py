@@ -33,7 +33,7 @@ def study(pieces: Pieces) -> Report:
     for axis, (way, settings) in zip(axes, ways.items(), strict=True):
         for (name, values), ink in zip(settings.items(), inks, strict=False):
             mean = values.mean(axis=0)
-            reach = np.array([mean - values.min(axis=0), values.max(axis=0) - mean])
+            reach = np.abs([mean - values.min(axis=0), values.max(axis=0) - mean])
             axis.errorbar(places, mean, reach, fmt="o-", ms=5, lw=1.2, capsize=3, color=ink, label=name)
         axis.set_xticks(places, [f"{label}\n{size:,}" for label, size in zip(labels, sizes, strict=True)])
         axis.set(yscale="log", title=way, xlim=(-0.4, len(chosen) - 0.6))
@@ -51,7 +51,7 @@ def study(pieces: Pieces) -> Report:
     dead = min(float(values.min()) for values in ways["gRDA"].values())
     caption(
         figure,
-        f"{plan.data}, {plan.network}, {plan.epochs} epochs, {plan.seeds} seeds: means over seeds, bars from the least "
+        f"{_prunings.about(plan)}; {plan.epochs} epochs, {plan.seeds} seeds: means over seeds, bars from the least "
         f"to the most. Below each layer the number of its weights; {labels[largest]} has "
         f"{100 * sizes[largest] / sizes.sum():.0f} % of all. gRDA has one threshold for all layers, and leaves the "
         f"smallest share in {' or '.join(sorted(emptiest))}; no layer keeps less than {dead:.2f} % of its weights. "

@@ -70,6 +70,7 @@ def study(pieces: Pieces) -> Report:
     _errors(axes[0], runs, dense, sparsity, accuracy, trimmed)
     _differences(axes[1], names, to_dense, to_trim, sparsity)
     _published(axes[2])
+    figure.legend(handles=axes[0].get_legend_handles_labels()[0], loc="outside upper left", ncols=5, frameon=False)
 
     sparse = [name for name in names if sparsity[name].mean() >= 97.0]
     within = [name for name in sparse if to_dense[name].mean - to_dense[name].half >= -MARGIN]
@@ -85,15 +86,14 @@ def study(pieces: Pieces) -> Report:
         zeros = [run["layer_zeros"][weights].sum() for run in runs.directional[f"target {100 * target:g} %"]]
         misses[target] = float(np.abs(100 * (np.array(zeros) / runs.sizes[weights].sum() - target)).max())
     text = (
-        f"{plan.data}, {plan.network} ({total:,} parameters), batches of {plan.batch_size}, learning rate "
+        f"{_prunings.about(plan)}; {total:,} parameters, batches of {plan.batch_size}, learning rate "
         f"{plan.rate:g} for half of the time, then down to a hundredth as in the paper's CIFAR runs, {plan.epochs} "
         f"epochs in all for every method, {plan.seeds} seeds; methods share initial weights and batches seed by seed, "
         "biases are not thresholded. Magnitude pruning starts from SGD's "
         f"weights after epoch {plan.dense_epochs} and cuts the smallest of all weights step by step (Zhu & Gupta 2017) "
         "to exactly as many as gRDA left in the run it is compared with: "
         f"within {plan.cut_epochs} epochs, then fine-tuned, or until the end; one-shot cuts SGD's last weights. "
-        f"Bars are 95 % t-intervals over seeds, on one test set of {_prunings.test_size(plan):,}. SGD reaches "
-        f"{dense.mean():.2f} %. "
+        f"Bars are 95 % t-intervals over seeds, on one test set. SGD reaches {dense.mean():.2f} %. "
     )
     if best is None:
         text += "No setting reached 97 % zeros. "
@@ -174,7 +174,6 @@ def _errors(
     ticks = [tick for tick in (1, 2, 3, 4, 5, 7, 10, 20, 30, 50, 90) if low <= tick <= high]
     axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.invert_xaxis()
-    axis.legend(frameon=False, loc="upper left")
     axis.spines[["top", "right"]].set_visible(False)
 
 
