@@ -1,4 +1,5 @@
 from . import plot as plot
+from . import pruning as pruning
 from . import validate as validate
 from ._algorithm import RDA as RDA
 from ._approximate import approximate as approximate

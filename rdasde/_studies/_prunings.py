@@ -35,12 +35,14 @@ class Plan(NamedTuple):
     cuts: int = 3  # an epoch
     batch_size: int = 64
     rate: float = 0.1
+    schedule: str = "lowered"
     seeds: int = 5
     directional: tuple[tuple[float, float], ...] = ((0.01, 0.51), (0.01, 0.6), (0.02, 0.55), (0.03, 0.6))
-    targets: tuple[float, ...] = ()
+    targets: tuple[float, ...] = (0.97, 0.99)
+    target_mu: float = 0.6
 
 
-SMALL = Plan("digits", "mlp", 6, 3, 2, batch_size=32, seeds=2, directional=((0.01, 0.6), (0.03, 0.6)), targets=())
+SMALL = Plan("digits", "mlp", 6, 3, 2, batch_size=32, seeds=2, directional=((0.01, 0.6), (0.03, 0.6)), targets=(0.9,))
 
 
 class Runs(NamedTuple):
@@ -59,7 +61,7 @@ def runs(pieces: Pieces) -> Runs:
     plan = SMALL if pieces.small else Plan()
     seeds = range(plan.seeds)
     methods = {f"c = {c:g}, μ = {mu:g}": {"c": c, "mu": mu} for c, mu in plan.directional}
-    methods |= {f"target {100 * target:g} %": {"target": target} for target in plan.targets}
+    methods |= {f"target {100 * target:g} %": {"target": target, "mu": plan.target_mu} for target in plan.targets}
     tasks: list[tuple[Any, ...]] = [(pieces, plan, seed, {}) for seed in seeds]
     tasks += [(pieces, plan, seed, method) for seed in seeds for method in methods.values()]
     found = _each(_first, tasks, pieces.small)
@@ -93,6 +95,7 @@ def _common(plan: Plan, seed: int) -> dict[str, Any]:
         "epochs": plan.epochs,
         "batch_size": plan.batch_size,
         "rate": plan.rate,
+        "schedule": plan.schedule,
         "seed": seed,
     }
 
@@ -114,7 +117,11 @@ def _run(plan: Plan, seed: int, method: Mapping[str, float]) -> Arrays:
         return torch.optim.SGD(module.parameters(), plan.rate)
 
     def grda(module: nn.Module) -> torch.optim.Optimizer:
-        return GRDA(parameter_groups(module, c=method["c"]), plan.rate, mu=method["mu"])
+        if "c" in method:
+            return GRDA(parameter_groups(module, c=method["c"]), plan.rate, mu=method["mu"])
+        steps = plan.epochs * -(-len(_data(plan).train_labels) // plan.batch_size)
+        target = method["target"]
+        return GRDA(parameter_groups(module), plan.rate, mu=method["mu"], sparsity_target=target, total_steps=steps)
 
     trained = _train(plan, seed, grda if method else sgd, keep=() if method else (plan.dense_epochs,))
     arrays = _arrays(trained)
@@ -161,6 +168,7 @@ def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
             batch_size=plan.batch_size,
             seed=seed,
             start=_weights(dense, "middle"),
+            rate=_rate(plan),
             first_epoch=plan.dense_epochs,
             after_step=_magnitude.gradually(count, steps, every=a_pass // plan.cuts),
         )
@@ -194,6 +202,13 @@ def _network(plan: Plan) -> Callable[[], nn.Module]:
     return networks[plan.network]
 
 
+def _rate(plan: Plan) -> Callable[[int], float]:
+    from rdasde.pruning import _rates
+
+    share = {"held": _rates.held, "lowered": _rates.lowered}[plan.schedule]
+    return lambda epoch: plan.rate * share(epoch, plan.epochs)
+
+
 @functools.cache
 def _data(plan: Plan) -> Data:
     from rdasde.pruning._data import load
@@ -211,6 +226,7 @@ def _train(plan: Plan, seed: int, optimizer: Callable[[nn.Module], Any], keep: t
         epochs=plan.epochs,
         batch_size=plan.batch_size,
         seed=seed,
+        rate=_rate(plan),
         keep=keep,
     )
 

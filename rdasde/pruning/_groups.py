@@ -44,18 +44,22 @@ def parameter_groups(model: nn.Module, **options: Any) -> list[dict[str, Any]]:
     >>> optimizer = GRDA(parameter_groups(model), lr=0.1, c=5e-4, mu=0.6)
     """
     _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself, not its parameters")
-    spared = {
-        id(p)
-        for module in model.modules()
-        for name, p in module.named_parameters(recurse=False)
-        if isinstance(module, _NORMALIZATIONS) or name == "bias" or name.startswith("bias_") or name.endswith("_bias")
-    }
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    weights = [p for p in parameters if id(p) not in spared]
-    rest = [p for p in parameters if id(p) in spared]
+    weights, rest = ([p for p in part if p.requires_grad] for part in weights_and_rest(model))
     groups: list[dict[str, Any]] = []
     if weights:
         groups.append({"params": weights, **options})
     if rest:
         groups.append({"params": rest, "c": 0.0})
     return groups
+
+
+def weights_and_rest(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """A model's weights; its biases and the parameters of its normalization layers."""
+    spared = {
+        id(p)
+        for module in model.modules()
+        for name, p in module.named_parameters(recurse=False)
+        if isinstance(module, _NORMALIZATIONS) or "bias" in name.split("_")
+    }
+    parameters = list(model.parameters())
+    return [p for p in parameters if id(p) not in spared], [p for p in parameters if id(p) in spared]

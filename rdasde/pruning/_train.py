@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from rdasde import _check
 from rdasde.pruning._data import Data
+from rdasde.pruning._sparsity import sparsity
 
 Weights = dict[str, Tensor]
 Network = Callable[[], nn.Module]
@@ -108,7 +109,9 @@ def train(
                 if after_step is not None:
                     after_step(module, step)
                 total += loss.item() * len(batch)
-            rows.append((total / len(labels), *_evaluate(module, data.test_inputs, data.test_labels), zeros(module)))
+            rows.append(
+                (total / len(labels), *_evaluate(module, data.test_inputs, data.test_labels), sparsity(module).zeros)
+            )
             if epoch + 1 in keep:
                 kept[epoch + 1] = weights_of(module)
         loss_there, test_loss, accuracy, none = np.array(rows, dtype=np.float64).reshape(-1, 4).T
@@ -121,11 +124,6 @@ def evaluate(network: Network, weights: Weights, inputs: Tensor, labels: Tensor)
         module = network()
         module.load_state_dict(weights)
         return _evaluate(module, inputs, labels)
-
-
-def zeros(module: nn.Module) -> int:
-    """Exact zeros among all parameters."""
-    return sum(int((parameter == 0).sum()) for parameter in module.parameters())
 
 
 def weights_of(module: nn.Module) -> Weights:
