@@ -77,7 +77,7 @@ def draw() -> Figure:
         "scikit-learn's digits averaged to 4 × 4 pixels, cross-entropy; gRDA one row at a time, step size "
         f"{algorithm.step_size:g}, c = {schedule.c:g}, μ = {schedule.mu:g}, biases unpenalized, from one random start: "
         f"{round(HORIZON / algorithm.step_size):,} steps. Above: one run (zigzag), mean and 95 % band of {PATHS} paths "
-        "of the dual diffusion, whose noise covariance comes from per-row gradients; the loss is not convex, nothing is "
+        "of the dual diffusion, its noise from per-row gradients; the loss is not convex, and nothing is "
         f"linearized. Over {RUNS} runs the bands hold in {by_time.min():.1f} to {by_time.max():.1f} % of cases, by "
         f"time, averaged over all weights; the worst weight's in {100 * held.mean(axis=0).min():.1f} % (bands from "
         f"{PATHS} paths would hold in {100 * _expected(PATHS):.1f} % were they exact). At the end "
