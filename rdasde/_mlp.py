@@ -322,7 +322,7 @@ class MLP(RowNoise):
     def _steepest(self) -> float:
         """The largest curvature met on a gradient descent from `initial`, by power iterations."""
         w = self.initial()
-        u = np.random.default_rng(0).standard_normal(self.dimension)
+        u: Floats = np.random.default_rng(0).standard_normal(self.dimension)
         largest = float(np.finfo(float).tiny)
         for _ in range(_LOOKS):
             product = self._curvature(w)

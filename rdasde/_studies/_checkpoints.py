@@ -32,7 +32,7 @@ class Plan(NamedTuple):
     mu: float = 0.55
 
 
-SMALL = Plan("digits", "resnet8", 3, (1, 3), batch_size=64, c=0.005)
+SMALL = Plan("digits", "resnet8", 2, (1, 2), batch_size=64, c=0.005)
 
 
 def weights(pieces: Pieces, plan: Plan, seed: int, method: str) -> Arrays:

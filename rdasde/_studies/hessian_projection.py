@@ -46,7 +46,7 @@ def study(pieces: Pieces) -> Report:
     for seed, ink in zip(seeds, INKS, strict=False):
         left.plot(plan.kept, shares[seed], "o-", color=ink, label=f"gRDA minus SGD, seed {seed}")
         right.plot(plan.kept, values[seed][:, 0], "o-", color=ink, label=f"largest, seed {seed}")
-        right.plot(plan.kept, values[seed][:, -1], "s--", color=ink, label=f"{top}th, seed {seed}")
+        right.plot(plan.kept, values[seed][:, -1], "s--", color=ink, label=f"number {top}, seed {seed}")
     left.axhline(chance, color="0.3", lw=1.0, label="a random direction")
     left.fill_between(plan.kept, *usual, color="0.8", lw=0, label="95 % of random ones")
     left.set(
@@ -56,7 +56,7 @@ def study(pieces: Pieces) -> Report:
     for axis in (left, right):
         axis.set(xscale="log", yscale="log", xlabel="epoch")
         axis.set_xticks(plan.kept, [str(epoch) for epoch in plan.kept])
-        axis.minorticks_off()
+        axis.xaxis.minorticks_off()
         axis.legend(frameon=False, fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     last = shares[:, -1]
@@ -72,7 +72,7 @@ def study(pieces: Pieces) -> Report:
         ".002 to .003 for VGG16 and .001 for WRN28x10.",
     )
     table: dict[str, list[str]] = {"seed": [], "epoch": [], "share": [], "over a random direction's": [], "length": []}
-    table |= {"largest eigenvalue": [], f"{top}th": [], "largest residual": []}
+    table |= {"largest eigenvalue": [], f"number {top}": [], "largest residual": []}
     for seed, one in zip(seeds, by_seed, strict=True):
         for epoch, piece in zip(plan.kept, one, strict=True):
             row: list[Any] = [seed, epoch, f"{float(piece['share']):.5f}", f"{float(piece['share']) / chance:.2f}"]

@@ -136,10 +136,7 @@ def _plane(plan: Plan, size: int, rows: int, pruned: Arrays, plain: Arrays, curv
             y=y,
             statistics=_checkpoints.training_rows(plan),
         )
-    t = curve["t"][:, None]
-    corners = plane.corners
-    path = (1.0 - t) ** 2 * corners[0] + 2.0 * t * (1.0 - t) * corners[2] + t**2 * corners[1]
-    return {"x": x, "y": y, "loss": found["loss"].values, "corners": corners, "path": path}
+    return {"x": x, "y": y, "loss": found["loss"].values, "corners": plane.corners}
 
 
 def _contours(figure: Figure, axis: Axes, plane: Arrays) -> None:
@@ -162,7 +159,9 @@ def _contours(figure: Figure, axis: Axes, plane: Arrays) -> None:
     shown = levels[::2]
     bar.set_ticks(list(shown), labels=[f"{level:.2g}" for level in shown])
     bar.minorticks_off()
-    axis.plot(*plane["path"].T, color="white", lw=2.4)
+    start, end, bend = plane["corners"]
+    t = np.linspace(0.0, 1.0, 101)[:, None]
+    axis.plot(*((1.0 - t) ** 2 * start + 2.0 * t * (1.0 - t) * bend + t**2 * end).T, color="white", lw=2.4)
     axis.plot(*plane["corners"][:2].T, color="white", lw=1.2, ls="--")
     for corner, name, mark in zip(plane["corners"], ("gRDA", "SGD", "bend"), "ooD", strict=True):
         axis.plot(*corner, mark, color="black", mec="white", ms=9 if mark == "o" else 7)
