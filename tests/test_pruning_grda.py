@@ -483,7 +483,8 @@ def test_a_compiled_model_and_a_compiled_step_train_alike(capturable):
         optimizer = GRDA(parameter_groups(model, c=0.2), lr=lr, mu=0.6, capturable=capturable)
         # "aot_eager" traces as the default does, and needs no C++ compiler
         forward = torch.compile(model, backend="aot_eager") if compiled else model
-        step = torch.compile(optimizer.step, backend="aot_eager") if compiled else optimizer.step
+        # in one graph: nothing looks at a value in a tensor, which a CUDA graph could not record either
+        step = torch.compile(optimizer.step, backend="aot_eager", fullgraph=capturable) if compiled else optimizer.step
         for n in range(6):
             optimizer.zero_grad()
             forward(draws(n, [(4, 6)])[0]).square().mean().backward()

@@ -23,12 +23,12 @@ class GRDA(torch.optim.Optimizer):
 
     .. math::
 
-        A \leftarrow A - lr \nabla f(w), \qquad
-        \theta \leftarrow \theta + c\, lr^{\mu + 1/2} (n^\mu - (n - 1)^\mu), \qquad
+        A \leftarrow A - \mathrm{lr} \nabla f(w), \qquad
+        \theta \leftarrow \theta + c\, \mathrm{lr}^{\mu + 1/2} (n^\mu - (n - 1)^\mu), \qquad
         w \leftarrow S(A, \theta),
 
-    where :math:`S(A, \theta) = sign(A) \max(|A| - \theta, 0)` is written into the weights in place. The threshold
-    never falls, and a scheduler may change the rate at any time. ``c = 0`` is `torch.optim.SGD`.
+    where :math:`S(A, \theta) = \operatorname{sign}(A) \max(|A| - \theta, 0)` is written into the weights in place.
+    The threshold never falls, and a scheduler may change the rate at any time. ``c = 0`` is `torch.optim.SGD`.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class GRDA(torch.optim.Optimizer):
         Parameters, or groups of them; each group may have its own value of every option below. `parameter_groups`
         makes two, with biases and the parameters of normalization layers unregularized.
     lr : float or Tensor
-        Learning rate. A tensor lets a scheduler reach into a captured graph.
+        Learning rate. A tensor, on the weights' device, lets a scheduler reach into a captured graph.
     c : float
         Strength of the regularization; 0 is SGD.
     mu : float
@@ -56,8 +56,9 @@ class GRDA(torch.optim.Optimizer):
     axis : int
         Axis along which a tensor falls into groups: 0 for filters and rows, 1 for input channels and columns.
     sparsity_target : float, optional
-        A share in (0, 1): `c` is then chosen during training so that this share of each group's weights is zero
-        after `total_steps`. A group that sets its own `c` keeps it, and has no target.
+        A share in (0, 1): `c` is then chosen during training, and again as it goes on, so that the threshold grows by
+        its power law into the one that makes this share of each group's weights zero after `total_steps`; from then
+        on the share is kept from falling. A group that sets its own `c` keeps it, and has no target.
     total_steps : int, optional
         Steps over which `sparsity_target` is reached.
     foreach : bool, optional

@@ -13,7 +13,7 @@ from torch import Tensor
 from ._mirror import mirror, multi_tensor_mirror
 
 _BLOCK = 2**20  # entries: a block of the accumulator is still in the cache at the second pass
-_SMALL = 2**15  # entries: up to here a call costs as much as the work
+_SMALL = 2**16  # entries: up to here a call costs as much as the work
 
 
 def increment(n: int, mu: float) -> float:
