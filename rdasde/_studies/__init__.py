@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 STUDIES: dict[str, str] = {
     "sparsity-accuracy": "LeNet on MNIST: gRDA against magnitude pruning and SGD, error against sparsity (torch)",
+    "layerwise-sparsity": "the same runs: what gRDA and magnitude pruning leave in each layer (torch)",
     "valley": "LeNet on MNIST: the loss between SGD and gRDA, on a plane, a curve and a segment (torch)",
     "hessian-projection": "the same runs: the share of gRDA minus SGD in the Hessian's top eigenspace (torch)",
-    "layerwise-sparsity": "the same runs: what gRDA and magnitude pruning leave in each layer (torch)",
 }
 
 
