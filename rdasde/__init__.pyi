@@ -18,6 +18,7 @@ from ._group_lasso import GroupLasso as GroupLasso
 from ._l1 import L1 as L1
 from ._linear_regression import LinearRegression as LinearRegression
 from ._logistic_regression import LogisticRegression as LogisticRegression
+from ._mlp import MLP as MLP
 from ._nonnegative_l1 import NonNegativeL1 as NonNegativeL1
 from ._online_pca import OnlinePCA as OnlinePCA
 from ._schedule import Constant as Constant
