@@ -27,7 +27,7 @@ def table(result: xr.Dataset, *, times: ArrayLike | None = None, level: float = 
     Parameters
     ----------
     result : xarray.Dataset
-        From `support`, `risk` or `flat_directions`; select from it to shorten the table.
+        From `coverage`, `support`, `risk` or `flat_directions`; select from it to shorten the table.
     times : array_like, optional
         Only the times nearest to these.
     level : float
@@ -37,7 +37,8 @@ def table(result: xr.Dataset, *, times: ArrayLike | None = None, level: float = 
     -------
     pandas.DataFrame
         Columns "Estimate", "Bias against theory" (NaN where there is no theory), "Standard error", and "Interval" as
-        text; the index says what and where.
+        text; the index says what and where. Of `coverage` also "Worst", over times and coordinates, and "Worst
+        allowed".
 
     Raises
     ------
@@ -48,7 +49,11 @@ def table(result: xr.Dataset, *, times: ArrayLike | None = None, level: float = 
     import xarray as xr
     from scipy.special import ndtri
 
+    from rdasde.validate._coverage import coverage_table
+
     _check.instance("result", result, xr.Dataset, "what a function of rs.validate returned", "pass that Dataset")
+    if "worst_allowed" in result:
+        return coverage_table(result)
     z = float(ndtri(0.5 + _check.level(level) / 2.0))
     names = [str(name) for name in result.data_vars if f"{name}{_ERROR}" in result and not str(name).endswith(_THEORY)]
     if not names:
