@@ -86,9 +86,9 @@ def section(out, quick=False):
     return "\n".join(
         [
             "## Cost against work\n",
-            f"Linear regression, AR(1) with 0.5, around d = {D}, t = {HORIZON:g}, step size {STEP_SIZE:g}, {REPLICATES} "
-            "replicates or paths, one core. Slopes of log time against log work over the upper half, in brackets what "
-            "they should be in the end: ![cost](cost.png)\n",
+            f"Linear regression, AR(1) with 0.5, around d = {D}, t = {HORIZON:g}, step size {STEP_SIZE:g}, "
+            f"{REPLICATES} replicates or paths, one core. Slopes of log time against log work over the upper half, in "
+            "brackets what they should be in the end: ![cost](cost.png)\n",
             table(["work", *VERBS], rows),
         ]
     )

@@ -16,7 +16,6 @@ from rdasde._grid import time_axis
 from rdasde._jit import Kernel
 from rdasde._random import normals
 
-
 SUMMARY = ("dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero")
 
 
@@ -76,9 +75,8 @@ def _vectorized_pca(problem, algorithm, horizon, replicates, seed, start):
     """Oja's rule for a spiked covariance, ``L = I + sum_k (sqrt(1 + theta_k) - 1) u_k u_k'``."""
     axis, thresholds = _grid(algorithm, horizon)
     rng, rate, d = sfc64(seed), algorithm.step_size, problem.dimension
-    spikes, directions = problem.covariance.parameters[:2]
-    spikes, directions = np.linalg.eigh(problem.covariance.dense())[0][-len(spikes) :][::-1] - 1.0, directions
-    outward = (np.sqrt(1.0 + np.asarray(spikes)) - 1.0)[:, None] * directions
+    spikes = problem.covariance.parameters
+    outward = spikes.gains[:, None] * spikes.directions
     v = np.tile(start, (replicates, 1))
     w = v - np.clip(v, -thresholds[0], thresholds[0])
     z, clipped, moved = np.empty_like(v), np.empty_like(v), np.empty_like(v)
@@ -88,7 +86,7 @@ def _vectorized_pca(problem, algorithm, horizon, replicates, seed, start):
     for n in range(axis.total + 1):
         if n > 0:
             rng.standard_normal(out=z)
-            np.matmul(z @ directions.T, outward, out=moved)
+            np.matmul(z @ spikes.directions.T, outward, out=moved)
             z += moved
             np.einsum("ij,ij->i", z, w, out=y)
             np.multiply(w, y[:, None], out=moved)

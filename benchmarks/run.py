@@ -132,7 +132,7 @@ def simulation_setup(who, name):
 
 
 def simulation(out, quick):
-    rounds = 2 if quick else 7
+    rounds = 2 if quick else 5
     names = list(simulation_problems())
     regressions, pca = names[:-1], names[-1]
     one = {(who, ""): (simulation_setup, (who, ""), ()) for who in ("SFC64", "our normals", "products")}
@@ -189,9 +189,9 @@ def simulation(out, quick):
         [
             "## `simulate`\n",
             f"d = {D}, {REPLICATES} replicates x {STEPS} steps, L1 with a power law, summaries at 201 times, {rounds} "
-            "rounds, every way in a process of its own. Linear regression under three covariances, and Oja's rule with "
+            "rounds, each way in a process of its own. Linear regression under three covariances, Oja's rule with "
             "two spikes. `NumPy` is vectorized over replicates and draws from one SFC64 generator; `scalar numba` is a "
-            "loop over coordinates with an SFC64 generator for each replicate; `JAX` is scan and vmap, double precision. "
+            "loop over coordinates with an SFC64 generator for each replicate; `JAX` is scan and vmap, in doubles. "
             "All have the same means and deviations (checked). SFC64 alone fills as many normals "
             f"({REPLICATES} x {D + 1} a step) in {spread(sfc64)} s, our generator in {spread(white)} s; the matrix "
             f"products of a dense covariance alone ({REPLICATES} x {D} by {D} x {D} a step, NumPy) take "
@@ -220,37 +220,32 @@ def _where_time_goes(taken, names, white, products):
 
 def bands(out, quick):
     problem, algorithm, horizon = published.problem(), published.algorithm(), published.HORIZON
-    short, number, parts = 10 * published.STEP_SIZE, (64, 2) if quick else (500, 4), None
-    number, parts = number
+    short, number, parts = 10 * published.STEP_SIZE, *((64, 2) if quick else (500, 4))
     cores = os.sched_getaffinity(0)
-    with ThreadPoolExecutor(1) as one:
+    os.sched_setaffinity(0, [max(cores)])
+    try:
+        with ThreadPoolExecutor(1) as one:
 
-        def runs(which, horizon=horizon):
-            rs.simulate(problem, algorithm, horizon, replicates=which, keep="summary", seed=0, executor=one)
+            def runs(which, horizon=horizon):
+                rs.simulate(problem, algorithm, horizon, replicates=which, keep="summary", seed=0, executor=one)
 
-        def theory(method, horizon=horizon):
-            rs.approximate(problem, algorithm, horizon, method=method, seed=0, executor=one)
+            def theory(method, horizon=horizon):
+                rs.approximate(problem, algorithm, horizon, method=method, seed=0, executor=one)
 
-        runs(16, short)
-        for method in ("closure", "paths"):
-            theory(method, short)
-        theory("closure")
-        os.sched_setaffinity(0, [max(cores)])
-        closure, simulated, paths = [], [], []
-        try:
-            blocks = np.array_split(np.arange(-(-number // LANES)), parts)
-            for part in blocks:
+            runs(16, short)
+            for method in ("closure", "paths"):
+                theory(method, short)
+            theory("closure")
+            closure, simulated = [], []
+            for part in np.array_split(np.arange(-(-number // LANES)), parts):
                 which = np.arange(part[0] * LANES, min(number, (part[-1] + 1) * LANES))
-                start = time.thread_time()
-                taken = interleave(
-                    {"closure": lambda: theory("closure"), "runs": functools.partial(runs, which)}, 1, least=0.0
-                )
-                del start
+                measures = {"closure": lambda: theory("closure"), "runs": functools.partial(runs, which)}
+                taken = interleave(measures, 1)
                 closure.append(taken["closure"][0])
                 simulated.append(taken["runs"][0])
             paths = interleave({"paths": lambda: theory("paths")}, 1 if quick else 3)["paths"]
-        finally:
-            os.sched_setaffinity(0, cores)
+    finally:
+        os.sched_setaffinity(0, cores)
     whole = sum(simulated)
     ratio = whole / np.array(closure)
     return "\n".join(
@@ -317,8 +312,8 @@ def processes(out, quick):
             table(["", "wall seconds", "processor seconds"], rows),
             '## Memory\n\nPeak resident memory of a process that simulates d = 20, 200 steps, `keep="summary"`.\n',
             table(["replicates", "MiB"], [[f"{n:,}", spread(m, 4)] for n, m in memory.items()]),
-            f"Over the process with {sizes[0]} replicates: {few - base:+.1f} MiB for {sizes[1]:,}, {many - base:+.1f} MiB "
-            f"for {sizes[2]:,}.\n",
+            f"Over the process with {sizes[0]} replicates: {few - base:+.1f} MiB for {sizes[1]:,}, "
+            f"{many - base:+.1f} MiB for {sizes[2]:,}.\n",
         ]
     )
 
@@ -346,8 +341,8 @@ def main():
     start, load = time.perf_counter(), os.getloadavg()[0]
     parts = [
         "# Measurements\n\n"
-        "Written by `benchmarks/run.py` in one run. Medians and [quartiles]; what is compared is interleaved, ratios are "
-        f"within rounds. BLAS and OpenMP on one thread.\n\n{machine()}, rdasde {rs.__version__}.\n"
+        "Written by `benchmarks/run.py` in one run. Medians and [quartiles]; what is compared is interleaved, ratios "
+        f"are within rounds. BLAS and OpenMP on one thread.\n\n{machine()}, rdasde {rs.__version__}.\n"
     ]
     print(parts[0])
     for name in arguments.only or SECTIONS:

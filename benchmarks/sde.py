@@ -464,17 +464,16 @@ def section(out, quick=False):
     return "\n".join(
         [
             f"## A fluctuation SDE, d = {D}: time at equal weak error\n",
-            f"`dU = -H D_t(U) dt + L dB` up to t = {HORIZON:g}, H = AR(1) with {RHO:g}, threshold {C:g} t^{MU:g}, half of "
-            f"the coordinates on the kink; {PATHS} paths, one core for everybody, double precision. Weak error: the "
+            f"`dU = -H D_t(U) dt + L dB` up to t = {HORIZON:g}, H = AR(1) with {RHO:g}, threshold {C:g} t^{MU:g}, half "
+            f"of the coordinates on the kink; {PATHS} paths, one core for everybody, double precision. Weak error: the "
             "largest error, over coordinates, of mean and standard deviation of D_t(U) at the end, in standard "
             f"deviations. The steps are those that bring it to {TARGET:.0%}, by interpolation; biases of the peers' "
             "schemes come from paths coupled to a fine solution (standard errors at most "
-            f"{standard['coupled']:.1e}), ours from independent paths through the package itself (standard error of one "
-            f"mean {standard['ours']:.1e}, the largest of {2 * D}). That each peer draws from the law of its scheme was "
-            "checked. Compilation, in the first call, is left out of the times. diffrax runs on all paths as one state, "
-            "UnsafeBrownianPath and ForwardMode: the fastest of what it offers here. sdeint runs "
-            f"{PEERS['sdeint, Euler'].paths} paths, scaled up. Weak-error curves and times: ![work-precision]"
-            "(work-precision.png)\n",
+            f"{standard['coupled']:.1e}), ours from independent paths through the package itself (standard error of "
+            f"one mean {standard['ours']:.1e}, the largest of {2 * D}). That each peer draws from the law of its "
+            "scheme was checked. Compilation, in the first call, is left out of the times. diffrax runs on all paths "
+            "as one state, UnsafeBrownianPath and ForwardMode: the fastest of what it offers here. sdeint runs "
+            f"{PEERS['sdeint, Euler'].paths} paths, scaled up. ![work-precision](work-precision.png)\n",
             table(
                 [
                     "",
