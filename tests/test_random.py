@@ -64,6 +64,16 @@ def test_polynomials_are_accurate_in_the_tails():
         np.testing.assert_allclose(np.hypot(out[0], out[1]), radius, rtol=1e-15)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 20261122 << 32, 2**63 - 1])
+@pytest.mark.parametrize("purpose", [(), (1,), (99, 3)])
+def test_streams_are_those_of_seed_sequence(seed, purpose):
+    for replicates in ([0, 1, 17, 2**20], [2**32 - 1, 5], [3, 2**32, 2**40]):
+        state = streams(seed, np.array(replicates), purpose).state
+        for lane, replicate in enumerate(replicates):
+            exact = np.random.SeedSequence(seed, spawn_key=(replicate, *purpose)).generate_state(4, np.uint64)
+            np.testing.assert_array_equal(state[:, lane], exact)
+
+
 def test_streams_depend_on_seed_replicate_and_purpose_alone():
     whole = streams(3, np.arange(LANES)).state
     some = streams(3, np.array([5, 2])).state
