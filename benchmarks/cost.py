@@ -75,6 +75,8 @@ def section(out, quick=False):
                     fitted.append(f"{slope(x, y):.2f}")
                     axis.plot(x, y, "o-", ms=4, color=COLORS[verb], label=f"{verb}: slope {slope(x, y):.2f}")
                 axis.set(xscale="log", yscale="log", xlabel=sweep, ylabel="seconds, one core")
+                axis.set_xticks(sizes, [f"{x:g}" for x in sizes], minor=False)
+                axis.set_xticks([], minor=True)
                 low, high = axis.get_ylim()
                 axis.set_ylim(low, high * (high / low) ** 0.4)  # room for the legend
                 axis.spines[["top", "right"]].set_visible(False)

@@ -31,7 +31,7 @@ import cost
 import numpy as np
 import peers
 import sde
-from measure import ASKED, asked, hire, interleave, machine, spread, table
+from measure import ASKED, asked, hire, interleave, machine, spread, table, where_time_goes
 
 import rdasde as rs
 from rdasde._figures import published
@@ -244,6 +244,7 @@ def bands(out, quick):
                 closure.append(taken["closure"][0])
                 simulated.append(taken["runs"][0])
             paths = interleave({"paths": lambda: theory("paths")}, 1 if quick else 3)["paths"]
+            note = where_time_goes(lambda: theory("closure"))
     finally:
         os.sched_setaffinity(0, cores)
     whole = sum(simulated)
@@ -262,6 +263,7 @@ def bands(out, quick):
                     ["dual diffusion, 1000 paths", spread(paths)],
                 ],
             ),
+            f"The closure. {note}\n",
         ]
     )
 
