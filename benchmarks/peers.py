@@ -110,7 +110,7 @@ def _summarize(moments, k, v, w):
 
 def jax_simulation(problem, algorithm, horizon, replicates, seed):
     """Scan over steps, vmap over replicates, double precision, JAX's own keys; returns a function of nothing."""
-    from sde import one_thread_jax
+    from solvers import one_thread_jax
 
     jax = one_thread_jax()
     jnp, jr = jax.numpy, jax.random
