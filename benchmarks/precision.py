@@ -58,7 +58,7 @@ def measure(workers, steps, rounds):
 
 def section(out, quick=False):
     """The text; the picture work-precision.png into the folder `out`."""
-    errors, coupled, exact, standard = weak_errors(*((2000, 2**16) if quick else (20_000, 2**20)))
+    errors, coupled, exact, standard = weak_errors(*((4000, 2**18) if quick else (20_000, 2**20)))
     workers, lines = hire({name: (peer.setup, (peer.argument,), (20, peer.paths, 0)) for name, peer in PEERS.items()})
     needed = {}
     for name in workers:
