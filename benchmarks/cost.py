@@ -21,7 +21,7 @@ SWEEPS = {
 }
 EXPECTED = {
     "dimension": ("1", "1", "at most 3"),
-    "horizon (at one step size)": ("1", "1", "at most 1"),
+    "horizon (at one step size)": ("1", "at most 1", "at most 1"),
     "replicates, or paths": ("1", "1", ""),
     "1 / step size": ("1", "0", "0"),
 }
