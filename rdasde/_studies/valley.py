@@ -66,7 +66,7 @@ def study(pieces: Pieces) -> Report:
         f"gRDA has {np.mean(zeros):.1f} % exact zeros and {np.mean(tested['grda']):.2f} % test accuracy, SGD "
         f"{np.mean(tested['sgd']):.2f} % (means of {len(curves)} seeds). A quadratic Bézier curve joins them; its bend "
         f"alone was trained, {epochs} epochs (Garipov et al. 2018). Left: training loss ({rows:,} rows, {size} × "
-        f"{size} points) on the plane through both and the bend, first seed; distances are of weights. Right: "
+        f"{size} points) on the plane through both and the bend, first seed; its axes differ in scale. Right: "
         f"all of the training set, {points} points a path. On the straight segment the loss rises by "
         f"{bars[:, 1].min():.3f} to {bars[:, 1].max():.3f} over its worse end, on the curve by at most "
         f"{bars[:, 0].max():.4f}; the curve loses at most {100 * max(loss[0] for loss in lost):.2f} points of training "
@@ -168,7 +168,7 @@ def _contours(figure: Figure, axis: Axes, plane: Arrays) -> None:
         axis.annotate(
             name,
             corner,
-            xytext=(0, 11),
+            xytext=(0, -20 if name == "bend" else 11),
             textcoords="offset points",
             ha="center",
             fontsize=11,
