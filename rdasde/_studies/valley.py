@@ -174,9 +174,7 @@ def _contours(figure: Figure, axis: Axes, plane: Arrays) -> None:
             fontsize=11,
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
         )
-    axis.set(
-        xlabel="distance in weights", ylabel="distance in weights", title="training loss, first seed", aspect="equal"
-    )
+    axis.set(xlabel="distance in weights", ylabel="distance in weights", title="training loss, first seed")
 
 
 def _profiles(upper: Axes, lower: Axes, curves: list[Arrays]) -> None:
