@@ -103,6 +103,7 @@ def measured(pieces: Pieces, name: str, case: Case, order: int) -> dict[str, NDA
         "c": C,
         "mu": MU,
         "equation_order": order,
+        "equation": "corrected drift and noise" if order == 2 else "plain",
         "replicates": number,
         "seed": SEED,
     }
