@@ -37,7 +37,8 @@ def exact_weak_error(
 
     ``dm/dt = -H_k m``,  ``dM/dt = -H_k M - M H_k + (gamma / b) R_k B(R_k M R_k) R_k``,
 
-    ``H_1 = H``, ``R_1 = I``, ``H_2 = H R_2``, ``R_2 = I + gamma H / 2`` (`rdasde.weak_error`). Both are linear: the first is iterated, the second solved by a matrix exponential.
+    ``H_1 = H``, ``R_1 = I``, ``H_2 = H R_2``, ``R_2 = I + gamma H / 2`` (`rdasde.weak_error`). Both are linear: the
+    first is iterated, the second solved by a matrix exponential.
 
     Parameters
     ----------
