@@ -103,10 +103,11 @@ def measured(pieces: Pieces, name: str, case: Case, order: int) -> dict[str, NDA
         "c": C,
         "mu": MU,
         "equation_order": order,
-        "equation": "corrected drift and noise" if order == 2 else "plain",
         "replicates": number,
         "seed": SEED,
     }
+    if order == 2:
+        settings["equation"] = "drift and noise corrected"
 
     def compute() -> dict[str, Any]:
         found = rs.weak_error(
