@@ -34,6 +34,7 @@ study: $(READY)
 bench: $(READY)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,bench]'
 	$(RUN) benchmarks/run.py
+	$(RUN) benchmarks/optimizer.py
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -1,4 +1,5 @@
 from . import plot as plot
+from . import pruning as pruning
 from . import validate as validate
 from ._algorithm import RDA as RDA
 from ._approximate import approximate as approximate
@@ -12,10 +13,12 @@ from ._errors import ClosureWarning as ClosureWarning
 from ._errors import DivergenceError as DivergenceError
 from ._errors import StabilityWarning as StabilityWarning
 from ._errors import TooMuchMemoryError as TooMuchMemoryError
+from ._fit import fit as fit
 from ._group_lasso import GroupLasso as GroupLasso
 from ._l1 import L1 as L1
 from ._linear_regression import LinearRegression as LinearRegression
 from ._logistic_regression import LogisticRegression as LogisticRegression
+from ._mlp import MLP as MLP
 from ._nonnegative_l1 import NonNegativeL1 as NonNegativeL1
 from ._online_pca import OnlinePCA as OnlinePCA
 from ._schedule import Constant as Constant

@@ -65,6 +65,17 @@ def resolution(problem: Problem, tolerance: float) -> float:
     )
 
 
+def has_feedback(problem: Problem, algorithm: RDA, longest: float, tolerance: float) -> bool:
+    """Whether noise that its own fluctuations feed needs a second look in each step (`diffuse`).
+
+    For least squares the share of the noise that comes from fluctuations is about ``gamma tr(H) / 2``; a step that
+    looks at the mean only misses ``x / 2`` of it, x = step times rate, which is ``gamma tr(H) x / 8`` of a standard
+    deviation, and as much again because fluctuations feed on it. Where the trace is not known, it is not risked.
+    """
+    share = algorithm.step_size / algorithm.batch_size * problem.trace()
+    return not share * longest * problem.typical_rate() / 4.0 <= tolerance / 10.0
+
+
 def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None) -> TimeGrid:
     """A grid through all of `times` (and `extra`), in steps up to `longest`, quadratically finer towards 0.
 
@@ -96,6 +107,7 @@ class _Job:
     regularizer: NamedTuple
     thresholds: Floats  # at the times of the grid and their middles in turn
     defect: Floats
+    feedback: bool
     fluctuation: Fluctuation | None
     flow: Floats
     grid: TimeGrid
@@ -118,7 +130,9 @@ def _diffusion_block(job: _Job, block: NDArray[np.int64], control: Control | Non
         tail = (job.grid.times, job.noise_level, stream, scratch, v, w)
         record = (begin, end, steps, everything, dual, primal)
         if job.fluctuation is None:
-            diffuse(job.problem, job.regularizer, job.thresholds, job.defect, *tail, work[: 4 * d], *record)
+            diffuse(
+                job.problem, job.regularizer, job.thresholds, job.defect, job.feedback, *tail, work[: 4 * d], *record
+            )
         else:
             fluctuate(job.problem, *job.fluctuation, job.flow, *tail, work, *record)
 
@@ -198,7 +212,8 @@ def dual_paths(
     tolerance: float = TOLERANCE,
 ) -> tuple[Floats, Floats]:
     """Paths of ``dV = -G(W) dt + sqrt(gamma) Sigma(W)^(1/2) dB``: dual and primal, (path, time, d)."""
-    grid = diffusion_grid(axis.times, resolution(problem, tolerance))
+    longest = resolution(problem, tolerance)
+    grid = diffusion_grid(axis.times, longest)
     thresholds = algorithm.thresholds(grid.with_middles)
     job = _Job(
         problem=problem.parameters,
@@ -207,6 +222,7 @@ def dual_paths(
         regularizer=algorithm.mirror.parameters,
         thresholds=thresholds,
         defect=_defect(problem, algorithm, dual_start, grid),
+        feedback=has_feedback(problem, algorithm, longest, tolerance),
         fluctuation=None,
         flow=np.zeros((0, 0)),
         grid=grid,
@@ -241,6 +257,7 @@ def fluctuation_paths(
         regularizer=algorithm.mirror.parameters,
         thresholds=np.zeros(0),
         defect=np.zeros((0, 0)),
+        feedback=False,
         fluctuation=fluctuation,
         flow=flow,
         grid=grid,

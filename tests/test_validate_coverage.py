@@ -116,7 +116,7 @@ def test_a_wrong_theory_is_seen():
 
 def test_table():
     found = coverage()
-    table = rs.validate.coverage_table(found)
+    table = rs.validate.table(found)
     assert table.index.names == ["space", "level", "group"]
     assert list(table.columns)[:4] == ["Estimate", "Bias against theory", "Standard error", "Interval"]
     row = table.loc[("dual", 0.95, "zero")]
@@ -150,5 +150,5 @@ def test_bad_values(options, message):
 def test_bad_kinds():
     with pytest.raises(TypeError, match=r"^levels is 0\.9 \(float\), but must be a sequence of levels: give for"):
         rs.validate.coverage(PROBLEM, ALGORITHM, 2.0, levels=0.9)
-    with pytest.raises(TypeError, match=r"must be what rs\.validate\.coverage returned: pass that Dataset"):
-        rs.validate.coverage_table({"estimate": 1})
+    with pytest.raises(TypeError, match=r"must be what a function of rs\.validate returned: pass that Dataset"):
+        rs.validate.table({"estimate": 1})

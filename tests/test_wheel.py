@@ -30,6 +30,7 @@ algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
 runs = rs.simulate(problem, algorithm, 1.0, replicates=20, seed=0)
 theory = rs.approximate(problem, algorithm, 1.0)
 assert float(rs.coverage(runs, rs.band(theory)).mean()) > 0.8
+assert callable(rs.validate.coverage)
 print(rs.__file__)
 """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(site)}

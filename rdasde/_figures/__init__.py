@@ -21,6 +21,7 @@ FIGURES = {
     "trajectories-pca": "sparse online PCA of a spiked model, through the neighbourhood of the saddle",
     "trajectories-digits": "sparse online PCA of scikit-learn's digits, and the loading as a picture",
     "trajectories-logistic": "sparse logistic regression on scikit-learn's breast cancer rows",
+    "network-trajectories": "the theory on a neural network of 442 weights: bands, exact zeros, training loss",
     "mirror-maps": "one problem under every regularizer",
 }
 

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 STUDIES: dict[str, str] = {
     "weak-error": "the weak error of the dual diffusion against the step size, and its order",
     "coverage": "how often bands hold, over designs, tunings, levels and step sizes",
+    "support-recovery": "exact support and normal active coordinates at once: gRDA, RDA, SGD and the batch lasso",
+    "risk": "regret and excess risk of the averaged iterate against their bounds",
+    "flat-directions": "gRDA minus SGD along flat directions, and directional pruning in closed form",
+    "online-inference": "intervals from one pass over a stream: coverage, length, bias before and after the correction",
+    "sparsity-accuracy": "LeNet on MNIST: gRDA against magnitude pruning and SGD, error against sparsity (torch)",
+    "layerwise-sparsity": "the same runs: what gRDA and magnitude pruning leave in each layer (torch)",
+    "valley": "LeNet on MNIST: the loss between SGD and gRDA, on a plane, a curve and a segment (torch)",
+    "hessian-projection": "the same runs: the share of gRDA minus SGD in the Hessian's top eigenspace (torch)",
 }
 
 

@@ -1,0 +1,149 @@
+"""Measure GRDA against SGD: ``python benchmarks/optimizer.py`` prints a report and writes it beside this file.
+
+Steps of the optimizers alone, on the same weights and gradients, interleaved; ratios are taken within rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from rdasde.pruning import GRDA, parameter_groups
+
+RESULTS = Path(__file__).with_name("optimizer.md")
+
+
+def ten_million():
+    """A perceptron of 10 million weights, in 18 tensors."""
+    widths = [3072, *[1024] * 7, 512, 100]
+    return nn.Sequential(*(nn.Linear(n, m) for n, m in itertools.pairwise(widths)))
+
+
+def many_small():
+    """Sixty convolutions of 16 to 64 channels with batch normalization, in 180 tensors: a ResNet for CIFAR."""
+    widths = [16] * 21 + [32] * 20 + [64] * 20
+    pairs = itertools.pairwise(widths)
+    return nn.Sequential(*(nn.Sequential(nn.Conv2d(n, m, 3, bias=False), nn.BatchNorm2d(m)) for n, m in pairs))
+
+
+OPTIMIZERS = {
+    "SGD(foreach=True)": lambda model: torch.optim.SGD(model.parameters(), lr=1e-6, foreach=True),
+    "SGD(foreach=False)": lambda model: torch.optim.SGD(model.parameters(), lr=1e-6, foreach=False),
+    "GRDA": lambda model: GRDA(parameter_groups(model, c=1e-3), lr=1e-6),
+    "GRDA(foreach=True)": lambda model: GRDA(parameter_groups(model, c=1e-3), lr=1e-6, foreach=True),
+    "GRDA, group lasso": lambda model: GRDA(parameter_groups(model, c=1e-3, regularizer="group_lasso"), lr=1e-6),
+    "GRDA, momentum": lambda model: GRDA(parameter_groups(model, c=1e-3), lr=1e-6, momentum=0.9),
+    "SGD(foreach=True), momentum": lambda model: torch.optim.SGD(
+        model.parameters(), lr=1e-6, foreach=True, momentum=0.9
+    ),
+}
+
+
+def prepared(make):
+    torch.manual_seed(0)
+    model = make()
+    for p in model.parameters():
+        p.grad = 0.01 * torch.randn_like(p)
+    return model
+
+
+def measure(make, rounds, repetitions):
+    """By name, milliseconds a step in each round."""
+    model = prepared(make)
+    optimizers = {name: build(model) for name, build in OPTIMIZERS.items()}
+    for optimizer in optimizers.values():
+        optimizer.step()
+    taken = {name: [] for name in optimizers}
+    for _ in range(rounds):
+        for name, optimizer in optimizers.items():
+            start = time.perf_counter()
+            for _ in range(repetitions):
+                optimizer.step()
+            taken[name].append(1e3 * (time.perf_counter() - start) / repetitions)
+    return {name: np.array(values) for name, values in taken.items()}
+
+
+def state_bytes(make):
+    """Bytes of GRDA's state after a step, over the bytes of the weights in float32."""
+    model = prepared(make)
+    optimizer = OPTIMIZERS["GRDA"](model)
+    optimizer.step()
+    state = sum(v.nbytes for s in optimizer.state.values() for v in s.values() if isinstance(v, torch.Tensor))
+    return state / (4 * sum(p.numel() for p in model.parameters()))
+
+
+def peak(name):
+    """Peak resident memory, in MiB, of a process that takes three steps of one optimizer."""
+    script = (
+        f"import optimizer, torch; torch.set_num_threads(1); model = optimizer.prepared(optimizer.ten_million)\n"
+        f"steps = optimizer.OPTIMIZERS[{name!r}](model)\n"
+        "for _ in range(3): steps.step()\n"
+        'print(next(s.split()[1] for s in open("/proc/self/status") if s.startswith("VmHWM")))'
+    )
+    command = [sys.executable, "-c", script]
+    folder = Path(__file__).parent
+    found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, env=os.environ)
+    return int(found.stdout) / 1024
+
+
+def spread(values):
+    """Median and quartiles."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return f"{middle:.3g} [{low:.3g} .. {high:.3g}]"
+
+
+def table(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=41)
+    rounds = parser.parse_args().rounds
+    load = os.getloadavg()[0]
+    parts = [
+        "# Optimizer steps\n\nWritten by `benchmarks/optimizer.py` in one run. Milliseconds a step: medians and "
+        f"[quartiles] over {rounds} rounds, what is compared interleaved, ratios within rounds.\n\n"
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"torch {torch.__version__}; load average {load:.2f} at the start.\n"
+    ]
+    for threads in sorted({1, os.cpu_count()}):
+        torch.set_num_threads(threads)
+        for make, repetitions in ((ten_million, 3), (many_small, 10)):
+            taken = measure(make, rounds, repetitions)
+            base = taken["SGD(foreach=True)"]
+            model = make()
+            tensors, weights = len(list(model.parameters())), sum(p.numel() for p in model.parameters())
+            parts.append(f"## {weights:,} weights in {tensors} tensors, {threads} thread{'s' * (threads > 1)}\n")
+            parts.append(
+                table(
+                    ["", "ms a step", "over SGD(foreach=True)"],
+                    [[name, spread(t), spread(t / base)] for name, t in taken.items()],
+                )
+            )
+            print("\n".join(parts[-2:]), flush=True)
+    ours, theirs = peak("GRDA"), peak("SGD(foreach=True)")
+    copy = 4 * sum(p.numel() for p in ten_million().parameters()) / 2**20
+    parts.append(
+        "## Memory\n\n"
+        f"GRDA's state is {state_bytes(ten_million):.3f} float32 copies of the weights. Peak resident memory of a "
+        f"process with the 10 million weights: {ours:.0f} MiB, with SGD {theirs:.0f} MiB: {ours - theirs:.1f} MiB "
+        f"more, {(ours - theirs) / copy:.2f} float32 copies of the weights ({copy:.1f} MiB).\n"
+    )
+    print(parts[-1])
+    RESULTS.write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""How many weights does directional pruning leave, and what does it cost? Against SGD and magnitude pruning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdasde import plot
+from rdasde._figures import caption
+from rdasde._studies import Pieces, Report, _prunings, markdown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARGIN = 0.5  # points of accuracy
+INKS = {"gradual, fine-tuned": "#b2182b", "gradual": "#e08214", "one-shot": "0.55"}
+
+# top-1 accuracy at sparsity, both in %, as quoted by or beside Chao et al. (2020)
+IMAGENET = {
+    "gRDA, c .005, μ .501": [(86.1, 73.13)],
+    "gRDA, μ .55": [(91.6, 73.24)],
+    "gRDA, μ .6": [(95.0, 72.16)],
+    "gRDA, μ .7": [(98.2, 65.51)],
+    "tuned magnitude": [(90.0, 75.16), (95.0, 72.71), (96.5, 69.26)],
+    "STR": [(90.0, 74.31), (95.0, 70.23), (98.0, 61.46)],
+    "RigL-ERK 5x": [(90.0, 76.42), (95.0, 74.63), (96.5, 72.77)],
+    "AC/DC": [(90.0, 75.03), (95.0, 73.14), (98.0, 68.48)],
+}
+
+
+class Interval(NamedTuple):
+    """A mean over seeds, with half the width of its 95 % t-interval."""
+
+    mean: float
+    half: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.2f} ± {self.half:.2f}"
+
+
+def interval(values: NDArray[np.float64]) -> Interval:
+    from scipy import stats
+
+    n = values.size
+    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return Interval(float(values.mean()), half)
+
+
+def last(runs: list[_prunings.Arrays], key: str) -> NDArray[np.float64]:
+    """The last entry of a history, by seed."""
+    return np.array([float(run[key][-1]) for run in runs])
+
+
+def study(pieces: Pieces) -> Report:
+    """Left: test error against the weights left. Middle: differences, paired by seed. Right: published numbers."""
+    runs = _prunings.runs(pieces)
+    plan, total = runs.plan, int(runs.sizes.sum())
+    dense = 100 * last(runs.dense, "test_accuracy")
+    names = list(runs.directional)
+    sparsity = {name: 100 * last(runs.directional[name], "zeros") / total for name in names}
+    accuracy = {name: 100 * last(runs.directional[name], "test_accuracy") for name in names}
+    trimmed = {key: 100 * last(runs.trimmed[key], "test_accuracy") for key in runs.trimmed}
+    to_dense = {name: interval(accuracy[name] - dense) for name in names}
+    to_trim = {key: interval(accuracy[key[0]] - trimmed[key]) for key in trimmed}
+
+    figure = plot.new_figure(15.0, 6.2)
+    axes = figure.subplots(1, 3, width_ratios=[1.15, 1.1, 0.8])
+    _errors(axes[0], runs, dense, sparsity, accuracy, trimmed)
+    _differences(axes[1], names, to_dense, to_trim, sparsity)
+    _published(axes[2])
+    figure.legend(handles=axes[0].get_legend_handles_labels()[0], loc="outside upper left", ncols=5, frameon=False)
+
+    sparse = [name for name in names if sparsity[name].mean() >= 97.0]
+    within = [name for name in sparse if to_dense[name].mean - to_dense[name].half >= -MARGIN]
+    best = max(sparse, key=lambda name: accuracy[name].mean(), default=None)
+    sparsest = max(within, key=lambda name: sparsity[name].mean(), default=None)
+    above = [name for name in names if to_trim[name, _prunings.TRIMS[0]].mean > 0]
+    clearly = [
+        name for name in above if to_trim[name, _prunings.TRIMS[0]].mean > to_trim[name, _prunings.TRIMS[0]].half
+    ]
+    weights = [k for k, layer in enumerate(runs.layers) if layer.endswith("weight")]
+    misses = {}
+    for target in plan.targets:
+        zeros = [run["layer_zeros"][weights].sum() for run in runs.directional[f"target {100 * target:g} %"]]
+        misses[target] = float(np.abs(100 * (np.array(zeros) / runs.sizes[weights].sum() - target)).max())
+    text = (
+        f"{_prunings.about(plan)}; {total:,} parameters, batches of {plan.batch_size}, learning rate "
+        f"{plan.rate:g} for half of the time, then down to a hundredth as in the paper's CIFAR runs, {plan.epochs} "
+        f"epochs in all for every method, {plan.seeds} seeds; methods share initial weights and batches seed by seed, "
+        "biases are not thresholded. Magnitude pruning starts from SGD's "
+        f"weights after epoch {plan.dense_epochs} and cuts the smallest of all weights step by step (Zhu & Gupta 2017) "
+        "to exactly as many as gRDA left in the run it is compared with: "
+        f"within {plan.cut_epochs} epochs, then fine-tuned, or until the end; one-shot cuts SGD's last weights. "
+        f"Bars are 95 % t-intervals over seeds, on one test set. SGD reaches {dense.mean():.2f} %. "
+    )
+    if best is None:
+        text += "No setting reached 97 % zeros. "
+    else:
+        text += (
+            f"Of {len(sparse)} settings with at least 97 % zeros, {len(within)} are within {MARGIN:g} points of SGD "
+            f"(whole interval); the best ({best}) has {accuracy[best].mean():.2f} % at {sparsity[best].mean():.2f} % "
+            f"zeros, {to_dense[best]} against SGD. "
+        )
+    if sparsest is not None:
+        text += f"The sparsest of these ({sparsest}) has {sparsity[sparsest].mean():.2f} % zeros. "
+    text += (
+        f"At equal sparsity gRDA is above fine-tuned magnitude pruning in {len(above)} of {len(names)} settings, by "
+        f"more than the interval in {len(clearly)}."
+    )
+    if misses:
+        text += " The share of zero weights asked for (sparsity_target) was missed by at most "
+        text += ", ".join(f"{miss:.2f} points (target {100 * target:g} %)" for target, miss in misses.items()) + "."
+    caption(figure, text)
+
+    table = {
+        "method": ["SGD", *names],
+        "zeros, %": ["0", *(f"{sparsity[name].mean():.2f}" for name in names)],
+        "test accuracy, %": [f"{values.mean():.2f}" for values in (dense, *accuracy.values())],
+        "minus SGD, points": ["", *(str(to_dense[name]) for name in names)],
+        "last training loss": [
+            f"{last(found, 'train_loss').mean():.4f}" for found in (runs.dense, *runs.directional.values())
+        ],
+    }
+    for how in _prunings.TRIMS:
+        table[f"magnitude, {how}, %"] = ["", *(f"{trimmed[name, how].mean():.2f}" for name in names)]
+        table[f"minus magnitude, {how}"] = ["", *(str(to_trim[name, how]) for name in names)]
+    return Report(figure, markdown(table))
+
+
+def _errors(
+    axis: Axes,
+    runs: _prunings.Runs,
+    dense: NDArray[np.float64],
+    sparsity: dict[str, NDArray[np.float64]],
+    accuracy: dict[str, NDArray[np.float64]],
+    trimmed: dict[tuple[str, str], NDArray[np.float64]],
+) -> None:
+    order = sorted(sparsity, key=lambda name: sparsity[name].mean())
+    left = [100 - sparsity[name].mean() for name in order]
+    for how, ink in INKS.items():
+        found = [interval(100 - trimmed[name, how]) for name in order]
+        axis.errorbar(
+            left,
+            [value.mean for value in found],
+            [value.half for value in found],
+            fmt="s--",
+            ms=4,
+            lw=1,
+            color=ink,
+            capsize=2,
+            label=f"magnitude, {how}",
+        )
+    found = [interval(100 - accuracy[name]) for name in order]
+    axis.errorbar(
+        left,
+        [value.mean for value in found],
+        [value.half for value in found],
+        fmt="o-",
+        color=plot.BLUE,
+        capsize=3,
+        label="gRDA",
+        zorder=3,
+    )
+    whole = interval(100 - dense)
+    axis.axhline(whole.mean, color="0.2", lw=1, label="SGD, all weights")
+    axis.axhspan(whole.mean - whole.half, whole.mean + whole.half, color="0.85", zorder=0)
+    axis.set(xscale="log", yscale="log", xlabel="weights left, %", ylabel="test error, %", title="error and sparsity")
+    ticks = [tick for tick in (0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50) if 0.7 * min(left) <= tick <= 1.4 * max(left)]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    low, high = axis.get_ylim()
+    ticks = [tick for tick in (1, 2, 3, 4, 5, 7, 10, 20, 30, 50, 90) if low <= tick <= high]
+    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.invert_xaxis()
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _differences(
+    axis: Axes,
+    names: list[str],
+    to_dense: dict[str, Interval],
+    to_trim: dict[tuple[str, str], Interval],
+    sparsity: dict[str, NDArray[np.float64]],
+) -> None:
+    rows = np.arange(len(names))[::-1]
+    series = [("SGD", 0.15, plot.BLUE, [to_dense[name] for name in names])]
+    how = _prunings.TRIMS[0]
+    series.append((f"magnitude, {how}", -0.15, INKS[how], [to_trim[name, how] for name in names]))
+    for label, shift, ink, values in series:
+        axis.errorbar(
+            [value.mean for value in values],
+            rows + shift,
+            xerr=[value.half for value in values],
+            fmt="o",
+            ms=5,
+            color=ink,
+            capsize=3,
+            label=f"minus {label}",
+        )
+    axis.axvline(0, color="0.4", lw=0.8)
+    axis.axvline(-MARGIN, color="0.4", lw=0.8, ls="--")
+    axis.set_yticks(rows, [f"{name}\n{sparsity[name].mean():.2f} % zeros" for name in names])
+    axis.set(xlabel="difference in test accuracy, points", title="gRDA against the others, paired by seed")
+    axis.set_ylim(-0.6, len(names) - 0.1)
+    axis.legend(frameon=False, loc="upper left", ncols=2, fontsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _published(axis: Axes) -> None:
+    from matplotlib.transforms import Bbox
+
+    axis.axis("off")
+    axis.set_title("published: ImageNet, ResNet-50")
+    cells = [
+        [name if k == 0 else "", f"{zeros:.1f}", f"{right:.2f}"]
+        for name, pairs in IMAGENET.items()
+        for k, (zeros, right) in enumerate(pairs)
+    ]
+    table = axis.table(
+        cells,
+        colLabels=["method", "zeros, %", "top-1, %"],
+        colWidths=[0.5, 0.25, 0.25],
+        cellLoc="left",
+        bbox=Bbox.from_bounds(0.0, 0.08, 1.0, 0.92),
+        edges="horizontal",
+    )
+    table.auto_set_font_size(False)
+    table.set_fontsize(8.5)
+    axis.text(
+        0.0,
+        0.06,
+        "gRDA: Chao, Wang, Xing & Cheng (NeurIPS 2020), whose SGD\nat a fixed rate has 68.71 %. Others as reported by "
+        "their authors\n(Gale et al. 2019 for magnitude), with other epochs and\nschedules: not at equal cost.",
+        transform=axis.transAxes,
+        va="top",
+        fontsize=7.5,
+        color="0.35",
+    )

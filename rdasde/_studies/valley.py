@@ -1,0 +1,194 @@
+"""Do SGD and directional pruning end in the same valley? The loss on a plane, along a curve and along a segment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rdasde import plot
+from rdasde._figures import caption
+from rdasde._studies import Pieces, Report, _checkpoints, markdown
+from rdasde._studies._checkpoints import Arrays, Plan
+from rdasde._studies._prunings import _each
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SEEDS, EPOCHS, POINTS = 5, 10, 25  # of the bend's training, of the measurements along a path
+SIZE, ROWS = 21, 1000  # of the grid on the plane, training rows it is measured on
+ROOM, POINT = 0.05, 0.01  # what the curve may cost: of the loss, of the accuracy
+RATE = 0.05
+INKS = ("#b2182b", "#1b1b1b", "#7b3294", "#e08214", "#01665e")
+
+
+def study(pieces: Pieces) -> Report:
+    """Left: training loss on the plane of the first seed. Right: along the curve and the segment, all seeds."""
+    plan = _checkpoints.SMALL if pieces.small else Plan()
+    seeds = range(2 if pieces.small else SEEDS)
+    epochs, points = (2, 5) if pieces.small else (EPOCHS, POINTS)
+    size, rows = (5, 200) if pieces.small else (SIZE, ROWS)
+    runs = {
+        method: _each(_weights, [(pieces, plan, seed, method) for seed in seeds], pieces.small)
+        for method in ("grda", "sgd")
+    }
+    curves = _each(
+        _curve,
+        [(pieces, plan, seed, epochs, points, runs["grda"][seed], runs["sgd"][seed]) for seed in seeds],
+        pieces.small,
+    )
+    settings = plan._asdict() | {"seed": 0, "bend": epochs, "rate_bend": RATE, "size": size, "rows": rows}
+    plane = pieces(
+        "valley-plane",
+        settings,
+        lambda: _plane(plan, size, rows, runs["grda"][0], runs["sgd"][0], curves[0]),
+    )
+
+    figure = plot.new_figure(13.0, 7.6)
+    axes = figure.subplot_mosaic([["plane", "loss"], ["plane", "accuracy"]], width_ratios=(1.25, 1.0))
+    _contours(figure, axes["plane"], plane)
+    _profiles(axes["loss"], axes["accuracy"], curves)
+
+    total = runs["sgd"][0]["weights"].shape[1]
+    zeros = [100.0 * run["zeros"][-1] / total for run in runs["grda"]]
+    tested = {method: [100.0 * run["test_accuracy"][-1] for run in found] for method, found in runs.items()}
+    ends = [max(found["loss"][0, 0], found["loss"][0, -1]) for found in curves]
+    barriers = [found["loss"].max(axis=1) - end for found, end in zip(curves, ends, strict=True)]
+    lost = [found["accuracy"][:, [0, -1]].min() - found["accuracy"].min(axis=1) for found in curves]
+    holds = [barrier[0] < ROOM and loss[0] < POINT for barrier, loss in zip(barriers, lost, strict=True)]
+    bars = np.array(barriers)
+    caption(
+        figure,
+        f"{plan.data}, {plan.network} ({total:,} weights), SGD and gRDA (c = {plan.c:g}, μ = {plan.mu:g}) from the "
+        f"same initial weights and batches: {plan.epochs} epochs, learning rate {plan.rate:g}, batches of "
+        f"{plan.batch_size}. "
+        f"gRDA has {np.mean(zeros):.1f} % exact zeros and {np.mean(tested['grda']):.2f} % test accuracy, SGD "
+        f"{np.mean(tested['sgd']):.2f} % (means of {len(curves)} seeds). A quadratic Bézier curve joins them; its bend "
+        f"alone was trained, {epochs} epochs (Garipov et al. 2018). Left: training loss ({rows:,} rows, {size} × "
+        f"{size} points) on the plane through both and the bend, first seed; distances are of weights. Right: "
+        f"all of the training set, {points} points a path. On the straight segment the loss rises by "
+        f"{bars[:, 1].min():.3f} to {bars[:, 1].max():.3f} over its worse end, on the curve by at most "
+        f"{bars[:, 0].max():.4f}; the curve loses at most {100 * max(loss[0] for loss in lost):.2f} points of training "
+        f"accuracy, the segment up to {100 * max(loss[1] for loss in lost):.1f}. The curve stays within "
+        f"{ROOM:g} in loss and {100 * POINT:g} point in {sum(holds)} of {len(holds)} seeds.",
+    )
+    table = {
+        "seed": [str(seed) for seed in seeds],
+        "zeros, %": [f"{value:.2f}" for value in zeros],
+        "test accuracy gRDA, %": [f"{value:.2f}" for value in tested["grda"]],
+        "SGD, %": [f"{value:.2f}" for value in tested["sgd"]],
+        "training loss gRDA": [f"{found['loss'][0, 0]:.4f}" for found in curves],
+        "SGD": [f"{found['loss'][0, -1]:.4f}" for found in curves],
+        "highest on the curve": [f"{found['loss'][0].max():.4f}" for found in curves],
+        "highest on the segment": [f"{found['loss'][1].max():.4f}" for found in curves],
+        "points lost on the curve": [f"{100 * loss[0]:.2f}" for loss in lost],
+        "points lost on the segment": [f"{100 * loss[1]:.2f}" for loss in lost],
+        f"curve within {ROOM:g} and {100 * POINT:g} point": ["yes" if hold else "no" for hold in holds],
+    }
+    return Report(figure, markdown(table))
+
+
+def _weights(pieces: Pieces, plan: Plan, seed: int, method: str) -> Arrays:
+    return _checkpoints.weights(pieces, plan, seed, method)
+
+
+def _curve(pieces: Pieces, plan: Plan, seed: int, epochs: int, points: int, pruned: Arrays, plain: Arrays) -> Arrays:
+    settings = plan._asdict() | {"seed": seed, "bend": epochs, "rate_bend": RATE, "points": points}
+
+    def compute() -> Arrays:
+        from torch.nn import functional
+
+        from rdasde import landscape
+
+        with _checkpoints.one_thread():
+            found = landscape.curve(
+                _checkpoints.network(plan),
+                pruned["weights"][-1],
+                plain["weights"][-1],
+                functional.cross_entropy,
+                _checkpoints.training_rows(plan),
+                epochs=epochs,
+                learning_rate=RATE,
+                points=points,
+                seed=seed,
+            )
+        return {name: found[name].values for name in ("t", "loss", "accuracy", "bend", "training_loss")}
+
+    return pieces("valley-curve", settings, compute)
+
+
+def _plane(plan: Plan, size: int, rows: int, pruned: Arrays, plain: Arrays, curve: Arrays) -> Arrays:
+    from torch.nn import functional
+
+    from rdasde import landscape
+
+    ends = pruned["weights"][-1], plain["weights"][-1]
+    with _checkpoints.one_thread():
+        plane = landscape.plane(*ends, curve["bend"])
+        x, y = plane.grid(size, 0.25)
+        found = landscape.surface(
+            _checkpoints.network(plan),
+            plane,
+            functional.cross_entropy,
+            _checkpoints.training_rows(plan, rows),
+            x=x,
+            y=y,
+            statistics=_checkpoints.training_rows(plan),
+        )
+    return {"x": x, "y": y, "loss": found["loss"].values, "corners": plane.corners}
+
+
+def _contours(figure: Figure, axis: Axes, plane: Arrays) -> None:
+    from matplotlib.colors import LogNorm
+
+    low = max(float(plane["loss"].min()), 1e-4)
+    high = max(min(float(plane["loss"].max()), 3.0), 10.0 * low)
+    levels = np.geomspace(low, high, 15)
+    filled = axis.contourf(
+        plane["x"],
+        plane["y"],
+        np.clip(plane["loss"], low, None),
+        levels,
+        cmap="RdYlBu_r",
+        norm=LogNorm(low, high),
+        extend="max",
+    )
+    axis.contour(plane["x"], plane["y"], plane["loss"], levels, colors="white", linewidths=0.4, alpha=0.6)
+    bar = figure.colorbar(filled, ax=axis, orientation="horizontal", shrink=0.85, label="training loss", pad=0.02)
+    shown = levels[::2]
+    bar.set_ticks(list(shown), labels=[f"{level:.2g}" for level in shown])
+    bar.minorticks_off()
+    start, end, bend = plane["corners"]
+    t = np.linspace(0.0, 1.0, 101)[:, None]
+    axis.plot(*((1.0 - t) ** 2 * start + 2.0 * t * (1.0 - t) * bend + t**2 * end).T, color="white", lw=2.4)
+    axis.plot(*plane["corners"][:2].T, color="white", lw=1.2, ls="--")
+    for corner, name, mark in zip(plane["corners"], ("gRDA", "SGD", "bend"), "ooD", strict=True):
+        axis.plot(*corner, mark, color="black", mec="white", ms=9 if mark == "o" else 7)
+        axis.annotate(
+            name,
+            corner,
+            xytext=(0, 11),
+            textcoords="offset points",
+            ha="center",
+            fontsize=11,
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
+        )
+    axis.set(
+        xlabel="distance in weights", ylabel="distance in weights", title="training loss, first seed", aspect="equal"
+    )
+
+
+def _profiles(upper: Axes, lower: Axes, curves: list[Arrays]) -> None:
+    for seed, (found, ink) in enumerate(zip(curves, INKS, strict=False)):
+        for row, style in ((0, "-"), (1, "--")):
+            label = f"seed {seed}" if row == 0 else None
+            upper.plot(found["t"], found["loss"][row], style, color=ink, lw=1.4, label=label)
+            lower.plot(found["t"], 100.0 * found["accuracy"][row], style, color=ink, lw=1.4)
+    upper.set(yscale="log", ylabel="training loss", title="solid: the curve; dashed: the straight segment")
+    upper.legend(frameon=False, ncols=3, fontsize=8)
+    lower.set(xlabel="t", ylabel="training accuracy, %")
+    for axis in (upper, lower):
+        axis.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0], ["0\ngRDA", ".25", ".5", ".75", "1\nSGD"])
+        axis.margins(x=0.02)
+        axis.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,16 @@
+"""The landscape of a loss around trained networks: planes, low-loss curves, the top eigenspace of the Hessian.
+
+A `model` is never changed: its weights, batch-norm statistics and mode are left as they are. A *solution* is a network
+of its architecture, or the weights of one as a vector in the order of ``model.parameters()``.
+"""
+
+import lazy_loader as _lazy
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ImportError("rdasde.landscape needs PyTorch, which is not installed: pip install 'rdasde[torch]'.") from None
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

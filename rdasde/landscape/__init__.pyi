@@ -1,0 +1,10 @@
+from ._curve import curve as curve
+from ._hessian import Eigenspace as Eigenspace
+from ._hessian import FlatProjection as FlatProjection
+from ._hessian import flat_projection as flat_projection
+from ._hessian import hessian_product as hessian_product
+from ._hessian import share as share
+from ._hessian import top_eigenspace as top_eigenspace
+from ._plane import Plane as Plane
+from ._plane import plane as plane
+from ._plane import surface as surface

@@ -1,0 +1,166 @@
+"""Networks as functions of one vector of weights: data in batches, loss and accuracy, batch norm at new weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from rdasde import _check
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Data = tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
+
+_ACCEPTED = "a pair (inputs, targets) of tensors, or batches of such pairs that can be gone through again"
+
+
+def check(model: object, loss: object, data: object) -> None:
+    """The three arguments that most functions share."""
+    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass a network of the right architecture")
+    assert isinstance(model, nn.Module)
+    if not any(parameter.numel() for parameter in model.parameters()):
+        raise _check.bad("model", "a network without weights", "a network with some", "pass one that can be trained")
+    if not callable(loss):
+        raise _check.wrong_kind(
+            "loss", loss, "a function loss(outputs, targets)", "pass for example torch.nn.functional.cross_entropy"
+        )
+    check_data("data", data)
+
+
+def check_data(name: str, data: object) -> None:
+    """A pair of tensors of one length, or an iterable of such pairs that does not wear out."""
+    if is_pair(data):
+        inputs, targets = map(len, data)  # type: ignore[call-overload]
+        if inputs != targets or not inputs:
+            raise _check.bad(
+                name,
+                f"{inputs} inputs and {targets} targets",
+                "as many inputs as targets, at least one",
+                "give one target for each input",
+            )
+    elif not isinstance(data, Iterable) or isinstance(data, Iterator | Tensor | str | dict):
+        raise TypeError(
+            f"{name} is of type {type(data).__name__}, but must be {_ACCEPTED}: pass (X, y), a list or a DataLoader."
+        )
+
+
+def is_pair(data: object) -> bool:
+    return isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data)
+
+
+def batches(
+    data: Any, batch_size: int, device: torch.device, generator: torch.Generator | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches on the model's device; a pair of tensors is shuffled if there is a generator."""
+    if is_pair(data):
+        inputs, targets = data
+        number = len(inputs)
+        order = torch.arange(number) if generator is None else torch.randperm(number, generator=generator)
+        for part in order.split(batch_size):
+            yield inputs[part.to(inputs.device)].to(device), targets[part.to(targets.device)].to(device)
+    else:
+        for inputs, targets in data:
+            yield inputs.to(device), targets.to(device)
+
+
+def weights_of(name: str, solution: Any, number: int | None = None) -> Tensor:
+    """A solution as one vector in double precision, on the CPU; `number` its length, if known."""
+    if isinstance(solution, nn.Module):
+        vector = flatten(solution.parameters())
+    elif isinstance(solution, Tensor):
+        vector = solution.detach()
+    else:
+        accepted = (None,) if number is None else (number,)
+        mend = "pass a network, or torch.nn.utils.parameters_to_vector(model.parameters())"
+        vector = torch.from_numpy(_check.array(name, np.asarray(solution), accepted, mend=mend))
+    vector = vector.to("cpu", torch.float64)
+    length = vector.numel() if number is None else number
+    if vector.shape != (length,):
+        raise _check.bad(
+            name,
+            f"{tuple(vector.shape)} weights" if vector.ndim != 1 else f"{len(vector)} weights",
+            f"a vector of {length} weights",
+            "pass a network of the same architecture, or its weights as one vector",
+        )
+    if not bool(torch.isfinite(vector).all()):
+        raise _check.bad(name, "weights that are not all finite", "finite weights", "look where the training diverged")
+    return vector
+
+
+def flatten(tensors: Iterable[Tensor]) -> Tensor:
+    """One vector, whatever the layouts in memory."""
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+def count_weights(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+class Network:
+    """A private copy of a model, at any vector of weights."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = copy.deepcopy(model)
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(True)
+        first = next(self.model.parameters())
+        self.device, self.dtype = first.device, first.dtype
+        self.norms = [
+            module
+            for module in self.model.modules()
+            if isinstance(module, _BatchNorm) and module.running_mean is not None
+        ]
+
+    def move(self, vector: Tensor) -> None:
+        """Take these weights."""
+        start = 0
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.copy_(vector[start : start + parameter.numel()].view(parameter.shape))
+                start += parameter.numel()
+
+    @torch.no_grad()
+    def renorm(self, data: Data, batch_size: int) -> None:
+        """Estimate batch-norm statistics anew on the data: averages over its batches, weighted by their sizes."""
+        if not self.norms:
+            return
+        self.model.eval()
+        kept = [norm.momentum for norm in self.norms]
+        for norm in self.norms:
+            norm.reset_running_stats()
+            norm.train()
+        seen = 0
+        for inputs, _ in batches(data, batch_size, self.device):
+            seen += len(inputs)
+            for norm in self.norms:
+                norm.momentum = len(inputs) / seen
+            self.model(inputs)
+        for norm, momentum in zip(self.norms, kept, strict=True):
+            norm.momentum = momentum
+        self.model.eval()
+
+    @torch.no_grad()
+    def measure(self, loss: Loss, data: Data, batch_size: int) -> tuple[float, float]:
+        """Mean loss, and accuracy in [0, 1] where the targets are classes, NaN otherwise."""
+        self.model.eval()
+        total, right, seen = 0.0, 0.0, 0
+        for inputs, targets in batches(data, batch_size, self.device):
+            outputs = self.model(inputs)
+            total += float(loss(outputs, targets)) * len(inputs)
+            if targets.dtype.is_floating_point or outputs.ndim != 2:
+                right = float("nan")
+            else:
+                right += float((outputs.argmax(dim=1) == targets).sum())
+            seen += len(inputs)
+        return total / seen, right / seen
+
+    def at(self, vector: Tensor, loss: Loss, data: Data, statistics: Data, batch_size: int) -> tuple[float, float]:
+        """Loss and accuracy at these weights, batch-norm statistics estimated there first."""
+        self.move(vector)
+        self.renorm(statistics, batch_size)
+        return self.measure(loss, data, batch_size)

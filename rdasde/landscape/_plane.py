@@ -1,0 +1,153 @@
+"""The plane through three solutions, and the loss on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde.landscape._network import Data, Loss, Network, check, check_data, count_weights, weights_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class Plane(NamedTuple):
+    """``origin + x axes[0] + y axes[1]``, with orthonormal axes: distances on it are distances of weights."""
+
+    origin: Tensor  # (d,), the solution a
+    axes: Tensor  # (2, d)
+    corners: Floats  # (3, 2): where a, b and c lie; a at (0, 0), b at (|b - a|, 0), c at y > 0
+
+    def point(self, x: float, y: float) -> Tensor:
+        """The weights at a place of the plane, (d,)."""
+        return self.origin + x * self.axes[0] + y * self.axes[1]
+
+    def project(self, solution: Any) -> Floats:
+        """The place nearest to a solution, (2,)."""
+        vector = weights_of("solution", solution, len(self.origin))
+        return np.asarray((self.axes @ (vector - self.origin)).numpy())
+
+    def grid(self, size: int = 21, margin: float = 0.2) -> tuple[Floats, Floats]:
+        """Equally spaced x (size,) and y (size,) over the three solutions, and a margin in units of their extent."""
+        low, high = self.corners.min(axis=0), self.corners.max(axis=0)
+        room = margin * (high - low)
+        return np.linspace(low[0] - room[0], high[0] + room[0], size), np.linspace(
+            low[1] - room[1], high[1] + room[1], size
+        )
+
+
+def plane(a: Any, b: Any, c: Any) -> Plane:
+    """The plane through three solutions, with orthonormal coordinates: a at the origin, b on the first axis.
+
+    Parameters
+    ----------
+    a, b, c : torch.nn.Module, Tensor or array_like of shape (d,)
+        Networks of one architecture, or their weights in the order of ``model.parameters()``; for example the ends
+        and the bend of a curve.
+
+    Returns
+    -------
+    Plane
+        With ``origin``, ``axes``, ``corners``, and the methods ``point(x, y)``, ``project(solution)``, ``grid(size)``.
+
+    Raises
+    ------
+    ValueError
+        If the three lie on one line, or are not of one length.
+    """
+    origin = weights_of("a", a)
+    along = weights_of("b", b, len(origin)) - origin
+    across = weights_of("c", c, len(origin)) - origin
+    length = float(along.norm())
+    first = along / length if length > 0.0 else along
+    reach = float(across.norm())
+    for _ in range(2):
+        across = across - (first @ across) * first
+    height = float(across.norm())
+    if length == 0.0 or height <= 1e-7 * max(length, reach):
+        raise _check.bad(
+            "c" if length > 0.0 else "b",
+            "on the line through a and b" if length > 0.0 else "the same as a",
+            "a solution elsewhere",
+            "pass three solutions that are not on one line",
+        )
+    axes = torch.stack([first, across / height])
+    here = float(axes[0] @ (weights_of("c", c) - origin))
+    return Plane(origin, axes, np.array([[0.0, 0.0], [length, 0.0], [here, height]]))
+
+
+def surface(
+    model: nn.Module,
+    plane: Plane,
+    loss: Loss,
+    data: Data,
+    *,
+    x: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    statistics: Data | None = None,
+    batch_size: int = 512,
+) -> xr.Dataset:
+    """Loss and accuracy on a grid of a plane of weights.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The architecture; it is not changed.
+    plane : Plane
+        From `plane`.
+    loss : callable
+        ``loss(outputs, targets)``, the mean over a batch.
+    data : (Tensor, Tensor) or iterable of such pairs
+        On which loss and accuracy are measured.
+    x, y : array_like, optional
+        The grid, increasing; ``plane.grid()`` when not given.
+    statistics : as `data`, optional
+        Training data on which batch-norm statistics are estimated anew at every point; `data` when not given.
+    batch_size : int
+        How many rows of a pair of tensors at a time.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``loss``, ``accuracy`` (y, x), accuracy in [0, 1], NaN where the targets are not classes; ``corner``
+        (solution, axis).
+    """
+    import xarray as xr
+
+    check(model, loss, data)
+    _check.instance("plane", plane, Plane, "what landscape.plane returned", "pass that")
+    weights_of("plane", plane.origin, count_weights(model))
+    if statistics is not None:
+        check_data("statistics", statistics)
+    usual = plane.grid()
+    wheres = []
+    for name, value, default in (("x", x, usual[0]), ("y", y, usual[1])):
+        where = default if value is None else _check.array(name, value, (None,), mend="give increasing numbers")
+        if np.any(np.diff(where) <= 0.0):
+            raise _check.bad(name, "an array that does not increase", "strictly increasing", "pass np.unique of it")
+        wheres.append(where)
+    network = Network(model)
+    rows = _check.count("batch_size", batch_size)
+    found = np.array(
+        [
+            [
+                network.at(plane.point(u, v), loss, data, data if statistics is None else statistics, rows)
+                for u in wheres[0]
+            ]
+            for v in wheres[1]
+        ]
+    )
+    return xr.Dataset(
+        {
+            "loss": (("y", "x"), found[..., 0]),
+            "accuracy": (("y", "x"), found[..., 1]),
+            "corner": (("solution", "axis"), plane.corners),
+        },
+        coords={"x": wheres[0], "y": wheres[1], "solution": ["a", "b", "c"], "axis": ["x", "y"]},
+    )

@@ -1,0 +1,111 @@
+"""Directional pruning in closed form: weights shrink along the flat directions of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rdasde import _check
+
+
+def directional_prune(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, strength: float) -> Any:
+    """Prune a solution of SGD along the flat directions of the loss (Chao, Wang, Xing & Cheng, NeurIPS 2020).
+
+    ``argmin_w 1/2 ||w_sgd - w||^2 + strength sum_j s_j |w_j|``, with the scores
+    ``s_j = sgn(w_sgd,j) (P_0 sgn(w_sgd))_j`` and P_0 the projection on the flat directions (the null space) of the
+    Hessian at `w_sgd`. Its solution, coordinate by coordinate, is
+
+        ``w_j = sgn(w_sgd,j) max(|w_sgd,j| - strength s_j, 0)``.
+
+    A weight whose score is positive shrinks and may become exactly zero; one whose score is negative moves away from
+    zero. To first order this is what gRDA does to SGD's solution, with ``strength = c gamma^(1/2) t^mu``, as long as no
+    sign changes: a local statement, for small strengths.
+
+    Parameters
+    ----------
+    w_sgd : ndarray or Tensor of shape (d,)
+        The solution, NumPy's or torch's.
+    flat_projection : callable, or ndarray or Tensor of shape (d, d)
+        P_0: a function from a vector (d,) to a vector (d,), such as ``rdasde.landscape.flat_projection`` makes, or a
+        matrix.
+    strength : float
+        lambda >= 0, in units of the weights.
+
+    Returns
+    -------
+    ndarray or Tensor of shape (d,)
+        As `w_sgd` came.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments.
+    """
+    strength = _check.number("strength", strength, least=0.0, mend="give for example strength=0.01")
+    w = _vector(w_sgd)
+    sign = _sign(w)
+    # a negative score moves the weight away from zero, so that it cannot cross; a zero has no side and stays
+    return sign * (abs(w) - strength * _scores(sign, flat_projection)).clip(min=0.0)
+
+
+def directional_scores(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any) -> Any:
+    """The scores ``s_j = sgn(w_sgd,j) (P_0 sgn(w_sgd))_j`` of directional pruning, between 0 and 1 on average.
+
+    Parameters
+    ----------
+    w_sgd, flat_projection
+        As in `directional_prune`.
+
+    Returns
+    -------
+    ndarray or Tensor of shape (d,)
+        Positive where the weight may shrink at no loss, negative where it should grow; 0 where the weight is 0.
+    """
+    return _scores(_sign(_vector(w_sgd)), flat_projection)
+
+
+def _vector(w_sgd: Any) -> Any:
+    """A finite vector: a torch tensor as it is, anything else by NumPy."""
+    if hasattr(w_sgd, "detach"):
+        w = w_sgd.detach()
+        if w.ndim != 1 or not w.is_floating_point() or not bool((w - w == 0.0).all()):
+            raise _check.bad(
+                "w_sgd",
+                f"a {w.dtype} tensor of shape {tuple(w.shape)}",
+                "a vector of finite floating-point numbers",
+                "pass for example torch.nn.utils.parameters_to_vector(model.parameters())",
+            )
+        return w
+    return _check.array("w_sgd", w_sgd, (None,), mend="give one number for each weight")
+
+
+def _sign(w: Any) -> Any:
+    return np.sign(w) if isinstance(w, np.ndarray) else w.sign()
+
+
+def _scores(sign: Any, flat_projection: Any) -> Any:
+    d = len(sign)
+    accepted = f"a function of a vector ({d},) to one, or a matrix of shape ({d}, {d})"
+    mend = "pass for example rdasde.landscape.flat_projection(eigenspace)"
+    if callable(flat_projection):
+        flat = flat_projection(sign)
+    else:
+        shape = getattr(flat_projection, "shape", None)
+        if shape is None:
+            raise _check.wrong_kind("flat_projection", flat_projection, accepted, mend)
+        if tuple(shape) != (d, d):
+            raise _check.bad("flat_projection", f"an array of shape {tuple(shape)}", accepted, mend)
+        if isinstance(sign, np.ndarray):
+            flat = np.asarray(flat_projection) @ sign
+        elif isinstance(flat_projection, np.ndarray):
+            flat = sign.new_tensor(flat_projection) @ sign
+        else:
+            flat = flat_projection.to(sign) @ sign
+    flat = np.asarray(flat) if isinstance(sign, np.ndarray) else flat
+    if tuple(flat.shape) != (d,):
+        raise _check.bad(
+            "flat_projection", f"a function that returns an array of shape {tuple(flat.shape)}", accepted, mend
+        )
+    return sign * flat

@@ -1,0 +1,311 @@
+"""Generalized regularized dual averaging as an optimizer: its options, its state, its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rdasde import _check
+
+from ._mirror import REGULARIZERS
+from ._target import adapt, settle
+from ._update import increment, update
+
+
+class GRDA(torch.optim.Optimizer):
+    r"""Generalized regularized dual averaging: SGD whose weights become exactly zero along flat directions.
+
+    For every tensor, an accumulator starts as a copy of the weights at the first gradient; then, with the learning
+    rate in force at step n,
+
+    .. math::
+
+        A \leftarrow A - \mathrm{lr} \nabla f(w), \qquad
+        \theta \leftarrow \theta + c\, \mathrm{lr}^{\mu + 1/2} (n^\mu - (n - 1)^\mu), \qquad
+        w \leftarrow S(A, \theta),
+
+    where :math:`S(A, \theta) = \operatorname{sign}(A) \max(|A| - \theta, 0)` is written into the weights in place.
+    The threshold never falls, and a scheduler may change the rate at any time. ``c = 0`` is `torch.optim.SGD`.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters, or groups of them; each group may have its own value of every option below. `parameter_groups`
+        makes two, with biases and the parameters of normalization layers unregularized.
+    lr : float or Tensor
+        Learning rate. A tensor, on the weights' device, lets a scheduler reach into a captured graph.
+    c : float
+        Strength of the regularization; 0 is SGD.
+    mu : float
+        Exponent of the threshold's growth, in (0, 1]; the theory of directional pruning asks for more than 1/2.
+    momentum : float
+        Heavy ball on the gradient, as in `torch.optim.SGD`: ``b <- momentum b + grad``, and b takes the gradient's
+        place. Off by default; the theory has none.
+    weight_decay : float
+        Added to the gradient as ``weight_decay * w``, as in `torch.optim.SGD`.
+    maximize : bool
+        Ascend instead of descend.
+    regularizer : {"l1", "elastic_net", "group_lasso"}
+        The mirror map. Elastic net: ``S(A, theta) / (1 + l2 theta)``. Group lasso: every slice a of a tensor along
+        `axis` is ``A_a max(1 - sqrt(|a|) theta / ||A_a||, 0)``, whole filters or rows at once.
+    l2 : float
+        Weight of the squared norm in the elastic net.
+    axis : int
+        Axis along which a tensor falls into groups: 0 for filters and rows, 1 for input channels and columns.
+    sparsity_target : float, optional
+        A share in (0, 1): `c` is then chosen during training, and again as it goes on, so that the threshold grows by
+        its power law into the one that makes this share of each group's weights zero after `total_steps`; from then
+        on the share is kept from falling. A group that sets its own `c` keeps it, and has no target.
+    total_steps : int, optional
+        Steps over which `sparsity_target` is reached.
+    foreach : bool, optional
+        All tensors at once (True) or one after the other (False); None takes the faster: on CUDA all at once, on a
+        CPU small ones at once and large ones in blocks that stay in cache.
+    capturable : bool
+        Keep counters and thresholds in tensors on the weights' device, so that steps may be captured in a CUDA
+        graph, or compiled by `torch.compile`, which otherwise leaves them as they are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an option is out of range or of a wrong kind, or a gradient is sparse.
+
+    Notes
+    -----
+    Each tensor keeps its accumulator in float32 where the weights are bfloat16 or float16 (float64 stays float64),
+    so that small steps are not lost; the weight is the accumulator's image, rounded. Where ``c = 0``, weights in full
+    precision are their own accumulator, and memory and time are those of SGD. Infinite and NaN gradients reach
+    the weights as they do with SGD: they are not turned into zeros.
+
+    Loading weights does not touch the accumulators, which undo it at the next step: call `reset` after it.
+
+    References
+    ----------
+    Chao, Wang, Xing & Cheng, "Directional Pruning of Deep Neural Networks", NeurIPS 2020, arXiv 2006.09358.
+    Li et al., arXiv 2107.05328, for whole filters.
+
+    Examples
+    --------
+    >>> optimizer = GRDA(parameter_groups(model), lr=0.1, c=5e-4, mu=0.6)
+    >>> optimizer = GRDA(parameter_groups(model), lr=0.1, sparsity_target=0.97, total_steps=5_000)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor,
+        c: float = 0.0,
+        mu: float = 0.51,
+        *,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        regularizer: str = "l1",
+        l2: float = 1.0,
+        axis: int = 0,
+        sparsity_target: float | None = None,
+        total_steps: int | None = None,
+        foreach: bool | None = None,
+        capturable: bool = False,
+    ) -> None:
+        defaults = {name: value for name, value in locals().items() if name not in ("self", "params", "__class__")}
+        _check_options(defaults)
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters, with options of their own or the defaults."""
+        own = dict(param_group)
+        if "c" in own:  # a strength of its own: not one to be found
+            own.setdefault("sparsity_target", None)
+        _check_options(self.defaults | own)
+        super().add_param_group(own)
+        for w in self.param_groups[-1]["params"]:
+            if not w.is_floating_point():
+                self.param_groups.pop()
+                raise _check.bad("params", f"a tensor of {w.dtype}", "of real floating-point numbers", "leave it out")
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Take one step.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Evaluates the model anew and returns the loss.
+
+        Returns
+        -------
+        The loss of the closure, or None.
+
+        Raises
+        ------
+        ValueError
+            If a gradient is sparse; nothing has been changed then.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group, ws in [(group, _with_gradient(group)) for group in self.param_groups]:
+            if ws:
+                (self._update if group["capturable"] else self._update_uncompiled)(group, ws)
+        return loss
+
+    def _update(self, group: dict[str, Any], ws: list[Tensor]) -> None:
+        states = [self._state(w, group) for w in ws]
+        if group["sparsity_target"] is not None:
+            adapt(group, states)
+        thresholds = _grow_tensors(group, states) if group["capturable"] else _grow(group, states)
+        update(
+            group,
+            ws,
+            [w.grad for w in ws],
+            [state.get("accumulator", w) for w, state in zip(ws, states, strict=True)],
+            [state.get("momentum_buffer") for state in states],
+            thresholds,
+        )
+        if group["sparsity_target"] is not None:
+            settle(group, ws, states)
+
+    # Python's numbers change at every step: torch.compile would compile each anew
+    _update_uncompiled = torch._disable_dynamo(_update)  # type: ignore[attr-defined]
+
+    def _state(self, w: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        state: dict[str, Any] = self.state[w]
+        dtype = torch.promote_types(w.dtype, torch.float32)
+        if "threshold" not in state:
+            if group["capturable"]:
+                state["step"], state["threshold"] = w.new_zeros(2, dtype=_counter_dtype(w)).unbind()
+            else:
+                state["step"], state["threshold"] = 0, 0.0
+        # until something is thresholded, weights in full precision are their own accumulator
+        if "accumulator" not in state and (group["c"] or group["sparsity_target"] is not None or dtype != w.dtype):
+            state["accumulator"] = w.detach().to(dtype, copy=True, memory_format=torch.preserve_format)
+        if group["momentum"] and state.get("momentum_buffer") is None:
+            state["momentum_buffer"] = torch.zeros_like(w, dtype=dtype)
+        return state
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Start anew from the present weights, as at the first gradient; to be called after loading weights.
+
+        Accumulators become copies of the weights; thresholds, counters and momentum become 0, in place, so that a
+        captured graph stays valid. The weights themselves stay: only zeros that the next gradients leave alone
+        remain zero.
+        """
+        for group in self.param_groups:
+            group.pop("quantiles", None)
+            for w in group["params"]:
+                state = self.state[w]
+                for name, value in state.items():
+                    if name == "accumulator":
+                        value.copy_(w)
+                    elif isinstance(value, Tensor):
+                        value.zero_()
+                    else:
+                        state[name] = type(value)()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state, bit for bit.
+
+        Parameters
+        ----------
+        state_dict : dict
+            From `state_dict`. One of `torch.optim.SGD` is taken too: accumulators then start from the weights.
+        """
+        options = [{name: group[name] for name in self.defaults} for group in self.param_groups]
+        taken: list[dict[str, Any]] = []
+        handle = self.register_load_state_dict_pre_hook(lambda _, given: taken.append(given))  # after others' hooks
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
+        (given,) = taken
+        for saved, group, own in zip(given["param_groups"], self.param_groups, options, strict=True):
+            for name, value in own.items():
+                group.setdefault(name, value)
+            for key, w in zip(saved["params"], group["params"], strict=True):
+                # PyTorch rounds all state to the dtype of the weights: what was kept wider is taken again
+                for name, value in given["state"].get(key, {}).items():
+                    if isinstance(value, Tensor) and "threshold" in given["state"][key]:
+                        self.state[w][name] = value.to(w.device, copy=True, memory_format=torch.preserve_format)
+
+
+def _grow(group: dict[str, Any], states: list[dict[str, Any]]) -> list[float]:
+    """Count the step and raise the thresholds, in Python's numbers."""
+    factor = group["c"] * float(group["lr"]) ** (group["mu"] + 0.5)
+    growth: dict[int, float] = {}  # nearly always all tensors have taken as many steps
+    for state in states:
+        n = state["step"] = state["step"] + 1
+        if n not in growth:
+            growth[n] = factor * increment(n, group["mu"])
+        state["threshold"] += growth[n]
+    return [state["threshold"] for state in states]
+
+
+def _grow_tensors(group: dict[str, Any], states: list[dict[str, Any]]) -> list[Tensor]:
+    """The same in tensors, without a look at their values."""
+    steps, thresholds = [state["step"] for state in states], [state["threshold"] for state in states]
+    lr, mu = group["lr"], group["mu"]
+    if isinstance(lr, Tensor):
+        lr = lr.to(steps[0].device, steps[0].dtype)
+    torch._foreach_add_(steps, 1)
+    growth = torch._foreach_reciprocal(steps)
+    torch._foreach_neg_(growth)
+    torch._foreach_log1p_(growth)
+    torch._foreach_mul_(growth, mu)
+    torch._foreach_expm1_(growth)
+    torch._foreach_mul_(growth, torch._foreach_pow(steps, mu))
+    torch._foreach_mul_(growth, -group["c"] * lr ** (mu + 0.5))
+    torch._foreach_add_(thresholds, growth)
+    return thresholds
+
+
+def _counter_dtype(w: Tensor) -> torch.dtype:
+    return torch.float32 if w.device.type == "mps" else torch.float64  # MPS has no float64
+
+
+def _with_gradient(group: dict[str, Any]) -> list[Tensor]:
+    ws = [w for w in group["params"] if w.grad is not None]
+    for w in ws:
+        if w.grad.layout != torch.strided:
+            raise _check.bad(
+                "the gradient",
+                f"sparse ({w.grad.layout}) for a parameter of shape {tuple(w.shape)}",
+                "dense",
+                "build the embedding with sparse=False, as GRDA moves every weight at every step",
+            )
+    return ws
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    lr = options["lr"]
+    if isinstance(lr, Tensor) and lr.numel() == 1:
+        lr = 0.0 if lr.is_meta else lr.item()
+    _check.number("lr", lr, least=0.0, mend="give the learning rate, for example lr=0.1")
+    _check.number("c", options["c"], least=0.0, mend="give the strength, for example c=5e-4; c=0 is SGD")
+    _check.number("mu", options["mu"], above=0.0, most=1.0, mend="give the exponent, for example mu=0.51")
+    _check.number("momentum", options["momentum"], least=0.0, mend="give for example momentum=0.9, or 0 for none")
+    _check.number("weight_decay", options["weight_decay"], least=0.0, mend="give for example 5e-4, or 0 for none")
+    _check.choice("regularizer", options["regularizer"], REGULARIZERS)
+    _check.number("l2", options["l2"], least=0.0, mend="give the weight of the squared norm, for example l2=0.1")
+    _check.count("axis", options["axis"], least=0, mend="give 0 for filters and rows, 1 for input channels")
+    target, total = options["sparsity_target"], options["total_steps"]
+    if target is None:
+        return
+    target = _check.number("sparsity_target", target, above=0.0, most=1.0, mend="give a share, for example 0.97")
+    if target == 1.0:
+        raise _check.bad("sparsity_target", target, "a finite number > 0 and < 1", "give a share, for example 0.97")
+    _check.count("total_steps", total, mend="give the number of steps over which sparsity_target is reached")
+    if options["c"]:
+        raise _check.bad("c", options["c"], "0 where sparsity_target is given", "leave c out: it is found on the way")
+    if options["capturable"]:
+        raise _check.bad(
+            "capturable",
+            True,
+            "False where sparsity_target is given",
+            "a captured graph cannot change c; give c itself",
+        )

@@ -1,0 +1,93 @@
+"""The pattern of zeros as masks, and masks as `torch.nn.utils.prune` keeps them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from rdasde import _check
+
+from ._groups import weights_and_rest
+from ._sparsity import effective_parameters
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@torch.no_grad()
+def export_masks(model: nn.Module) -> dict[str, Tensor]:
+    """Where the weights are not zero.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+
+    Returns
+    -------
+    dict of str to Tensor
+        For each weight that `parameter_groups` would regularize (no biases, no normalization), by its name, a boolean
+        tensor of its shape; False where it is exactly zero, True elsewhere, at NaN too.
+
+    Raises
+    ------
+    TypeError
+        If `model` is no module.
+    """
+    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    weights = {id(p) for p in weights_and_rest(model)[0]}
+    names = {name.removesuffix("_orig") for name, p in model.named_parameters() if id(p) in weights}
+    return {name: value.detach() != 0 for name, value in effective_parameters(model) if name in names}
+
+
+def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Hold weights at zero during further training, by `torch.nn.utils.prune.custom_from_mask`.
+
+    Afterwards ``torch.nn.utils.prune.remove(module, "weight")`` makes the zeros permanent.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Changed in place: each named weight becomes ``weight_orig`` and ``weight_mask``.
+    masks : mapping of str to Tensor
+        From `export_masks`, of this model or one of the same architecture.
+
+    Raises
+    ------
+    ValueError
+        If a mask has no weight of its name and shape; nothing has been changed then.
+    """
+    parameters = dict(model.named_parameters())
+    for name, mask in masks.items():
+        if name not in parameters or parameters[name].shape != mask.shape:
+            found = tuple(parameters[name].shape) if name in parameters else "absent"
+            raise _check.bad(
+                "masks",
+                f"for {name!r} of shape {tuple(mask.shape)} (in the model: {found})",
+                "for parameters of the model",
+                "take export_masks of a model of the same architecture",
+            )
+    for name, mask in masks.items():
+        module, _, parameter = name.rpartition(".")
+        prune.custom_from_mask(model.get_submodule(module), parameter, mask.to(parameters[name].device))
+
+
+@torch.no_grad()
+def plain_copy(model: Model) -> Model:
+    """A deep copy in evaluation mode, with masks of `torch.nn.utils.prune` made permanent."""
+    masked = [
+        (path, name.removesuffix("_mask"))
+        for path, module in model.named_modules()
+        for name, _ in module.named_buffers(recurse=False)
+        if name.endswith("_mask") and hasattr(module, name.removesuffix("_mask") + "_orig")
+    ]
+    for path, name in masked:  # the masked weight is no leaf, which a deep copy would refuse; it is made at each use
+        module = model.get_submodule(path)
+        setattr(module, name, getattr(module, name).detach())
+    result = copy.deepcopy(model).eval()
+    for path, name in masked:
+        prune.remove(result.get_submodule(path), name)
+    return result

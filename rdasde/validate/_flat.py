@@ -1,0 +1,253 @@
+"""Directional pruning: what gRDA does along the flat directions of the risk (theory, section 5, point 7)."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rdasde import _check
+from rdasde._algorithm import RDA
+from rdasde._check import Floats
+from rdasde._directional import directional_prune
+from rdasde._flow import MeanFlow
+from rdasde._grid import TimeAxis, start_point, time_axis
+from rdasde._l1 import L1
+from rdasde._problem import Problem
+from rdasde._schedule import PowerLaw
+from rdasde._simulate import check_pair, simulate
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_FLAT = 1e-8  # an eigenvalue of the Hessian is zero below this multiple of the largest one
+_TOLERANCE = 1e-10  # of the ordinary differential equations, relative
+
+
+def flat_directions(
+    problem: Problem,
+    algorithm: RDA,
+    horizon: float,
+    *,
+    strengths: ArrayLike | None = None,
+    replicates: int = 100,
+    times: int | ArrayLike = 6,
+    start: ArrayLike | None = None,
+    seed: int | None = None,
+    executor: concurrent.futures.Executor | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    r"""Is gRDA minus SGD, over the same samples, the directional pruning that theory says it is?
+
+    While no coordinate changes its sign, ``E (w_gRDA - w_SGD) = -int_0^t Phi(t, s) sgn(w(s)) dg(s)`` to first order in
+    the step size, ``Phi`` the propagator of ``-H`` along the mean flow. Where the Hessian has a null space with the
+    projection P_0, this tends to ``-lambda P_0 sgn(w)``, ``lambda = g(t) = sqrt(gamma) c t^mu``: gRDA is SGD pruned in
+    the flat directions only, coordinate by coordinate ``sgn(w_SGD) max(|w_SGD| - lambda s, 0)`` with the scores
+    ``s = sgn(w_SGD) P_0 sgn(w_SGD)`` (Chao, Wang, Xing & Cheng 2020).
+
+    Parameters
+    ----------
+    problem : Problem
+        For example linear regression whose covariance is of low rank.
+    algorithm : RDA
+        With `L1` and `PowerLaw`.
+    horizon : float
+        In units of t = n gamma.
+    strengths : array_like, optional
+        Values of ``lambda(horizon)`` over the median of ``|w_j(horizon)|`` along the mean flow of SGD; c follows from
+        each. The algorithm's own c when not given.
+    replicates : int
+        Pairs of runs, gRDA and SGD over the same samples.
+    times, start, seed, executor, progress
+        As in `simulate`. Start where no coordinate is 0, or there is no sign to keep.
+
+    Returns
+    -------
+    xarray.Dataset
+        (strength, time, coordinate): ``difference``, gRDA - SGD on average over the pairs, with ``_standard_error`` and
+        ``_theory`` (the integral); ``flow_difference``, the same between the mean flows at the actual step size, which
+        equals the integral while no sign changes, to the accuracy of the solver (for a quadratic f); ``limit``,
+        ``-lambda P_0 sgn(w)``.
+
+        (strength, time): ``sign_changes``, how many coordinates of the mean flow of gRDA are 0 or have left the sign
+        of their start (recorded times up to this one); ``agreement``, the share of coordinates that gRDA and the
+        closed form, from the same run of SGD, agree to prune or to keep, with ``_standard_error`` and ``_theory`` (1);
+        ``overlap``, of the coordinates that either prunes the share that both prune (1 if neither prunes any);
+        ``overlap_magnitude``, the same for pruning as many coordinates of SGD by magnitude; ``sparsity``,
+        ``sparsity_directional``, the shares pruned.
+
+        (strength): ``c``. (time, coordinate): ``sgd_flow``, the mean flow of SGD. Attribute ``flat``: the dimension of
+        the null space.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments, before anything is compiled.
+    ArithmeticError
+        If the mean flow has no finite solution up to the horizon.
+    """
+    import xarray as xr
+
+    check_pair(problem, algorithm)
+    schedule = algorithm.schedule
+    if not isinstance(algorithm.mirror, L1) or not isinstance(schedule, PowerLaw):
+        raise _check.bad(
+            "algorithm",
+            f"{algorithm!r}",
+            "one with L1 and PowerLaw, which the theory is about",
+            "pass for example rs.RDA(1e-3, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))",
+        )
+    axis = time_axis(horizon, times, algorithm.step_size)
+    number = _check.count("replicates", replicates, least=2, mend="give how many pairs of runs, at least 2")
+    dual_start = start_point(start, problem)
+    if np.any(dual_start == 0.0):
+        zeros = int(np.count_nonzero(dual_start == 0.0))
+        raise _check.bad(
+            "start",
+            f"0 in {zeros} coordinates",
+            "different from 0 everywhere",
+            "give a start whose signs mean something",
+        )
+    seed = _check.seed(seed)
+    sgd = RDA(algorithm.step_size, batch_size=algorithm.batch_size)
+    end = float(axis.total * algorithm.step_size)
+    flow = MeanFlow(problem, sgd, dual_start, end)
+    typical = float(np.median(np.abs(flow(np.array([end])).primal[0])))
+    unit = float(np.sqrt(algorithm.step_size) * end**schedule.mu)
+    levels = np.array([schedule.c * unit / typical]) if strengths is None else _strengths(strengths)
+
+    shared = {"times": axis.times, "start": dual_start, "seed": seed, "executor": executor, "progress": progress}
+    plain = simulate(problem, sgd, horizon, replicates=number, **shared)["primal"].values  # type: ignore[arg-type]
+    curve = flow(axis.times).primal
+    projection = flat_projection(problem.hessian(flow(np.array([end])).primal[0]))
+    found: dict[str, list[Floats]] = {}
+    tuned = [
+        RDA(algorithm.step_size, algorithm.regularizer, PowerLaw(c, schedule.mu), algorithm.batch_size)
+        for c in levels * typical / unit
+    ]
+    for grda in tuned:
+        pruned = simulate(problem, grda, horizon, replicates=number, **shared)["primal"].values  # type: ignore[arg-type]
+        threshold = grda.thresholds(axis.times)[:, None]
+        closed = directional_prune(plain, projection, threshold * algorithm.mirror.parameters.weights)
+        finite = finite_step_flow(problem, grda, dual_start, axis)
+        gap = pruned - plain
+        parts = _supports(pruned == 0.0, closed == 0.0, np.abs(plain)) | {
+            "difference": gap.mean(axis=0),
+            "difference_standard_error": gap.std(axis=0, ddof=1) / np.sqrt(number),
+            "difference_theory": pruning_integral(problem, grda, flow, axis),
+            "flow_difference": finite - curve,
+            "limit": -threshold * (np.sign(curve) * algorithm.mirror.parameters.weights) @ projection,
+            "sign_changes": np.logical_or.accumulate(finite * np.sign(dual_start) <= 0.0).sum(axis=1),
+        }
+        for name, part in parts.items():
+            found.setdefault(name, []).append(part)
+    grid = ("strength", "time", "coordinate")
+    data = {name: (grid[: 1 + parts[0].ndim], np.stack(parts)) for name, parts in found.items()}
+    data["agreement_theory"] = ((), np.ones(()))  # type: ignore[assignment]
+    data["c"] = (("strength",), levels * typical / unit)
+    data["sgd_flow"] = (("time", "coordinate"), curve)
+    result = xr.Dataset(
+        data, coords={"strength": levels, "time": axis.times, "coordinate": np.arange(problem.dimension)}
+    )
+    result.attrs = {
+        "produced_by": "rdasde.validate.flat_directions",
+        "problem": repr(problem),
+        "step_size": algorithm.step_size,
+        "mu": schedule.mu,
+        "seed": seed,
+        "replicates": number,
+        "flat": int(np.rint(np.trace(projection))),
+        "typical": typical,
+    }
+    return result
+
+
+def _strengths(strengths: ArrayLike) -> Floats:
+    levels = _check.array("strengths", np.atleast_1d(np.asarray(strengths)), (None,), mend="give numbers > 0")
+    if levels.min() <= 0.0:
+        raise _check.bad("strengths", f"{levels.min():g} somewhere", "numbers > 0", "leave SGD out, it is run anyway")
+    return levels
+
+
+def flat_projection(hessian: Floats) -> Floats:
+    """The projection on the null space of a symmetric matrix, (d, d)."""
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2.0)
+    flat = vectors[:, np.abs(values) <= _FLAT * np.abs(values).max()]
+    return np.asarray(flat @ flat.T)
+
+
+def finite_step_flow(problem: Problem, algorithm: RDA, dual_start: Floats, axis: TimeAxis) -> Floats:
+    """Primal mean flow at the actual step size, ``dv/dt = -G(prox(v, g(t)))``, (time, d)."""
+
+    def velocity(t: float, v: Floats) -> Floats:
+        return -problem.mean_gradient(_primal(algorithm, v, t))
+
+    dual = _solve(velocity, dual_start, axis.times)
+    return np.stack([_primal(algorithm, v, t) for v, t in zip(dual, axis.times, strict=True)])
+
+
+def pruning_integral(problem: Problem, algorithm: RDA, flow: MeanFlow, axis: TimeAxis) -> Floats:
+    """``-int_0^t Phi(t, s) d[sgn(w(s)) g(s)]`` along the mean flow of SGD, (time, d), jumps of the sign included.
+
+    In the dual, ``d delta/dt = -H(w(t)) (delta - sgn(w(t)) g(t))``, which needs no derivative of g or of the sign.
+    """
+    weights = algorithm.mirror.parameters.weights  # type: ignore[attr-defined]
+
+    def pull(t: float) -> tuple[Floats, Floats]:
+        w = flow(np.array([t])).primal[0]
+        return w, np.sign(w) * weights * algorithm.thresholds(np.array([t]))[0]
+
+    def velocity(t: float, delta: Floats) -> Floats:
+        w, shift = pull(t)
+        return -problem.hessian(w) @ (delta - shift)
+
+    delta = _solve(velocity, np.zeros(problem.dimension), axis.times)
+    return np.stack([x - pull(t)[1] for x, t in zip(delta, axis.times, strict=True)])
+
+
+def _primal(algorithm: RDA, v: Floats, t: float) -> Floats:
+    return algorithm.mirror.prox(v, algorithm.thresholds(np.array([t]))[0])
+
+
+def _solve(velocity: object, start: Floats, times: Floats) -> Floats:
+    """At `times`, from 0; time runs as t = s^2, which takes the infinite slope of t^mu at 0 away."""
+    from scipy.integrate import solve_ivp
+
+    if times[-1] == 0.0:
+        return start[None, :].copy()
+    roots = np.sqrt(times)
+    solution = solve_ivp(
+        lambda s, y: 2.0 * s * velocity(s * s, y),  # type: ignore[operator]
+        (0.0, roots[-1]),
+        start,
+        method="DOP853",
+        t_eval=roots,
+        rtol=_TOLERANCE,
+        atol=_TOLERANCE * max(float(np.abs(start).max()), 1e-3),
+    )
+    if not solution.success or not np.all(np.isfinite(solution.y)):
+        raise ArithmeticError(f"The mean flow could not be solved up to t = {times[-1]:g}: {solution.message}")
+    return np.asarray(solution.y.T)
+
+
+def _supports(grda: np.ndarray, closed: np.ndarray, size: Floats) -> dict[str, Floats]:  # type: ignore[type-arg]
+    """How alike the pruned sets (replicate, time, d) are, by time."""
+
+    def overlap(one: np.ndarray, other: np.ndarray) -> Floats:  # type: ignore[type-arg]
+        both, either = (one & other).sum(axis=-1), (one | other).sum(axis=-1)
+        return np.where(either > 0, both / np.maximum(either, 1), 1.0).mean(axis=0)
+
+    n = len(grda)
+    rank = np.argsort(np.argsort(size, axis=-1), axis=-1)
+    smallest = rank < closed.sum(axis=-1, keepdims=True)
+    agree = (grda == closed).mean(axis=-1)
+    return {
+        "agreement": agree.mean(axis=0),
+        "agreement_standard_error": agree.std(axis=0, ddof=1) / np.sqrt(n),
+        "overlap": overlap(grda, closed),
+        "overlap_magnitude": overlap(grda, smallest),
+        "sparsity": grda.mean(axis=(0, -1)),
+        "sparsity_directional": closed.mean(axis=(0, -1)),
+    }

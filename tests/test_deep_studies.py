@@ -1,0 +1,59 @@
+"""The studies of pruned networks, at a small size."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from rdasde import _studies
+from rdasde._studies import _prunings, sparsity_accuracy
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    return _studies.Pieces(tmp_path_factory.mktemp("store"), small=True)
+
+
+@pytest.fixture(scope="module")
+def runs(pieces):
+    return _prunings.runs(pieces)
+
+
+def test_methods_are_compared_at_equal_sparsity(runs):
+    assert len(runs.dense) == runs.plan.seeds
+    for (name, _), trimmed in runs.trimmed.items():
+        for directional, other in zip(runs.directional[name], trimmed, strict=True):
+            assert directional["zeros"][-1] == other["zeros"][-1] == other["layer_zeros"].sum()
+            assert directional["zeros"][-1] == directional["layer_zeros"].sum() > 0
+
+
+def test_the_shares_of_zeros_asked_for_are_reached(runs):
+    weights = [k for k, layer in enumerate(runs.layers) if layer.endswith("weight")]
+    for target in runs.plan.targets:
+        for run in runs.directional[f"target {100 * target:g} %"]:
+            assert abs(run["layer_zeros"][weights].sum() / runs.sizes[weights].sum() - target) < 0.01
+            assert not run["layer_zeros"][[k for k in range(len(runs.layers)) if k not in weights]].any()
+
+
+@pytest.mark.parametrize("name", ["sparsity-accuracy", "layerwise-sparsity"])
+def test_draws_and_tabulates_from_the_same_pieces(pieces, runs, name, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("a finished piece is computed again")
+
+    monkeypatch.setattr(_prunings, "_run", refuse)
+    monkeypatch.setattr(_prunings, "_trim", refuse)
+    figure, table = _studies.run(name, pieces)
+    assert len(figure.axes) >= 2
+    for method in runs.directional:
+        assert method in table
+    rows = table.splitlines()
+    assert {row.count("|") for row in rows} == {rows[0].count("|")}
+
+
+def test_intervals_over_seeds():
+    # Student's t with four degrees of freedom: 2.776445
+    found = sparsity_accuracy.interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    assert found.mean == 3.0
+    assert found.half == pytest.approx(2.776445 * np.sqrt(2.5 / 5), rel=1e-6)
+    assert str(found) == "+3.00 ± 1.96"

@@ -1,0 +1,202 @@
+"""Directional pruning: its closed form, and what gRDA does to SGD's solution on quadratics."""
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.optimize import minimize_scalar
+
+torch = pytest.importorskip("torch")
+
+landscape = pytest.importorskip("rdasde.landscape")
+pruning = pytest.importorskip("rdasde.pruning")
+directional_prune, directional_scores = pruning.directional_prune, pruning.directional_scores
+
+
+def example(d, rank, seed):
+    """A solution and the projection on the null space of a Hessian of that rank."""
+    generator = np.random.default_rng(seed)
+    basis = np.linalg.qr(generator.standard_normal((d, rank)))[0]
+    return generator.standard_normal(d), np.eye(d) - basis @ basis.T, basis
+
+
+def test_minimizes_its_objective_coordinate_by_coordinate():
+    w_sgd, flat, _ = example(40, 12, 0)
+    for strength in (0.05, 0.5, 3.0):
+        scores = np.sign(w_sgd) * (flat @ np.sign(w_sgd))
+        found = directional_prune(w_sgd, flat, strength)
+        for j in range(len(w_sgd)):
+
+            def objective(x, j=j, pull=strength * scores[j]):
+                return 0.5 * (w_sgd[j] - x) ** 2 + pull * abs(x)
+
+            # on either side of zero the objective is a parabola; the best of both sides and of zero
+            reach = 1.0 + abs(w_sgd[j]) + strength * abs(scores[j])
+            ends = [(-reach, 0.0), (0.0, reach)]
+            best = min(
+                minimize_scalar(objective, bounds=b, method="bounded", options={"xatol": 1e-10}).fun for b in ends
+            )
+            assert objective(found[j]) <= min(best, objective(0.0)) + 1e-9
+    assert np.any(scores < 0.0)
+    assert np.any(found == 0.0)
+
+
+def test_a_negative_score_moves_away_from_zero_and_a_positive_one_towards_it():
+    w_sgd, flat, _ = example(60, 30, 1)
+    scores = directional_scores(w_sgd, flat)
+    moved = abs(directional_prune(w_sgd, flat, 0.01)) - abs(w_sgd)
+    assert np.any(scores < 0.0)
+    np.testing.assert_array_equal(np.sign(moved), -np.sign(scores))
+
+
+def test_where_everything_is_flat_it_is_the_soft_threshold_and_where_nothing_is_the_identity():
+    w_sgd, _, _ = example(50, 10, 2)
+    soft = np.sign(w_sgd) * np.maximum(abs(w_sgd) - 0.4, 0.0)
+    np.testing.assert_array_equal(directional_prune(w_sgd, np.eye(50), 0.4), soft)
+    np.testing.assert_array_equal(directional_prune(w_sgd, lambda x: 0.0 * x, 0.4), w_sgd)
+
+
+def test_a_weight_of_zero_stays_and_strength_zero_changes_nothing():
+    w_sgd, flat, _ = example(20, 5, 3)
+    w_sgd[4] = 0.0
+    assert directional_prune(w_sgd, flat, 0.7)[4] == 0.0
+    np.testing.assert_array_equal(directional_prune(w_sgd, flat, 0.0), w_sgd)
+
+
+def test_scores_sum_to_the_squared_length_of_the_flat_part_of_the_signs():
+    w_sgd, flat, _ = example(30, 8, 4)
+    total = directional_scores(w_sgd, flat).sum()
+    assert total == pytest.approx(np.sum((flat @ np.sign(w_sgd)) ** 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_numpy_and_torch_and_all_kinds_of_projections_agree(dtype):
+    w_sgd, flat, basis = example(30, 8, 5)
+    target = directional_prune(w_sgd, flat, 0.3)
+    tensor = torch.from_numpy(w_sgd).to(dtype)
+    rows = torch.from_numpy(basis.T.copy())
+    eigenspace = landscape.Eigenspace(torch.ones(8), rows, torch.zeros(8))
+    for projection in (flat, torch.from_numpy(flat), landscape.flat_projection(eigenspace)):
+        found = directional_prune(tensor, projection, 0.3)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found.numpy(), target, atol=1e-12 if dtype == torch.float64 else 1e-6)
+        again = directional_prune(w_sgd, projection, 0.3)
+        assert isinstance(again, np.ndarray)
+        np.testing.assert_allclose(again, target, atol=1e-12)
+
+
+def quadratic(d, rank, seed):
+    """Gradient descent on ``1/2 (w - w*)'H(w - w*)``, H of low rank: (H, w*, start)."""
+    generator = np.random.default_rng(seed)
+    basis = np.linalg.qr(generator.standard_normal((d, rank)))[0]
+    hessian = (basis * generator.uniform(0.5, 2.0, rank)) @ basis.T
+    target = generator.standard_normal(d)
+    return hessian, target, target + 0.1 * generator.standard_normal(d)
+
+
+def descend(hessian, target, start, rate, steps, c=0.0, mu=0.51):
+    w = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    optimizer = pruning.GRDA([w], lr=rate, c=c, mu=mu)
+    matrix, centre = torch.from_numpy(hessian), torch.from_numpy(target)
+    signs = torch.sign(w.detach())
+    changed = False
+    for _ in range(steps):
+        w.grad = matrix @ (w.detach() - centre)
+        optimizer.step()
+        changed = changed or bool((torch.sign(w.detach()) != signs).any())
+    return w.detach().numpy(), changed
+
+
+def test_grda_less_sgd_is_the_integral_of_the_theory():
+    # theory, 5.7, d = 6, rank 2: -sqrt(gamma) int Phi(t, s) sgn(w) c mu s^(mu - 1) ds, no sign changing.
+    # The sum over steps differs from the integral by O(gamma) of it: half the step size, half the gap.
+    hessian, target, start = quadratic(6, 2, 6)
+    c, mu, time = 0.05, 0.6, 4.0
+    values, vectors = np.linalg.eigh(hessian)
+    gaps = []
+    for steps in (4000, 8000):
+        rate = time / steps
+        pruned, changed = descend(hessian, target, start, rate, steps, c, mu)
+        plain, changed_too = descend(hessian, target, start, rate, steps)
+        assert not changed
+        assert not changed_too
+        # u = s^mu takes the singularity away
+        decay = [quad(lambda u, v=v: np.exp(-v * (time - u ** (1.0 / mu))), 0.0, time**mu)[0] for v in values]
+        integral = -np.sqrt(rate) * c * (vectors * decay) @ vectors.T @ np.sign(start)
+        gaps.append(np.abs(pruned - plain - integral).max() / np.abs(integral).max())
+    assert gaps[1] < 5e-4
+    assert gaps[1] < 0.6 * gaps[0]
+
+
+def test_grda_approaches_directional_pruning_in_the_long_run():
+    # while no sign changes, the difference tends to -lambda P_0 sgn(w); what is left decays like 1 / t
+    hessian, target, start = quadratic(6, 2, 6)
+    c, mu, rate = 0.02, 0.6, 2e-3
+    left = []
+    for time in (20.0, 80.0):
+        pruned, changed = descend(hessian, target, start, rate, round(time / rate), c, mu)
+        plain, _ = descend(hessian, target, start, rate, round(time / rate))
+        assert not changed
+        values, vectors = np.linalg.eigh(hessian)
+        flat = vectors[:, values < 1e-10]
+        strength = np.sqrt(rate) * c * time**mu
+        closed = directional_prune(plain, flat @ flat.T, strength)
+        left.append(np.abs(pruned - closed).max() / strength)
+    assert left[1] < 0.05
+    assert left[1] < 0.3 * left[0]
+
+
+@pytest.mark.parametrize(("strength", "least"), [(0.05, 0.98), (0.38, 0.95)])
+def test_the_supports_of_grda_and_of_the_closed_form_agree_where_the_strength_is_small(strength, least):
+    # d = 200, rank 20: the theory's note says 99 % at strength .38
+    hessian, target, start = quadratic(200, 20, 7)
+    mu, rate, time = 0.6, 5e-3, 20.0
+    c = strength / (np.sqrt(rate) * time**mu)
+    pruned, _ = descend(hessian, target, start, rate, round(time / rate), c, mu)
+    plain, _ = descend(hessian, target, start, rate, round(time / rate))
+    values, vectors = np.linalg.eigh(hessian)
+    flat = vectors[:, values < 1e-10]
+    closed = directional_prune(plain, flat @ flat.T, strength)
+    zeros = closed == 0.0
+    assert zeros.sum() >= 4
+    assert np.mean((pruned == 0.0) == zeros) >= least
+
+
+CASES = [
+    (
+        lambda: directional_prune(np.ones(3), np.eye(2), 0.1),
+        "flat_projection is an array of shape (2, 2), but must be a function of a vector (3,) to one, or a matrix of "
+        "shape (3, 3): pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+    (
+        lambda: directional_prune(np.ones(3), lambda x: x[:2], 0.1),
+        "flat_projection is a function that returns an array of shape (2,), but must be a function of a vector (3,) to "
+        "one, or a matrix of shape (3, 3): pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+    (
+        lambda: directional_prune(np.ones(3), np.eye(3), -1.0),
+        "strength is -1.0, but must be a finite number >= 0: give for example strength=0.01.",
+    ),
+    (
+        lambda: directional_prune([1.0, np.nan], np.eye(2), 0.1),
+        "w_sgd is an array with 1 NaN or infinite entries, but must be an array of shape (n,) of finite numbers: "
+        "give one number for each weight.",
+    ),
+    (
+        lambda: directional_prune(torch.tensor([[1.0]]), np.eye(2), 0.1),
+        "w_sgd is a torch.float32 tensor of shape (1, 1), but must be a vector of finite floating-point numbers: "
+        "pass for example torch.nn.utils.parameters_to_vector(model.parameters()).",
+    ),
+    (
+        lambda: directional_prune(np.ones(3), "flat", 0.1),
+        "flat_projection is 'flat' (str), but must be a function of a vector (3,) to one, or a matrix of shape (3, 3): "
+        "pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), CASES)
+def test_bad_input_is_refused_in_one_sentence(call, message):
+    with pytest.raises((ValueError, TypeError)) as found:
+        call()
+    assert str(found.value) == message
+    assert len(message) <= 300

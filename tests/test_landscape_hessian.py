@@ -1,0 +1,236 @@
+"""The Hessian of networks: products, top eigenspace against dense algebra and another package, shares."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+landscape = pytest.importorskip("rdasde.landscape")
+functional = torch.nn.functional
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def network(batch_norm=False, seed=0):
+    torch.manual_seed(seed)
+    middle = [torch.nn.BatchNorm1d(6)] if batch_norm else []
+    model = torch.nn.Sequential(torch.nn.Linear(5, 6), *middle, torch.nn.Tanh(), torch.nn.Linear(6, 3))
+    return model.double()
+
+
+def data(seed=1, rows=70):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(rows, 5, generator=generator, dtype=torch.float64)
+    return inputs, torch.randint(3, (rows,), generator=generator)
+
+
+def dense_hessian(model, loss, pair):
+    """By torch.func, reverse over reverse, all of it at once; the second oracle."""
+    names, shapes = zip(*[(name, p.shape) for name, p in model.named_parameters()], strict=True)
+    sizes = [shape.numel() for shape in shapes]
+    buffers = dict(model.named_buffers())
+    model.eval()
+
+    def of(vector):
+        parts = {n: p.view(s) for n, p, s in zip(names, vector.split(sizes), shapes, strict=True)}
+        return loss(torch.func.functional_call(model, parts | buffers, (pair[0],)), pair[1])
+
+    flat = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    return torch.func.jacrev(torch.func.grad(of))(flat)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_products_are_those_of_the_dense_hessian(batch_norm):
+    model, pair = network(batch_norm), data()
+    if batch_norm:  # some statistics other than the first ones
+        model(pair[0])
+    matrix = dense_hessian(model, functional.cross_entropy, pair)
+    multiply = landscape.hessian_product(model, functional.cross_entropy, pair, batch_size=32)  # 70 = 32 + 32 + 6
+    for column in torch.eye(len(matrix), dtype=torch.float64)[::7]:
+        torch.testing.assert_close(multiply(column), matrix @ column, rtol=1e-9, atol=1e-12)
+
+
+def test_a_loss_linear_in_the_weights_has_no_curvature():
+    model = torch.nn.Linear(3, 1)
+    pair = torch.ones(4, 3), torch.zeros(4)
+    multiply = landscape.hessian_product(model, lambda y, t: y.mean(), pair)
+    assert not multiply(torch.ones(4)).any()
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_top_eigenspace_is_that_of_the_dense_hessian(batch_norm):
+    model, pair = network(batch_norm), data()
+    values, vectors = torch.linalg.eigh(dense_hessian(model, functional.cross_entropy, pair))
+    found = landscape.top_eigenspace(model, functional.cross_entropy, pair, 5, tolerance=1e-9)
+    torch.testing.assert_close(found.values, values.flip(0)[:5], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(5, dtype=torch.float64), atol=1e-12, rtol=0)
+    for mine, theirs in zip(found.vectors, vectors.T.flip(0), strict=False):
+        assert abs(float(mine @ theirs)) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_residuals_are_those_of_the_eigenpairs():
+    model, pair = network(), data()
+    multiply = landscape.hessian_product(model, functional.cross_entropy, pair)
+    found = landscape.top_eigenspace(model, functional.cross_entropy, pair, 3, tolerance=1e-2)
+    for value, vector, residual in zip(*found, strict=True):
+        assert float((multiply(vector) - value * vector).norm()) == pytest.approx(float(residual), rel=1e-6, abs=1e-12)
+
+
+def test_top_eigenspace_agrees_with_another_package():
+    hessian_eigenthings = pytest.importorskip("hessian_eigenthings")
+    model, pair = network(), data()
+    model.eval()
+    operator = hessian_eigenthings.HessianOperator(
+        model, [pair], hessian_eigenthings.supervised_loss(functional.cross_entropy)
+    )
+    theirs = hessian_eigenthings.lanczos(operator, k=4, which="LA", max_iter=50, tol=1e-10, seed=0)
+    found = landscape.top_eigenspace(model, functional.cross_entropy, pair, 4, tolerance=1e-10)
+    order = torch.argsort(theirs.eigenvalues, descending=True)
+    torch.testing.assert_close(found.values, theirs.eigenvalues[order].to(torch.float64), rtol=1e-8, atol=1e-10)
+    overlap = found.vectors @ torch.as_tensor(theirs.eigenvectors).reshape(4, -1)[order].T.to(torch.float64)
+    torch.testing.assert_close(overlap.diagonal().abs(), torch.ones(4, dtype=torch.float64), rtol=0, atol=1e-7)
+
+
+def test_everything_can_be_asked_for_also_where_the_hessian_is_singular():
+    # least squares through 3 rows of 6 columns: rank 3 of 7, an invariant subspace early on
+    torch.manual_seed(2)
+    model = torch.nn.Linear(6, 1).double()
+    pair = torch.randn(3, 6, dtype=torch.float64), torch.randn(3, 1, dtype=torch.float64)
+    values, _ = torch.linalg.eigh(dense_hessian(model, functional.mse_loss, pair))
+    found = landscape.top_eigenspace(model, functional.mse_loss, pair, 7)
+    torch.testing.assert_close(found.values, values.flip(0), atol=1e-10, rtol=1e-9)
+
+
+def test_too_few_iterations_warn():
+    with pytest.warns(RuntimeWarning, match="After 6 Hessian products a residual is"):
+        landscape.top_eigenspace(network(), functional.cross_entropy, data(), 5, iterations=6, tolerance=1e-8)
+
+
+def test_results_do_not_depend_on_how_the_data_come_or_change_the_model():
+    model, (inputs, targets) = network(batch_norm=True), data()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert model.training
+    loss = functional.cross_entropy
+    whole = landscape.top_eigenspace(model, loss, (inputs, targets), 2)
+    parts = [(inputs[:30], targets[:30]), (inputs[30:], targets[30:])]
+    batched = landscape.top_eigenspace(model, loss, parts, 2)
+    torch.testing.assert_close(whole.values, batched.values, rtol=1e-10, atol=0)
+    assert model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_channels_last_and_single_precision_work():
+    torch.manual_seed(3)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    pair = torch.randn(8, 3, 4, 4), torch.randint(2, (8,))
+    plain = landscape.top_eigenspace(model, functional.cross_entropy, pair, 2, tolerance=1e-4)
+    model.to(memory_format=torch.channels_last)
+    there = landscape.top_eigenspace(model, functional.cross_entropy, pair, 2, tolerance=1e-4)
+    assert there.values.dtype == torch.float32
+    torch.testing.assert_close(plain.values, there.values, rtol=1e-3, atol=1e-4)
+
+
+def test_flat_projection_is_the_projection_on_the_complement():
+    found = landscape.top_eigenspace(network(), functional.cross_entropy, data(), 4, tolerance=1e-8)
+    flat = landscape.flat_projection(found)
+    x = torch.randn(found.vectors.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(flat(flat(x)), flat(x))
+    assert float((found.vectors @ flat(x)).abs().max()) < 1e-12
+    np.testing.assert_allclose(flat(x.numpy()), flat(x).numpy(), atol=1e-14)
+    assert repr(flat) == "FlatProjection(<53 of 57 directions>)"
+    middle = float(found.values[1:3].mean())
+    assert landscape.flat_projection(found, threshold=middle).vectors.shape[0] == 2
+
+
+def test_share_is_a_ratio_of_lengths():
+    rows = torch.eye(7)[:3]
+    d = np.array([1.0, 2.0, 2.0, 4.0, 0.0, 0.0, 0.0])
+    assert landscape.share(d, rows) == pytest.approx(3.0 / 5.0)
+    assert landscape.share(rows[1], rows) == pytest.approx(1.0)
+    assert landscape.share(torch.eye(7)[5], rows) == 0.0
+    # the basis does not matter, only what it spans
+    mixed = np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 1.0], [3.0, 0.0, 1.0]]) @ rows.numpy()
+    assert landscape.share(d, mixed) == pytest.approx(3.0 / 5.0)
+
+
+def test_share_of_a_random_direction_is_about_root_k_over_d():
+    # E share^2 = k / d exactly; the mean of 400 squares, each of variance below 2 k / d^2, is within 5 of its
+    # standard errors but for one chance in a million
+    generator = np.random.default_rng(5)
+    d, k = 300, 10
+    rows = np.linalg.qr(generator.standard_normal((d, k)))[0].T
+    squares = [landscape.share(generator.standard_normal(d), rows) ** 2 for _ in range(400)]
+    assert np.mean(squares) == pytest.approx(k / d, abs=5.0 * np.sqrt(2.0 * k / d**2 / 400))
+
+
+EIGENSPACE = landscape.Eigenspace(torch.tensor([3.0, 2.0]), torch.eye(5)[:2], torch.zeros(2))
+LOSS = functional.cross_entropy
+CASES = [
+    (
+        lambda: landscape.top_eigenspace("net", LOSS, data(), 2),
+        "model is 'net' (str), but must be a torch.nn.Module: pass a network of the right architecture.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(torch.nn.Tanh(), LOSS, data(), 2),
+        "model is a network without weights, but must be a network with some: pass one that can be trained.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), "loss", data(), 2),
+        "loss is 'loss' (str), but must be a function loss(outputs, targets): "
+        "pass for example torch.nn.functional.cross_entropy.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), LOSS, torch.ones(3), 2),
+        "data is of type Tensor, but must be a pair (inputs, targets) of tensors, or batches of such pairs that can be "
+        "gone through again: pass (X, y), a list or a DataLoader.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), LOSS, (b for b in [data()]), 2),
+        "data is of type generator, but must be a pair (inputs, targets) of tensors, or batches of such pairs that can "
+        "be gone through again: pass (X, y), a list or a DataLoader.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), LOSS, (torch.ones(3, 5), torch.ones(2)), 2),
+        "data is 3 inputs and 2 targets, but must be as many inputs as targets, at least one: "
+        "give one target for each input.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), LOSS, data(), 58),
+        "k is 58, but must be at most 57, the number of weights: ask for fewer eigenvectors.",
+    ),
+    (
+        lambda: landscape.flat_projection(EIGENSPACE, threshold=1.0),
+        "threshold is 1.0, but must be at least 2, the smallest eigenvalue found: "
+        "ask top_eigenspace for more eigenvectors, or give a larger threshold.",
+    ),
+    (
+        lambda: landscape.share(np.zeros(5), EIGENSPACE),
+        "difference is zero, but must be a vector other than zero: compare two different solutions.",
+    ),
+    (
+        lambda: landscape.share(np.ones(5), np.ones((2, 5))),
+        "eigenvectors is linearly dependent rows, but must be independent rows: leave out what the others span.",
+    ),
+    (
+        lambda: landscape.share(torch.ones(4), EIGENSPACE),
+        "difference is 4 weights, but must be a vector of 5 weights: "
+        "pass a network of the same architecture, or its weights as one vector.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), CASES)
+def test_bad_input_is_refused_in_one_sentence(call, message):
+    with warnings.catch_warnings(), pytest.raises((ValueError, TypeError)) as found:
+        call()
+    assert str(found.value) == message
+    assert len(message) <= 300

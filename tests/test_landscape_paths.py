@@ -1,0 +1,261 @@
+"""Planes and curves between networks, batch norm included."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+landscape = pytest.importorskip("rdasde.landscape")
+functional = torch.nn.functional
+LOSS = functional.cross_entropy
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def network(seed, batch_norm=True):
+    torch.manual_seed(seed)
+    norm = [torch.nn.BatchNorm1d(8)] if batch_norm else []
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), *norm, torch.nn.ReLU(), torch.nn.Linear(8, 3))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(256, 4, generator=generator)
+    return inputs, (inputs[:, :3] + 0.5 * inputs[:, 1:]).argmax(dim=1)
+
+
+@pytest.fixture(scope="module")
+def trained(rows):
+    """Two networks with batch norm, from two starts."""
+    found = []
+    for seed in (1, 2):
+        model = network(seed)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+        for _ in range(200):
+            optimizer.zero_grad()
+            LOSS(model(rows[0]), rows[1]).backward()
+            optimizer.step()
+        found.append(model)
+    return found
+
+
+def flat(model):
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+
+def by_hand(model, vector, inputs, targets, statistics):
+    """Loss and accuracy at some weights, batch-norm statistics those of one batch of everything; no helper of ours."""
+    names, shapes = zip(*[(n, p.shape) for n, p in model.named_parameters()], strict=True)
+    parts = vector.to(torch.float32).split([s.numel() for s in shapes])
+    weights = {n: p.view(s) for n, p, s in zip(names, parts, shapes, strict=True)}
+    hidden = functional.linear(statistics, weights["0.weight"], weights["0.bias"])
+    mean, variance = hidden.mean(0), hidden.var(0)
+    hidden = functional.linear(inputs, weights["0.weight"], weights["0.bias"])
+    hidden = (hidden - mean) / torch.sqrt(variance + 1e-5) * weights["1.weight"] + weights["1.bias"]
+    outputs = functional.linear(torch.relu(hidden), weights["3.weight"], weights["3.bias"])
+    return float(LOSS(outputs, targets)), float((outputs.argmax(1) == targets).float().mean())
+
+
+def test_plane_has_orthonormal_coordinates_that_keep_distances():
+    generator = torch.Generator().manual_seed(3)
+    a, b, c = torch.randn(3, 50, generator=generator, dtype=torch.float64)
+    found = landscape.plane(a, b, c)
+    torch.testing.assert_close(found.axes @ found.axes.T, torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-12)
+    for corner, solution in zip(found.corners, (a, b, c), strict=True):
+        torch.testing.assert_close(found.point(*corner), solution)
+        np.testing.assert_allclose(found.project(solution), corner, atol=1e-10)
+    assert found.corners[1] == pytest.approx([float((b - a).norm()), 0.0])
+    assert found.corners[2, 1] > 0.0
+    assert np.linalg.norm(found.corners[1] - found.corners[2]) == pytest.approx(float((b - c).norm()))
+    # the projection is the nearest point
+    off = torch.randn(50, generator=generator, dtype=torch.float64)
+    near = found.point(*found.project(off))
+    assert float((found.axes @ (off - near)).abs().max()) < 1e-10
+
+
+def test_surface_is_the_loss_with_batch_norm_estimated_at_every_point(rows, trained):
+    model, other = trained
+    plane = landscape.plane(model, other, flat(network(3)))
+    x, y = [-0.5, plane.corners[1, 0]], [0.0, 1.5]
+    test = rows[0][:50] + 0.1, rows[1][:50]
+    found = landscape.surface(model, plane, LOSS, test, x=x, y=y, statistics=rows)
+    assert found["loss"].dims == ("y", "x")
+    for i, v in enumerate(y):
+        for j, u in enumerate(x):
+            loss, accuracy = by_hand(model, plane.point(u, v), *test, rows[0])
+            assert float(found["loss"][i, j]) == pytest.approx(loss, rel=1e-4)
+            assert float(found["accuracy"][i, j]) == pytest.approx(accuracy)
+
+
+def test_batch_norm_statistics_are_averages_over_batches_weighted_by_their_sizes(rows, trained):
+    model = trained[0]
+    plane = landscape.plane(*trained, flat(network(3)))
+    inputs, targets = rows
+    whole = landscape.surface(model, plane, LOSS, rows, x=[0.0], y=[0.0], batch_size=256)
+    # the same rows twice over have the same averages
+    twice = [(inputs, targets), (inputs, targets)]
+    again = landscape.surface(model, plane, LOSS, twice, x=[0.0], y=[0.0])
+    assert whole["loss"].item() == pytest.approx(again["loss"].item(), rel=1e-6)
+    # statistics of the model itself do not matter
+    blank = network(9)
+    fresh = landscape.surface(blank, plane, LOSS, rows, x=[0.0], y=[0.0], batch_size=256)
+    assert whole["loss"].item() == fresh["loss"].item()
+
+
+def test_curve_keeps_its_ends_and_its_loss_stays_low(rows, trained):
+    a, b = trained
+    before = {name: value.clone() for name, value in a.state_dict().items()}
+    found = landscape.curve(a, a, b, LOSS, rows, epochs=40, learning_rate=0.1, points=11, seed=0)
+    assert found["loss"].dims == ("path", "t")
+    for path in ("curve", "segment"):
+        for t, model in ((0, a), (-1, b)):
+            loss, accuracy = by_hand(a, flat(model), *rows, rows[0])
+            assert float(found["loss"].sel(path=path)[t]) == pytest.approx(loss, rel=1e-4)
+            assert float(found["accuracy"].sel(path=path)[t]) == pytest.approx(accuracy)
+    ends = float(found["loss"].sel(path="curve")[[0, -1]].max())
+    assert float(found["loss"].sel(path="segment").max()) > ends + 0.3  # two starts: a barrier in between
+    assert float(found["loss"].sel(path="curve").max()) < ends + 0.1
+    assert float(found["training_loss"][-1]) < float(found["training_loss"][0])
+    # the bend is what was trained: the curve's middle is a/4 + bend/2 + b/4
+    middle = 0.25 * (flat(a) + flat(b)) + 0.5 * torch.from_numpy(found["bend"].values)
+    assert float(found["loss"].sel(path="curve")[5]) == pytest.approx(by_hand(a, middle, *rows, rows[0])[0], rel=1e-4)
+    for name, value in a.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_curve_depends_on_its_arguments_alone(rows, trained):
+    def once():
+        torch.rand(3)  # whoever drew before
+        return landscape.curve(trained[0], *trained, LOSS, rows, epochs=2, points=3, seed=5)
+
+    first, second = once(), once()
+    assert first.identical(second)
+    other = landscape.curve(trained[0], *trained, LOSS, rows, epochs=2, points=3, seed=6)
+    assert not np.array_equal(first["bend"], other["bend"])
+
+
+def test_the_gradient_of_the_bend_is_that_of_the_loss_through_the_curve(rows):
+    # one batch, one step, no momentum: bend - bend_0 = -rate dL(w(t))/d bend, by autograd through the formula
+    model = network(1, batch_norm=False).double()
+    a, b = flat(model), flat(network(2, batch_norm=False).double())
+    inputs, targets = rows[0].double(), rows[1]
+    found = landscape.curve(
+        model, a, b, LOSS, [(inputs, targets)], epochs=1, learning_rate=0.3, momentum=0.0, points=2, seed=7
+    )
+    t = float(torch.rand((), generator=torch.Generator().manual_seed(7), dtype=torch.float64))
+    bend = (0.5 * (a + b)).requires_grad_(True)
+    w = (1 - t) ** 2 * a + 2 * t * (1 - t) * bend + t**2 * b
+    parts = w.split([p.numel() for p in model.parameters()])
+    weights = {n: p.view(q.shape) for p, (n, q) in zip(parts, model.named_parameters(), strict=True)}
+    LOSS(torch.func.functional_call(model, weights, (inputs,)), targets).backward()
+    target = bend.detach() - 0.3 * bend.grad
+    np.testing.assert_allclose(found["bend"].values, target.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_targets_that_are_no_classes_have_no_accuracy():
+    model = torch.nn.Linear(2, 1)
+    pair = torch.ones(4, 2), torch.zeros(4, 1)
+    found = landscape.curve(model, torch.zeros(3), torch.ones(3), functional.mse_loss, pair, epochs=0, points=3)
+    assert np.isnan(found["accuracy"]).all()
+    np.testing.assert_allclose(found["loss"].sel(path="segment"), [0.0, 1.5**2, 9.0])
+    np.testing.assert_allclose(found["loss"].sel(path="curve"), found["loss"].sel(path="segment"))
+
+
+def test_a_training_that_diverges_says_so(rows):
+    model = network(1, batch_norm=False)
+    with pytest.raises(ArithmeticError, match="The training of the bend diverged in epoch"):
+        landscape.curve(model, model, network(2, batch_norm=False), LOSS, rows, learning_rate=1e30, epochs=5)
+
+
+def test_without_torch_one_sentence_says_what_to_install():
+    script = """
+import sys
+sys.modules["torch"] = None
+import rdasde
+for name in ("landscape",):
+    try:
+        __import__(f"rdasde.{name}")
+    except ImportError as error:
+        print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout == "rdasde.landscape needs PyTorch, which is not installed: pip install 'rdasde[torch]'.\n"
+
+
+def test_import_of_the_package_leaves_torch_alone():
+    found = subprocess.run(
+        [sys.executable, "-c", "import rdasde, sys; print('torch' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "False\n"
+
+
+A, B = torch.zeros(6), torch.ones(6)
+LINEAR = torch.nn.Linear(2, 2)
+PAIR = (torch.ones(4, 2), torch.zeros(4, dtype=torch.int64))
+PLANE = landscape.plane(A, B, torch.eye(6)[0])
+CASES = [
+    (
+        lambda: landscape.plane(A, B, 0.5 * B),
+        "c is on the line through a and b, but must be a solution elsewhere: "
+        "pass three solutions that are not on one line.",
+    ),
+    (
+        lambda: landscape.plane(A, A, B),
+        "b is the same as a, but must be a solution elsewhere: pass three solutions that are not on one line.",
+    ),
+    (
+        lambda: landscape.plane(A, B, torch.ones(5)),
+        "c is 5 weights, but must be a vector of 6 weights: "
+        "pass a network of the same architecture, or its weights as one vector.",
+    ),
+    (
+        lambda: landscape.plane(A, B * torch.nan, B),
+        "b is weights that are not all finite, but must be finite weights: look where the training diverged.",
+    ),
+    (
+        lambda: landscape.surface(LINEAR, PLANE, LOSS, PAIR, x=[0.0, 0.0]),
+        "x is an array that does not increase, but must be strictly increasing: pass np.unique of it.",
+    ),
+    (
+        lambda: landscape.surface(LINEAR, (0, 1), LOSS, PAIR),
+        "plane is (0, 1) (tuple), but must be what landscape.plane returned: pass that.",
+    ),
+    (
+        lambda: landscape.surface(LINEAR, PLANE, LOSS, PAIR, statistics=torch.ones(2)),
+        "statistics is of type Tensor, but must be a pair (inputs, targets) of tensors, or batches of such pairs that "
+        "can be gone through again: pass (X, y), a list or a DataLoader.",
+    ),
+    (
+        lambda: landscape.curve(LINEAR, A, torch.ones(7), LOSS, PAIR),
+        "b is 7 weights, but must be a vector of 6 weights: "
+        "pass a network of the same architecture, or its weights as one vector.",
+    ),
+    (
+        lambda: landscape.curve(LINEAR, A, B, LOSS, PAIR, points=1),
+        "points is 1, but must be a whole number >= 2: the ends count.",
+    ),
+    (
+        lambda: landscape.curve(LINEAR, A, B, LOSS, PAIR, learning_rate=0.0),
+        "learning_rate is 0.0, but must be a finite number > 0: give for example learning_rate=0.05.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), CASES)
+def test_bad_input_is_refused_in_one_sentence(call, message):
+    with pytest.raises((ValueError, TypeError)) as found:
+        call()
+    assert str(found.value) == message
+    assert len(message) <= 300

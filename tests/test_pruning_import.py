@@ -1,0 +1,22 @@
+"""PyTorch is imported when it is asked for, and asked for in one sentence where it is missing."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import sys
+import rdasde
+assert "torch" not in sys.modules
+assert "pruning" in dir(rdasde)
+sys.modules["torch"] = None  # as if it were not installed
+try:
+    rdasde.pruning
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_without_pytorch():
+    found = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)
+    sentence = "rdasde.pruning needs PyTorch, which is not installed: pip install 'rdasde[torch]'.\n"
+    assert found.stdout == sentence
