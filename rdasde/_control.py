@@ -83,20 +83,25 @@ def _(problem, state, streams, scratch, out):
         out[2 * d, lane] -= 1.0
 
 
+@compilable
+def _add_curvature(problem, w, moved, change, out):
+    """``out += (gamma / 2) H D out`` at w; `moved` and `change` are scratch, all (d, lanes)."""
+    flat, flat_w, flat_out, flat_change = moved.reshape(-1), w.reshape(-1), out.reshape(-1), change.reshape(-1)
+    for i in range(flat.size):
+        flat[i] = flat_out[i] if problem.passes_zero or flat_w[i] != 0.0 else 0.0
+    hessian_product(problem.problem, w, moved, change)
+    for i in range(flat.size):
+        flat_out[i] = fma(problem.half_step, flat_change[i], flat_out[i])
+
+
 @implements(drift, ControlledParameters)
 def _(problem, state, out):
     d = (state.shape[0] - 1) // 2
     w = state[:d]
     spare = np.empty((2 * d, LANES))  # `drift` is handed no scratch
     drift(problem.problem, w, out[:d])
-    if problem.half_step > 0.0:  # G + (gamma / 2) H D G
-        moved, change = spare[:d], spare[d:]
-        flat, flat_w, flat_out, flat_change = moved.reshape(-1), w.reshape(-1), out.reshape(-1), change.reshape(-1)
-        for i in range(flat.size):
-            flat[i] = flat_out[i] if problem.passes_zero or flat_w[i] != 0.0 else 0.0
-        hessian_product(problem.problem, w, moved, change)
-        for i in range(flat.size):
-            flat_out[i] = fma(problem.half_step, flat_change[i], flat_out[i])
+    if problem.half_step > 0.0:
+        _add_curvature(problem, w, spare[:d], spare[d:], out[:d])
     _decay(problem, state, spare, out[d : 2 * d])
     out[2 * d, :] = -1.0
 
@@ -104,7 +109,18 @@ def _(problem, state, out):
 @implements(noise, ControlledParameters)
 def _(problem, state, streams, scratch, out):
     d = (state.shape[0] - 1) // 2
-    noise(problem.problem, state[:d], streams, scratch, out[:d])
+    w = state[:d]
+    if problem.half_step > 0.0:
+        before, change, moved, rest = scratch[:d], scratch[d : 2 * d], scratch[2 * d : 3 * d], scratch[3 * d :]
+        drift(problem.problem, w, change)
+        flat, flat_w, flat_change = before.reshape(-1), w.reshape(-1), change.reshape(-1)
+        for i in range(flat.size):  # where the flow was half a step ago
+            active = problem.passes_zero or flat_w[i] != 0.0
+            flat[i] = fma(problem.half_step, flat_change[i], flat_w[i]) if active else flat_w[i]
+        noise(problem.problem, before, streams, rest, out[:d])
+        _add_curvature(problem, w, moved, change, out[:d])
+    else:
+        noise(problem.problem, w, streams, scratch, out[:d])
     out[d : 2 * d] = out[:d]
     out[2 * d, :] = 0.0
 
@@ -119,10 +135,9 @@ def _(regularizer, v, threshold, w):
 class Controlled(Problem):
     """A problem with its control variate beside it: states (w, u, t), dimension 2 d + 1.
 
-    `algorithm` says along which path J is taken, up to time `end`. With ``second_order=True`` the drift of the
-    diffusion is ``-(G + (gamma / 2) H D G)``, the stochastic modified equation of second order (Li, Tai & E 2017), D
-    the slope of the mirror map, which must be 0 where the map is 0 and 1 elsewhere. `rate` sets the diffusion's time
-    step.
+    `algorithm` says along which path J is taken, up to time `end`. With ``second_order=True`` drift and noise of the
+    diffusion are those of the stochastic modified equation of second order (`rdasde.weak_error`), with D the slope of
+    the mirror map, which must be 0 where the map is 0 and 1 elsewhere. `rate` sets the diffusion's time step.
     """
 
     def __init__(
@@ -174,7 +189,15 @@ class Controlled(Problem):
         return np.concatenate([gradient, decay, [-1.0]])
 
     def noise_factor(self, w: Floats) -> Floats:
-        factor = self.inner.noise_factor(w[: self.inner.dimension])
+        parameters: Any = self.parameters
+        here = w[: self.inner.dimension]
+        if parameters.half_step:
+            active = np.ones_like(here) if parameters.passes_zero else (here != 0.0)
+            before = here + parameters.half_step * active * self.inner.mean_gradient(here)
+            factor = self.inner.noise_factor(before)
+            factor = factor + parameters.half_step * self.inner.hessian(here) @ (active[:, None] * factor)
+        else:
+            factor = self.inner.noise_factor(here)
         return np.vstack([factor, factor, np.zeros((1, factor.shape[1]))])
 
     def noise_covariance(self, w: ArrayLike) -> Floats:

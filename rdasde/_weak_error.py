@@ -72,9 +72,7 @@ def weak_error(
         As in `simulate`.
     equation_order : {1, 2}
         1: the dual diffusion ``dV = -G(W) dt + sqrt(gamma) Sigma(W)^(1/2) dB``, ``W = prox(V, g(t))``. 2: the
-        stochastic modified equation of second order, ``dV = -(G + (gamma/2) H D G)(W) dt + ...`` with
-        ``D = diag 1{W_j != 0}`` and the threshold inside it taken half a step back, ``g(t - gamma/2)``, as the
-        algorithm keeps it for a whole step; for ``L1``, ``NonNegativeL1`` and no regularizer.
+        stochastic modified equation of second order, see the notes; for ``L1``, ``NonNegativeL1`` and no regularizer.
 
     Returns
     -------
@@ -107,11 +105,19 @@ def weak_error(
     size: the number of replicates that resolves the error does not grow as the step size falls, nor does the cost of
     the diffusion. The order is fitted to signed errors (`rdasde._power.fit_order`).
 
+    The equation of second order matches mean and covariance of one step to third order in the step size, away from the
+    kinks of the mirror map: with ``D = diag 1{W_j != 0}`` and ``F(v, t) = G(prox(v, g(t)))``,
+
+    ``dV = -(F + (gamma/2) (H D F - dF/dt)) dt + sqrt(gamma) (I + (gamma/2) H D) Sigma(W_-)^(1/2) dB``,
+
+    ``W_- = W + (gamma/2) D G(W)`` where the flow was half a step ago. The time derivative is met by taking the
+    threshold half a step back, ``g(t - gamma/2)``: the algorithm keeps it for a whole step. The drift alone makes the
+    weak order two (a covariance of one step is ``gamma^2 Sigma`` either way, up to third order); the correction of the
+    noise makes the variance right to second order relative to itself, and so the constant small.
+
     References
     ----------
-    Li, Tai & E (2017), "Stochastic modified equations and adaptive stochastic gradient algorithms", theorem 1;
-    matching ``E Delta = -gamma G``, ``E Delta Delta' = gamma^2 (Sigma + G G')`` of one step to third order needs the
-    corrected drift only.
+    Li, Tai & E (2017), "Stochastic modified equations and adaptive stochastic gradient algorithms", theorem 1.
     """
     import xarray as xr
 

@@ -106,6 +106,8 @@ def measured(pieces: Pieces, name: str, case: Case, order: int) -> dict[str, NDA
         "replicates": number,
         "seed": SEED,
     }
+    if order == 2:
+        settings["equation"] = "drift and noise corrected"
 
     def compute() -> dict[str, Any]:
         found = rs.weak_error(

@@ -14,6 +14,7 @@ from rdasde._algorithm import RDA
 from rdasde._approximate import approximate
 from rdasde._bands import band
 from rdasde._check import Floats
+from rdasde._diffusion import TOLERANCE
 from rdasde._ensemble import Progress
 from rdasde._grid import start_point, time_axis
 from rdasde._problem import Problem
@@ -42,6 +43,7 @@ def coverage(
     times: int | ArrayLike = 11,
     start: ArrayLike | None = None,
     seed: int | None = None,
+    tolerance: float = TOLERANCE,
     executor: concurrent.futures.Executor | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
@@ -61,6 +63,8 @@ def coverage(
         As in `rdasde.simulate`; counted over are those after the first tenth of the horizon.
     seed : int, optional
         A fresh one is drawn when not given; ``attrs["seed"]`` holds it.
+    tolerance : float
+        Of the time steps of the paths, as in `rdasde.approximate`.
     executor, progress
         As in `rdasde.simulate`.
 
@@ -113,7 +117,9 @@ def coverage(
         )
 
     options: dict[str, Any] = {"times": axis.times, "start": start, "seed": seed, "executor": executor}
-    theory = approximate(problem, algorithm, horizon, method=method, paths=paths, progress=progress, **options)
+    theory = approximate(
+        problem, algorithm, horizon, method=method, paths=paths, tolerance=tolerance, progress=progress, **options
+    )
     ends = {
         space: np.stack([_ends(band(theory, level, space=space)) for level in wanted]) for space in SPACES
     }  # (level, end, time, coordinate)

@@ -35,9 +35,10 @@ def exact_weak_error(
 
     and the stochastic modified equation of order k
 
-    ``dm/dt = -H_k m``,  ``dM/dt = -H_k M - M H_k + gamma B(M) / b``,  ``H_1 = H``,  ``H_2 = H + gamma H^2 / 2``.
+    ``dm/dt = -H_k m``,  ``dM/dt = -H_k M - M H_k + (gamma / b) R_k B(R_k M R_k) R_k``,
 
-    Both are linear: the first is iterated, the second solved by a matrix exponential.
+    ``H_1 = H``, ``R_1 = I``, ``H_2 = H R_2``, ``R_2 = I + gamma H / 2`` (`rdasde.weak_error`). Both are linear: the
+    first is iterated, the second solved by a matrix exponential.
 
     Parameters
     ----------
@@ -82,8 +83,8 @@ def exact_weak_error(
             spread = np.trace(product) * hessian + product @ hessian + level * hessian
             moment = moment - gamma * (product + product.T) + gamma**2 * (product @ hessian + spread / batch_size)
         for i, order in enumerate(EQUATIONS):
-            pull = hessian if order == 1 else hessian + 0.5 * gamma * hessian @ hessian
-            end, end_moment = _modified(pull, hessian, level, gamma / batch_size, first, float(axis.times[-1]))
+            factor = np.eye(d) + (0.5 * gamma * hessian if order == 2 else 0.0)
+            end, end_moment = _modified(factor, hessian, level, gamma / batch_size, first, float(axis.times[-1]))
             mean[i, k] = m - end
             # w_j^2 = e_j^2 + 2 w*_j e_j + w*_j^2
             second[i, k] = np.diagonal(moment - end_moment) + 2.0 * problem.coef * mean[i, k]
@@ -104,18 +105,19 @@ def exact_weak_error(
 
 
 def _modified(
-    pull: Floats, hessian: Floats, level: float, rate: float, first: Floats, end: float
+    factor: Floats, hessian: Floats, level: float, rate: float, first: Floats, end: float
 ) -> tuple[Floats, Floats]:
     """Mean and second moment of the diffusion at time `end`."""
     from scipy.linalg import expm
 
     d = len(first)
     eye = np.eye(d)
+    pull, spread = hessian @ factor, factor @ hessian @ factor
     # M as a vector, row by row: vec(A M B) = (A kron B') vec(M)
     linear = -np.kron(pull, eye) - np.kron(eye, pull)
-    linear += rate * (np.kron(hessian, hessian) + np.outer(hessian.ravel(), hessian.ravel()))
+    linear += rate * (np.kron(spread, spread) + np.outer(spread.ravel(), spread.ravel()))
     system = np.zeros((d * d + 1, d * d + 1))
     system[:-1, :-1] = linear
-    system[:-1, -1] = rate * level * hessian.ravel()
+    system[:-1, -1] = rate * level * spread.ravel()
     state = expm(end * system) @ np.append(np.outer(first, first).ravel(), 1.0)
     return expm(-end * pull) @ first, state[:-1].reshape(d, d)
