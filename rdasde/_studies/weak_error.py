@@ -193,7 +193,7 @@ def study(pieces: Pieces) -> Report:
         f"below the sampling floor. Of the {len(orders)} test functions in the first three panels {int(met.sum())} "
         "have an order within .85 to 1.4 known to better than .2 either way (the table has the local slopes, and the "
         "bias of the diffusion's time steps in units of each error). Lower right: where every coordinate stays active, "
-        "the second-order equation's error falls like the square of the step size; grey: plain SGD on the same problem, "
+        "the second-order equation's error falls like the square of the step size; grey: plain SGD on that problem, "
         "exactly, by its moment equations (E w'w).",
     )
     return Report(figure, markdown(columns))
