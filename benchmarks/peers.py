@@ -16,6 +16,8 @@ from rdasde._grid import time_axis
 from rdasde._jit import Kernel
 from rdasde._random import normals
 
+SUMMARY = ("dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero")
+
 
 def sfc64(seed, *key):
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
@@ -28,11 +30,13 @@ def fill(streams, out, repetitions):
         normals(streams, out)
 
 
-def vectorized(problem, algorithm, horizon, replicates, seed):
+def vectorized(problem, algorithm, horizon, replicates, seed, start=None):
     """Arrays (replicates, d), in place; all covariances but the identity by the triangular product of BLAS.
 
     (For AR1 as well: it is twice as fast as `scipy.signal.lfilter`, or as the recursion over rows of (d, replicates).)
     """
+    if isinstance(problem, rs.OnlinePCA):
+        return _vectorized_pca(problem, algorithm, horizon, replicates, seed, start)
     axis, thresholds = _grid(algorithm, horizon)
     rng, rate, coef = sfc64(seed), -algorithm.step_size, problem.coef
     white = isinstance(problem.covariance, Diagonal)
@@ -57,12 +61,94 @@ def vectorized(problem, algorithm, horizon, replicates, seed):
             np.clip(v, -thresholds[n], thresholds[n], out=clipped)
             np.subtract(v, clipped, out=w)
         if n == axis.steps[k]:
-            for i, state in enumerate((v, w)):
-                np.mean(state, axis=0, out=moments[2 * i, k])
-                np.std(state, axis=0, ddof=1, out=moments[2 * i + 1, k])
-            np.mean(w == 0.0, axis=0, out=moments[4, k])
+            _summarize(moments, k, v, w)
             k += 1
     return _named(moments)
+
+
+def pca_start(d):
+    """Near the plane of the spikes, off the saddle at zero."""
+    return np.where(np.arange(d) < 10, 0.25, 0.02)
+
+
+def _vectorized_pca(problem, algorithm, horizon, replicates, seed, start):
+    """Oja's rule for a spiked covariance, ``L = I + sum_k (sqrt(1 + theta_k) - 1) u_k u_k'``."""
+    axis, thresholds = _grid(algorithm, horizon)
+    rng, rate, d = sfc64(seed), algorithm.step_size, problem.dimension
+    spikes = problem.covariance.parameters
+    outward = spikes.gains[:, None] * spikes.directions
+    v = np.tile(start, (replicates, 1))
+    w = v - np.clip(v, -thresholds[0], thresholds[0])
+    z, clipped, moved = np.empty_like(v), np.empty_like(v), np.empty_like(v)
+    y = np.empty(replicates)
+    moments = np.empty((5, len(axis.steps), d))
+    k = 0
+    for n in range(axis.total + 1):
+        if n > 0:
+            rng.standard_normal(out=z)
+            np.matmul(z @ spikes.directions.T, outward, out=moved)
+            z += moved
+            np.einsum("ij,ij->i", z, w, out=y)
+            np.multiply(w, y[:, None], out=moved)
+            z -= moved
+            z *= (rate * y)[:, None]
+            v += z
+            np.clip(v, -thresholds[n], thresholds[n], out=clipped)
+            np.subtract(v, clipped, out=w)
+        if n == axis.steps[k]:
+            _summarize(moments, k, v, w)
+            k += 1
+    return _named(moments)
+
+
+def _summarize(moments, k, v, w):
+    for i, state in enumerate((v, w)):
+        np.mean(state, axis=0, out=moments[2 * i, k])
+        np.std(state, axis=0, ddof=1, out=moments[2 * i + 1, k])
+    np.mean(w == 0.0, axis=0, out=moments[4, k])
+
+
+def jax_simulation(problem, algorithm, horizon, replicates, seed):
+    """Scan over steps, vmap over replicates, double precision, JAX's own keys; returns a function of nothing."""
+    from solvers import one_thread_jax
+
+    jax = one_thread_jax()
+    jnp, jr = jax.numpy, jax.random
+    axis, thresholds = _grid(algorithm, horizon)
+    every, d = axis.steps[1] - axis.steps[0], problem.dimension
+    assert np.all(np.diff(axis.steps) == every)
+    white = isinstance(problem.covariance, Diagonal)
+    factor = None if white else jnp.asarray(np.linalg.cholesky(problem.covariance.dense()))
+    coef, noise_std, rate = jnp.asarray(problem.coef), problem.noise_std, algorithm.step_size
+
+    def one_step(v, w, key, g):
+        z = jr.normal(key, (d + 1,))
+        x = z[:d] if white else factor @ z[:d]
+        v = v - rate * (x @ (w - coef) - noise_std * z[d]) * x
+        return v, v - jnp.clip(v, -g, g)
+
+    def step(state, n_and_g):
+        n, g = n_and_g
+        v, w, keys = state
+        v, w = jax.vmap(one_step, (0, 0, 0, None))(v, w, jax.vmap(jr.fold_in, (0, None))(keys, n), g)
+        return (v, w, keys), None
+
+    def chunk(state, part):
+        state, _ = jax.lax.scan(step, state, part)
+        v, w, _ = state
+        out = (v.mean(0), v.std(0, ddof=1), w.mean(0), w.std(0, ddof=1), (w == 0.0).mean(0))
+        return state, jnp.stack(out)
+
+    @jax.jit
+    def solve(key):
+        shape = (len(axis.steps) - 1, int(every))
+        steps = (jnp.arange(1, axis.total + 1).reshape(shape), jnp.asarray(thresholds[1:]).reshape(shape))
+        zeros = jnp.zeros((replicates, d))
+        _, found = jax.lax.scan(chunk, (zeros, zeros, jr.split(key, replicates)), steps)
+        start = jnp.zeros((1, 5, d)).at[:, 4].set(1.0)
+        return jnp.moveaxis(jnp.concatenate([start, found]), 1, 0)
+
+    return lambda: _named(np.asarray(solve(jr.key(seed))))
 
 
 def scalar(problem, algorithm, horizon, replicates, seed):
@@ -138,4 +224,4 @@ def _grid(algorithm, horizon):
 
 
 def _named(moments):
-    return dict(zip(("dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero"), moments, strict=True))
+    return dict(zip(SUMMARY, moments, strict=True))

@@ -1,3 +1,4 @@
+from . import landscape as landscape
 from . import plot as plot
 from . import pruning as pruning
 from . import validate as validate

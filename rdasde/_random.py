@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde._jit import compilable, fma
+from rdasde._jit import Kernel, compilable, fma
 
 LANES = 16  # two AVX-512 or four AVX2 vectors: enough independent work to hide latencies
 _PAIRS = 32  # pairs of normals made at a time: their bits stay in the first-level cache
@@ -29,6 +29,12 @@ _R11, _R12, _R19, _R41, _R52 = (np.uint64(k) for k in (11, 12, 19, 41, 52))
 _L17, _L23, _L45 = (np.uint64(k) for k in (17, 23, 45))
 _NONE = np.uint64(0)
 _ROW, _ANGLES = np.uint64(LANES), np.uint64(_PAIRS * LANES)
+
+# of NumPy's SeedSequence
+_HASH_A, _MULTIPLY_A = np.uint64(0x43B0D7E5), np.uint64(0x931E8875)
+_HASH_B, _MULTIPLY_B = np.uint64(0x8B51F9DD), np.uint64(0x58F38DED)
+_MIX_LEFT, _MIX_RIGHT = np.uint64(0xCA01F9DD), np.uint64(0x4973F715)
+_WORD, _R16, _R32 = np.uint64(0xFFFFFFFF), np.uint64(16), np.uint64(32)
 
 _SQRT2 = float(np.sqrt(2.0))
 _LOG = -2.0 * float(np.log(2.0))
@@ -66,10 +72,69 @@ def streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] =
     `purpose` sets families of streams apart. Lanes without a replicate stay at zero and are never looked at.
     """
     state = lane_array(4, np.uint64)
-    for lane, replicate in enumerate(replicates):
-        key = np.random.SeedSequence(seed, spawn_key=(int(replicate), *purpose))
-        state[:, lane] = key.generate_state(4, np.uint64)
+    if len(replicates) and max(replicates) < 2**32:
+        entropy = _words(seed)
+        entropy += [0] * (4 - len(entropy))  # as SeedSequence pads what a key follows
+        after = np.array([word for number in purpose for word in _words(number)], dtype=np.uint64)
+        _seed(np.array(entropy, dtype=np.uint64), np.asarray(replicates, dtype=np.uint64), after, state)
+    else:
+        for lane, replicate in enumerate(replicates):
+            key = np.random.SeedSequence(seed, spawn_key=(int(replicate), *purpose))
+            state[:, lane] = key.generate_state(4, np.uint64)
     return Streams(state, lane_array(2 * _PAIRS, np.uint64))
+
+
+def _words(number: int) -> list[int]:
+    """32 bits each, the lowest first."""
+    return [number >> shift & 0xFFFFFFFF for shift in range(0, max(number.bit_length(), 1), 32)]
+
+
+@compilable
+def _hashed(word, constant, multiplier):
+    """One word of SeedSequence's hash, and the constant of the next."""
+    after = (constant * multiplier) & _WORD
+    word = ((word ^ constant) * after) & _WORD
+    return word ^ (word >> _R16), after
+
+
+@compilable
+def _mixed(x, y):
+    word = (_MIX_LEFT * x - _MIX_RIGHT * y) & _WORD
+    return word ^ (word >> _R16)
+
+
+@Kernel
+def _seed(before, replicates, after, state):
+    """``SeedSequence(seed, spawn_key=(replicate, *purpose)).generate_state(4)`` of many replicates, bit for bit.
+
+    The algorithm is O'Neill's seed_seq as NumPy fixed it; in Python it took longer than a short path itself.
+    """
+    pool = np.empty(4, dtype=np.uint64)
+    total = before.size + 1 + after.size
+    for lane in range(replicates.size):
+        constant = _HASH_A
+        for i in range(4):
+            pool[i], constant = _hashed(before[i], constant, _MULTIPLY_A)
+        for source in range(4):
+            for target in range(4):
+                if source != target:
+                    word, constant = _hashed(pool[source], constant, _MULTIPLY_A)
+                    pool[target] = _mixed(pool[target], word)
+        for k in range(4, total):
+            if k < before.size:
+                fresh = before[k]
+            elif k == before.size:
+                fresh = replicates[lane]
+            else:
+                fresh = after[k - before.size - 1]
+            for target in range(4):
+                word, constant = _hashed(fresh, constant, _MULTIPLY_A)
+                pool[target] = _mixed(pool[target], word)
+        constant = _HASH_B
+        for i in range(4):
+            low, constant = _hashed(pool[2 * i % 4], constant, _MULTIPLY_B)
+            high, constant = _hashed(pool[(2 * i + 1) % 4], constant, _MULTIPLY_B)
+            state[i, lane] = low | (high << _R32)
 
 
 @compilable

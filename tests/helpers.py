@@ -13,6 +13,12 @@ def draw_normals(streams, out):
 
 
 @Kernel
+def draw_words(streams, out):
+    for row in range(out.shape[0]):
+        _random.random_words(streams.state, out[row])
+
+
+@Kernel
 def draw_integers(streams, bound, out):
     _random.integers(streams, bound, out)
 

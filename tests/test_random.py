@@ -1,7 +1,4 @@
-"""The generator: a NumPy twin to the last digits, and its statistics.
-
-Every statistical test draws under a fixed seed, states its null, and rejects with probability at most 1e-4.
-"""
+"""The generator: a twin to the last digits, and what its streams depend on. Its statistics: test_random_battery.py."""
 
 import numpy as np
 import pytest
@@ -67,6 +64,16 @@ def test_polynomials_are_accurate_in_the_tails():
         np.testing.assert_allclose(np.hypot(out[0], out[1]), radius, rtol=1e-15)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 20261122 << 32, 2**63 - 1])
+@pytest.mark.parametrize("purpose", [(), (1,), (99, 3)])
+def test_streams_are_those_of_seed_sequence(seed, purpose):
+    for replicates in ([0, 1, 17, 2**20], [2**32 - 1, 5], [3, 2**32, 2**40]):
+        state = streams(seed, np.array(replicates), purpose).state
+        for lane, replicate in enumerate(replicates):
+            exact = np.random.SeedSequence(seed, spawn_key=(replicate, *purpose)).generate_state(4, np.uint64)
+            np.testing.assert_array_equal(state[:, lane], exact)
+
+
 def test_streams_depend_on_seed_replicate_and_purpose_alone():
     whole = streams(3, np.arange(LANES)).state
     some = streams(3, np.array([5, 2])).state
@@ -74,48 +81,6 @@ def test_streams_depend_on_seed_replicate_and_purpose_alone():
     others = [streams(4, np.arange(LANES)).state, streams(3, np.arange(LANES), (1,)).state]
     everything = np.concatenate([whole, *others], axis=1)
     assert len(np.unique(everything, axis=1).T) == 3 * LANES
-
-
-@pytest.fixture(scope="module")
-def many():
-    """2^22 normals over 16 streams, (draws, lanes)."""
-    stream = streams(11, np.arange(LANES))
-    blocks = []
-    for _ in range(256):
-        out = lane_array(1024)
-        draw_normals(stream, out)
-        blocks.append(out)
-    return np.concatenate(blocks)
-
-
-def test_moments_to_order_8(many):
-    # null: iid N(0, 1); each |z| > 4.4 with probability 1.1e-5, eight of them: 9e-5
-    n = many.size
-    for k in range(1, 9):
-        exact = scipy.stats.norm.moment(k)
-        error = np.sqrt((scipy.stats.norm.moment(2 * k) - exact**2) / n)
-        assert abs((many**k).mean() - exact) < 4.4 * error, k
-
-
-def test_kolmogorov_smirnov(many):
-    # null: N(0, 1), n = 2^22; reject below 1e-4
-    assert scipy.stats.kstest(many.ravel(), "norm").pvalue > 1e-4
-
-
-def test_tails(many):
-    # null: the count beyond 4.5 sigma is Poisson with mean n P = 28.5; two-sided 1e-4
-    expected = many.size * 2.0 * scipy.stats.norm.sf(4.5)
-    low, high = scipy.stats.poisson.interval(1 - 1e-4, expected)
-    assert low <= np.count_nonzero(np.abs(many) > 4.5) <= high
-
-
-def test_no_correlation_between_lanes_neighbours_and_pairs(many):
-    # null: independence; correlations are N(0, 1/n) with n = 2^18, about 170 of them: 5.2 sigma each
-    n = len(many)
-    lanes = np.corrcoef(many.T)[np.triu_indices(LANES, 1)]
-    serial = [np.corrcoef(many[:-k].ravel(), many[k:].ravel())[0, 1] * np.sqrt(LANES) for k in (1, 2, 512)]
-    squares = np.corrcoef((many**2).T)[np.triu_indices(LANES, 1)]
-    assert np.abs(np.concatenate([lanes, serial, squares])).max() * np.sqrt(n) < 5.5
 
 
 def test_integers_are_uniform_and_in_range():

@@ -57,11 +57,11 @@ def draw() -> Figure:
     axes["z"].set(xlabel="dual diffusion", ylabel="runs", title=f"$P(w_j = 0)$ at t = {HORIZON:g}", aspect="equal")
 
     time = runs["time"].values
-    for label, states, ink in (("runs", runs, "0.2"), ("dual diffusion", theory, "#b2182b")):
+    for label, states, ink, style in (("runs", runs, "0.2", "-"), ("dual diffusion", theory, "#b2182b", "--")):
         loss = _losses(problem, states["primal"].values[:ALIKE])
         low, middle, high = np.quantile(loss, [0.05, 0.5, 0.95], axis=0)
         axes["l"].fill_between(time, low, high, color=ink, alpha=0.2, lw=0)
-        axes["l"].plot(time, middle, color=ink, lw=1.4, label=label)
+        axes["l"].plot(time, middle, style, color=ink, lw=1.6, label=label)
     axes["l"].set(xlabel=r"time  $t = n\gamma$", ylabel="training loss", title=f"median and 90 % of {ALIKE}")
     axes["l"].legend(frameon=False)
     for name in "czl":
@@ -77,8 +77,9 @@ def draw() -> Figure:
         "scikit-learn's digits averaged to 4 × 4 pixels, cross-entropy; gRDA one row at a time, step size "
         f"{algorithm.step_size:g}, c = {schedule.c:g}, μ = {schedule.mu:g}, biases unpenalized, from one random start: "
         f"{round(HORIZON / algorithm.step_size):,} steps. Above: one run (zigzag), mean and 95 % band of {PATHS} paths "
-        "of the dual diffusion, its noise from per-row gradients; the loss is not convex, and nothing is "
-        f"linearized. Over {RUNS} runs the bands hold in {by_time.min():.1f} to {by_time.max():.1f} % of cases, by "
+        "of the dual diffusion, its noise from per-row gradients; in the green region w is exactly zero. The loss is "
+        f"not convex, and nothing is linearized. Over {RUNS} runs the bands hold in {by_time.min():.1f} to "
+        f"{by_time.max():.1f} % of cases, by "
         f"time, averaged over all weights; the worst weight's in {100 * held.mean(axis=0).min():.1f} % (bands from "
         f"{PATHS} paths would hold in {100 * _expected(PATHS):.1f} % were they exact). At the end "
         f"{100 * np.mean(last == 0.0):.0f} % of the weights are exactly zero; the diffusion's P(w_j = 0) is within "
