@@ -27,7 +27,7 @@ def fit_order(step_sizes: Floats, error: Floats, standard_error: Floats, level: 
     interval holds the orders p with ``chi2(p) - min chi2`` up to the quantile of chi-square with one degree of freedom;
     where the errors do not lie on one power law (``min chi2`` above its own quantile at `level`), up to the F quantile
     (1, n - 2) times the scatter, ``min chi2 / (n - 2)``, if that is more. NaN where no error is known to be other than
-    0.
+    0, or no order within [-2, 8] fits best.
     """
     from scipy.optimize import brentq, minimize_scalar
     from scipy.stats import chi2, f
@@ -63,4 +63,7 @@ def fit_order(step_sizes: Floats, error: Floats, standard_error: Floats, level: 
             return otherwise
         return float(brentq(lambda p: misfit(p) - least - room, order, outside[0], xtol=1e-9))
 
-    return Order(order, end(grid[grid < order][::-1], -np.inf), end(grid[grid > order], np.inf), scatter)
+    inside = 0 < best < len(grid) - 1
+    return Order(
+        order if inside else np.nan, end(grid[grid < order][::-1], -np.inf), end(grid[grid > order], np.inf), scatter
+    )
