@@ -333,7 +333,7 @@ def _draw(cells: Cells) -> Figure:
             )
     coverage.axhline(LEVEL, color="0.4", lw=0.9, ls="--")
     coverage.set(ylabel="coverage", ylim=(-0.03, 1.03))
-    coverage.legend(frameon=False, loc="lower right", fontsize=9)
+    coverage.legend(frameon=False, loc="center", bbox_to_anchor=(0.5, 0.62), fontsize=9)
     length.axhspan(0.85, 1.15, color="0.92", lw=0, zorder=0)
     length.axhline(1.0, color="0.4", lw=0.9, ls="--")
     length.set(ylabel="length over least squares", ylim=(0.8, 1.2))
