@@ -29,7 +29,7 @@ figures: $(READY)
 	$(VENV)/bin/rdasde figure --all --out figures
 
 study: $(READY)
-	$(VENV)/bin/rdasde figure --studies --store .study --out figures
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(VENV)/bin/rdasde figure --studies --store .study --out figures
 
 bench: $(READY)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,bench]'
