@@ -31,11 +31,6 @@ def color(covariance, z, spare):
     """L z in place, ``L L' = H``; `z` (d, lanes), `spare` (4, lanes) is scratch."""
 
 
-@Kernel
-def _multiply(covariance, x, out):
-    correlate(covariance, x, out)
-
-
 class Covariance(abc.ABC):
     """What the three kinds share. `parameters` is the NamedTuple that compiled code sees."""
 
@@ -76,10 +71,11 @@ class DiagonalParameters(NamedTuple):
 
 @implements(correlate, DiagonalParameters)
 def _(covariance, x, out):
+    flat, target, lanes = x.reshape(-1), out.reshape(-1), np.uint64(LANES)
     for j in range(x.shape[0]):
-        variance = covariance.variance[j]
-        for lane in range(x.shape[1]):
-            out[j, lane] = variance * x[j, lane]
+        variance, row = covariance.variance[j], np.uint64(j) * lanes
+        for lane in range(lanes):
+            target[row + lane] = variance * flat[row + lane]
 
 
 @implements(color, DiagonalParameters)
@@ -119,26 +115,48 @@ class AR1Parameters(NamedTuple):
     innovation: float  # sqrt(1 - rho^2)
 
 
-@implements(correlate, AR1Parameters)
-def _(covariance, x, out):
-    # H = (I - rho S)^-1 diag(1, s^2, ..., s^2) (I - rho S')^-1 with S the shift, s^2 = 1 - rho^2
-    d = x.shape[0]
-    for lane in range(x.shape[1]):
-        out[d - 1, lane] = x[d - 1, lane]
-    for j in range(d - 2, -1, -1):
-        for lane in range(x.shape[1]):
-            out[j, lane] = fma(covariance.rho, out[j + 1, lane], x[j, lane])
+@compilable
+def _filter(covariance, x, out, width):
+    """H x of `width` columns, an unsigned number.
+
+    ``H = (I - rho S)^-1 diag(1, s^2, ..., s^2) (I - rho S')^-1``, S the shift, ``s^2 = 1 - rho^2``.
+    """
+    d, rho = x.shape[0], covariance.rho
+    flat, target = x.reshape(-1), out.reshape(-1)
+    end = np.uint64(d - 1) * width
+    for column in range(width):
+        target[end + column] = flat[end + column]
+    for j in range(d - 1, 0, -1):
+        below = np.uint64(j) * width
+        row = below - width
+        for column in range(width):
+            target[row + column] = fma(rho, target[below + column], flat[row + column])
     variance = covariance.innovation * covariance.innovation
     for j in range(1, d):
-        for lane in range(x.shape[1]):
-            out[j, lane] = fma(covariance.rho, out[j - 1, lane], variance * out[j, lane])
+        row = np.uint64(j) * width
+        above = row - width
+        for column in range(width):
+            target[row + column] = fma(rho, target[above + column], variance * target[row + column])
+
+
+@implements(correlate, AR1Parameters)
+def _(covariance, x, out):
+    _filter(covariance, x, out, np.uint64(LANES))
+
+
+@Kernel
+def _filter_columns(covariance, x, out):
+    _filter(covariance, x, out, np.uint64(x.shape[1]))
 
 
 @implements(color, AR1Parameters)
 def _(covariance, z, spare):
+    flat, lanes = z.reshape(-1), np.uint64(LANES)
     for j in range(1, z.shape[0]):
-        for lane in range(z.shape[1]):
-            z[j, lane] = fma(covariance.rho, z[j - 1, lane], covariance.innovation * z[j, lane])
+        row = np.uint64(j) * lanes
+        above = row - lanes
+        for lane in range(lanes):
+            flat[row + lane] = fma(covariance.rho, flat[above + lane], covariance.innovation * flat[row + lane])
 
 
 class AR1(Covariance):
@@ -190,7 +208,7 @@ class AR1(Covariance):
 
             return np.asarray(scipy.linalg.matmul_toeplitz(self.parameters.rho ** np.arange(self.dimension), x))
         out = np.empty_like(x, order="C")
-        _multiply(self.parameters, np.ascontiguousarray(x), out)
+        _filter_columns(self.parameters, np.ascontiguousarray(x), out)
         return out
 
     def __repr__(self) -> str:

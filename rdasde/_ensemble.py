@@ -29,9 +29,10 @@ Arrays = dict[str, NDArray[Any]]
 _SILENT = 2.0  # seconds before a bar shows
 
 
-def blocks_of(replicates: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """The replicates in their order, LANES at a time."""
-    return [replicates[i : i + LANES] for i in range(0, len(replicates), LANES)]
+def blocks_of(replicates: NDArray[np.int64], several: int = 1) -> list[NDArray[np.int64]]:
+    """The replicates in their order, LANES at a time, or `several` times as many."""
+    size = LANES * several
+    return [replicates[i : i + size] for i in range(0, len(replicates), size)]
 
 
 def workers() -> int:
