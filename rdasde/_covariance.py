@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._jit import Kernel, compilable, fma, generic, implements
+from rdasde._jit import Kernel, compilable, fma, generic, implements, one_row
 from rdasde._random import LANES
 
 SPARE = 4  # rows of scratch that `color` asks for
@@ -71,7 +71,7 @@ class DiagonalParameters(NamedTuple):
 
 @implements(correlate, DiagonalParameters)
 def _(covariance, x, out):
-    flat, target, lanes = x.reshape(-1), out.reshape(-1), np.uint64(LANES)
+    flat, target, lanes = one_row(x), one_row(out), np.uint64(LANES)
     for j in range(x.shape[0]):
         variance, row = covariance.variance[j], np.uint64(j) * lanes
         for lane in range(lanes):
@@ -122,7 +122,7 @@ def _filter(covariance, x, out, width):
     ``H = (I - rho S)^-1 diag(1, s^2, ..., s^2) (I - rho S')^-1``, S the shift, ``s^2 = 1 - rho^2``.
     """
     d, rho = x.shape[0], covariance.rho
-    flat, target = x.reshape(-1), out.reshape(-1)
+    flat, target = one_row(x), one_row(out)
     end = np.uint64(d - 1) * width
     for column in range(width):
         target[end + column] = flat[end + column]
@@ -151,7 +151,7 @@ def _filter_columns(covariance, x, out):
 
 @implements(color, AR1Parameters)
 def _(covariance, z, spare):
-    flat, lanes = z.reshape(-1), np.uint64(LANES)
+    flat, lanes = one_row(z), np.uint64(LANES)
     for j in range(1, z.shape[0]):
         row = np.uint64(j) * lanes
         above = row - lanes
@@ -227,7 +227,7 @@ def _four_rows(matrix, i, stop, x, out, row):
     Flat arrays and unsigned indices let the compiler see that `x` and `out` do not overlap (`_random._word_pairs`).
     """
     lanes = np.uint64(LANES)
-    flat, target = x.reshape(-1), out.reshape(-1)
+    flat, target = one_row(x), one_row(out)
     out[row : row + 4] = 0.0
     o0 = np.uint64(row) * lanes
     o1, o2, o3 = o0 + lanes, o0 + lanes + lanes, o0 + lanes + lanes + lanes

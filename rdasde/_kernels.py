@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rdasde._jit import Kernel, compilable, fma
+from rdasde._jit import Kernel, compilable, fma, one_row
 from rdasde._problem import add_gradient, drift, hessian_along, noise, noise_along
 from rdasde._random import LANES, block_streams
 from rdasde._regularizer import mirror
@@ -47,7 +47,7 @@ def advance(
     `gradient` (d, lanes) is scratch, zero on entry and on return.
     """
     rate = -step_size / batch_size
-    flat, flat_gradient = v.reshape(-1), gradient.reshape(-1)
+    flat, flat_gradient = one_row(v), one_row(gradient)
     k = 0
     for n in range(start + 1, stop + 1):
         for _ in range(batch_size):
@@ -64,7 +64,7 @@ def advance(
 @compilable
 def _move(v, step, slope, out):
     """``out = v - step slope``, over lanes."""
-    flat, flat_slope, target = v.reshape(-1), slope.reshape(-1), out.reshape(-1)
+    flat, flat_slope, target = one_row(v), one_row(slope), one_row(out)
     for i in range(flat.size):
         target[i] = fma(-step, flat_slope[i], flat[i])
 
@@ -101,7 +101,7 @@ def _diffuse(
     """
     d = v.shape[0]
     xi, slope, ahead, slope_ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
-    flat, flat_xi, flat_slope, flat_ahead = v.reshape(-1), xi.reshape(-1), slope.reshape(-1), slope_ahead.reshape(-1)
+    flat, flat_xi, flat_slope, flat_ahead = one_row(v), one_row(xi), one_row(slope), one_row(slope_ahead)
     half, lanes = np.sqrt(0.5), np.uint64(LANES)
     k = 0
     for n in range(start + 1, stop + 1):
@@ -249,8 +249,8 @@ def _fluctuate(
     """
     d = u.shape[0]
     xi, first, second, spare = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
-    flat, flat_xi, flat_mapped = u.reshape(-1), xi.reshape(-1), mapped.reshape(-1)
-    flat_first, flat_second = first.reshape(-1), second.reshape(-1)
+    flat, flat_xi, flat_mapped = one_row(u), one_row(xi), one_row(mapped)
+    flat_first, flat_second = one_row(first), one_row(second)
     lanes = np.uint64(LANES)  # see _random._word_pairs
     k = 0
     for n in range(start + 1, stop + 1):

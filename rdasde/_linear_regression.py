@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._covariance import SPARE, Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
-from rdasde._jit import Kernel, compilable, fma, implements
+from rdasde._jit import Kernel, compilable, fma, implements, one_row
 from rdasde._problem import (
     Expectations,
     Problem,
@@ -39,7 +39,7 @@ def _residual(x, w, coef, out):
     """out += x'(w - coef), summed four coordinates at a time."""
     d = coef.size
     whole = d - d % 4
-    flat, flat_w = x.reshape(-1), w.reshape(-1)
+    flat, flat_w = one_row(x), one_row(w)
     row = np.uint64(LANES)
     for j in range(0, whole, 4):
         c0, c1, c2, c3 = coef[j], coef[j + 1], coef[j + 2], coef[j + 3]
@@ -75,7 +75,7 @@ def _(problem, w, streams, scratch, out):
 @implements(drift, GaussianParameters)
 def _(problem, w, out):
     correlate(problem.covariance, w, out)
-    flat, lanes = out.reshape(-1), np.uint64(LANES)
+    flat, lanes = one_row(out), np.uint64(LANES)
     for j in range(w.shape[0]):
         target, row = problem.target[j], np.uint64(j) * lanes
         for lane in range(lanes):
@@ -102,7 +102,7 @@ def _(problem, w, streams, scratch, out):
     color(problem.covariance, xi[:d], scratch[even + 1 : even + 1 + SPARE])
     for lane in range(level.size):
         level[lane] = np.sqrt(level[lane])
-    flat, flat_xi, flat_level, lanes = out.reshape(-1), xi.reshape(-1), level.reshape(-1), np.uint64(LANES)
+    flat, flat_xi, flat_level, lanes = one_row(out), one_row(xi), one_row(level), np.uint64(LANES)
     last = np.uint64(d) * lanes
     for j in range(d):
         row = np.uint64(j) * lanes
@@ -124,7 +124,7 @@ def _(along, k, spare, streams, scratch, out):
     xi = scratch[:even]
     normals(streams, xi)
     color(along.covariance, xi[:d], scratch[even + 1 : even + 1 + SPARE])
-    flat, flat_xi, lanes = out.reshape(-1), xi.reshape(-1), np.uint64(LANES)
+    flat, flat_xi, lanes = one_row(out), one_row(xi), np.uint64(LANES)
     last = np.uint64(d) * lanes
     level = along.level[k]
     for j in range(d):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde._jit import Kernel, compilable, fma, generic, implements
+from rdasde._jit import Kernel, compilable, fma, generic, implements, one_row
 
 LANES = 16  # two AVX-512 or four AVX2 vectors: enough independent work to hide latencies
 _PAIRS = 32  # pairs of normals made at a time: their bits stay in the first-level cache
@@ -186,7 +186,7 @@ def _word_pairs(state, words, count):
     Four words for one trip of the state through memory. Flat arrays, constant strides and unsigned indices (which
     cannot wrap around) let the compiler see that nothing overlaps; it is three times faster for it.
     """
-    flat_state, flat = state.reshape(-1), words.reshape(-1)
+    flat_state, flat = one_row(state), one_row(words)
     for i in range(0, count, 2):
         row = np.uint64(i * LANES)
         for lane in range(np.uint64(LANES)):
@@ -254,9 +254,9 @@ def normals(streams, out):
     """
     lanes = LANES
     half = out.shape[0] // 2
-    flat = out.reshape(-1)
+    flat = one_row(out)
     bits = streams.bits
-    words = bits.reshape(-1)
+    words = one_row(bits)
     for start in range(0, half, _PAIRS):
         count = min(_PAIRS, half - start)
         _word_pairs(streams.state, bits, count)
