@@ -31,6 +31,11 @@ def color(covariance, z, spare):
     """L z in place, ``L L' = H``; `z` (d, lanes), `spare` (4, lanes) is scratch."""
 
 
+@Kernel
+def _multiply(covariance, x, out):
+    correlate(covariance, x, out)
+
+
 class Covariance(abc.ABC):
     """What the three kinds share. `parameters` is the NamedTuple that compiled code sees."""
 
@@ -115,13 +120,10 @@ class AR1Parameters(NamedTuple):
     innovation: float  # sqrt(1 - rho^2)
 
 
-@compilable
-def _filter(covariance, x, out, width):
-    """H x of `width` columns, an unsigned number.
-
-    ``H = (I - rho S)^-1 diag(1, s^2, ..., s^2) (I - rho S')^-1``, S the shift, ``s^2 = 1 - rho^2``.
-    """
-    d, rho = x.shape[0], covariance.rho
+@implements(correlate, AR1Parameters)
+def _(covariance, x, out):
+    # H = (I - rho S)^-1 diag(1, s^2, ..., s^2) (I - rho S')^-1 with S the shift, s^2 = 1 - rho^2
+    d, rho, width = x.shape[0], covariance.rho, np.uint64(x.shape[1])  # any width: see `AR1.multiply`
     flat, target = one_row(x), one_row(out)
     end = np.uint64(d - 1) * width
     for column in range(width):
@@ -139,19 +141,9 @@ def _filter(covariance, x, out, width):
             target[row + column] = fma(rho, target[above + column], variance * target[row + column])
 
 
-@implements(correlate, AR1Parameters)
-def _(covariance, x, out):
-    _filter(covariance, x, out, np.uint64(LANES))
-
-
-@Kernel
-def _filter_columns(covariance, x, out):
-    _filter(covariance, x, out, np.uint64(x.shape[1]))
-
-
 @implements(color, AR1Parameters)
 def _(covariance, z, spare):
-    flat, lanes = one_row(z), np.uint64(LANES)
+    flat, lanes = one_row(z), np.uint64(z.shape[1])
     for j in range(1, z.shape[0]):
         row = np.uint64(j) * lanes
         above = row - lanes
@@ -208,7 +200,7 @@ class AR1(Covariance):
 
             return np.asarray(scipy.linalg.matmul_toeplitz(self.parameters.rho ** np.arange(self.dimension), x))
         out = np.empty_like(x, order="C")
-        _filter_columns(self.parameters, np.ascontiguousarray(x), out)
+        _multiply(self.parameters, np.ascontiguousarray(x), out)
         return out
 
     def __repr__(self) -> str:

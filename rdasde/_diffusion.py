@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
-from rdasde._ensemble import Arrays, Control, Progress, blocks_of, run_blocks
+from rdasde._ensemble import Arrays, AtOnce, Control, Progress, blocks_of, run_blocks
 from rdasde._errors import DivergenceError
 from rdasde._grid import TimeAxis
 from rdasde._kernels import diffuse, fluctuate, follow
@@ -202,6 +202,8 @@ def _run(
     steps = int(job.grid.recorded[-1])
     control = Control(Progress(progress, steps * paths, "diffusion"))
     tasks = blocks_of(np.arange(paths), job.blocks_a_task)
+    if executor is None and job.blocks_a_task >= -(-paths // LANES) > 0:
+        executor = AtOnce()
     parts = run_blocks(_diffusion_task, job, tasks, executor=executor, control=control, steps=steps)
     try:
         for block, arrays in parts:

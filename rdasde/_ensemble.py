@@ -95,6 +95,15 @@ class Control:
         self.stop = threading.Event()
 
 
+class AtOnce(concurrent.futures.Executor):
+    """Runs a task where it is submitted: for one too short for a thread, and for profiles."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> concurrent.futures.Future[Any]:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.set_result(function(*arguments, **named))
+        return future
+
+
 class Store:
     """Finished blocks as files of a directory: arrays only, nothing that could be executed.
 

@@ -251,7 +251,7 @@ def _fluctuate(
     xi, first, second, spare = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
     flat, flat_xi, flat_mapped = one_row(u), one_row(xi), one_row(mapped)
     flat_first, flat_second = one_row(first), one_row(second)
-    lanes = np.uint64(LANES)  # see _random._word_pairs
+    lanes = np.uint64(u.shape[1])
     k = 0
     for n in range(start + 1, stop + 1):
         h = times[n] - times[n - 1]

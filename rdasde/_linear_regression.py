@@ -124,13 +124,15 @@ def _(along, k, spare, streams, scratch, out):
     xi = scratch[:even]
     normals(streams, xi)
     color(along.covariance, xi[:d], scratch[even + 1 : even + 1 + SPARE])
-    flat, flat_xi, lanes = one_row(out), one_row(xi), np.uint64(LANES)
-    last = np.uint64(d) * lanes
-    level = along.level[k]
+    flat, flat_xi, lanes = one_row(out), one_row(xi), np.uint64(out.shape[1])
+    level, last = along.level[k], np.uint64(d) * lanes
+    for i in range(flat.size):
+        flat[i] = level * flat_xi[i]
     for j in range(d):
         slope, row = along.gradient[k, j], np.uint64(j) * lanes
-        for lane in range(lanes):
-            flat[row + lane] = fma(slope, flat_xi[last + lane], level * flat_xi[row + lane])
+        if slope != 0.0:
+            for lane in range(lanes):
+                flat[row + lane] = fma(slope, flat_xi[last + lane], flat[row + lane])
 
 
 @implements(hessian_along, GaussianAlong)
