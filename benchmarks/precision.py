@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
-
 import numpy as np
 from measure import ASKED, asked, hire, spread, table, where_time_goes
 from sde import (
@@ -22,6 +20,8 @@ from sde import (
     worst,
 )
 from solvers import OURS, PATHS, PEERS, setup_ours
+
+from rdasde._ensemble import AtOnce
 
 TARGET = 0.01
 
@@ -142,15 +142,6 @@ def _asked(needed, taken):
             t = taken[name, needed[name]]
             rows.append(asked(f"{name} / {ours}", t / taken[ours, needed[ours]][: len(t)], must, aim))
     return table(ASKED, rows)
-
-
-class AtOnce(Executor):
-    """Runs on the thread that asks: what a profile sees."""
-
-    def submit(self, function, *arguments):
-        future = Future()
-        future.set_result(function(*arguments))
-        return future
 
 
 def _fixed_cost(taken):

@@ -25,8 +25,8 @@ def setup_ours(structured, executor=None):
 
     def run(n, paths, seed):
         grid = TimeGrid(np.linspace(0.0, HORIZON, n + 1), np.array([n]))
-        flow = np.tile(COEF, (n + 1, 1))
-        table = algorithm.mirror.fluctuation(flow, COEF == 0.0, C * grid.times**MU)
+        flow = np.tile(COEF, (2 * n + 1, 1))
+        table = algorithm.mirror.fluctuation(flow[::2], COEF == 0.0, C * grid.times**MU)
         return fluctuation_paths(problem, algorithm, grid, table, flow, paths, seed, executor, False)[1][:, 0]
 
     return run

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._jit import Kernel, compilable, fma, generic, implements
+from rdasde._jit import Kernel, compilable, fma, generic, implements, one_row
 from rdasde._random import LANES
 
 SPARE = 4  # rows of scratch that `color` asks for
@@ -76,10 +76,11 @@ class DiagonalParameters(NamedTuple):
 
 @implements(correlate, DiagonalParameters)
 def _(covariance, x, out):
+    flat, target, lanes = one_row(x), one_row(out), np.uint64(LANES)
     for j in range(x.shape[0]):
-        variance = covariance.variance[j]
-        for lane in range(x.shape[1]):
-            out[j, lane] = variance * x[j, lane]
+        variance, row = covariance.variance[j], np.uint64(j) * lanes
+        for lane in range(lanes):
+            target[row + lane] = variance * flat[row + lane]
 
 
 @implements(color, DiagonalParameters)
@@ -122,23 +123,32 @@ class AR1Parameters(NamedTuple):
 @implements(correlate, AR1Parameters)
 def _(covariance, x, out):
     # H = (I - rho S)^-1 diag(1, s^2, ..., s^2) (I - rho S')^-1 with S the shift, s^2 = 1 - rho^2
-    d = x.shape[0]
-    for lane in range(x.shape[1]):
-        out[d - 1, lane] = x[d - 1, lane]
-    for j in range(d - 2, -1, -1):
-        for lane in range(x.shape[1]):
-            out[j, lane] = fma(covariance.rho, out[j + 1, lane], x[j, lane])
+    d, rho, width = x.shape[0], covariance.rho, np.uint64(x.shape[1])  # any width: see `AR1.multiply`
+    flat, target = one_row(x), one_row(out)
+    end = np.uint64(d - 1) * width
+    for column in range(width):
+        target[end + column] = flat[end + column]
+    for j in range(d - 1, 0, -1):
+        below = np.uint64(j) * width
+        row = below - width
+        for column in range(width):
+            target[row + column] = fma(rho, target[below + column], flat[row + column])
     variance = covariance.innovation * covariance.innovation
     for j in range(1, d):
-        for lane in range(x.shape[1]):
-            out[j, lane] = fma(covariance.rho, out[j - 1, lane], variance * out[j, lane])
+        row = np.uint64(j) * width
+        above = row - width
+        for column in range(width):
+            target[row + column] = fma(rho, target[above + column], variance * target[row + column])
 
 
 @implements(color, AR1Parameters)
 def _(covariance, z, spare):
+    flat, lanes = one_row(z), np.uint64(z.shape[1])
     for j in range(1, z.shape[0]):
-        for lane in range(z.shape[1]):
-            z[j, lane] = fma(covariance.rho, z[j - 1, lane], covariance.innovation * z[j, lane])
+        row = np.uint64(j) * lanes
+        above = row - lanes
+        for lane in range(lanes):
+            flat[row + lane] = fma(covariance.rho, flat[above + lane], covariance.innovation * flat[row + lane])
 
 
 class AR1(Covariance):
@@ -209,7 +219,7 @@ def _four_rows(matrix, i, stop, x, out, row):
     Flat arrays and unsigned indices let the compiler see that `x` and `out` do not overlap (`_random._word_pairs`).
     """
     lanes = np.uint64(LANES)
-    flat, target = x.reshape(-1), out.reshape(-1)
+    flat, target = one_row(x), one_row(out)
     out[row : row + 4] = 0.0
     o0 = np.uint64(row) * lanes
     o1, o2, o3 = o0 + lanes, o0 + lanes + lanes, o0 + lanes + lanes + lanes

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
-from rdasde._ensemble import Arrays, Control, Progress, blocks_of, run_blocks
+from rdasde._ensemble import Arrays, AtOnce, Control, Progress, blocks_of, run_blocks
 from rdasde._errors import DivergenceError
 from rdasde._grid import TimeAxis
 from rdasde._kernels import diffuse, fluctuate, follow
-from rdasde._march import march
+from rdasde._march import Stopped, march
 from rdasde._problem import Problem
-from rdasde._random import lane_array
+from rdasde._random import LANES, Streams, lane_array, stacked_streams
 from rdasde._regularizer import Fluctuation
 
 TOLERANCE = 1e-2  # bias of the time steps, in standard deviations of each coordinate
@@ -27,6 +27,7 @@ _BIAS = 0.22  # of a standard deviation, in units of (time step * rate)^2: see `
 _STABLE = 1.0  # longest time step in units of the fastest relaxation time; the trapezoidal rule is stable up to 2
 _SUBSTEPS = 2  # of the noiseless flow within a step, more in the first, where t^mu is steep
 _FIRST_SUBSTEPS = 16
+_TASK = 2**19  # coordinate updates of a task, if blocks are small: a millisecond or two
 _PURPOSE = (1,)  # paths draw from other streams than the discrete algorithm under the same seed
 
 
@@ -101,7 +102,7 @@ def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None) -
 
 @dataclass(frozen=True)
 class _Job:
-    problem: NamedTuple
+    problem: NamedTuple  # for fluctuations, along their path
     make_streams: Callable[..., Any]
     scratch_rows: int
     regularizer: NamedTuple
@@ -109,40 +110,87 @@ class _Job:
     defect: Floats
     feedback: bool
     fluctuation: Fluctuation | None
-    flow: Floats
     grid: TimeGrid
     noise_level: float
     dual_start: Floats
     primal_start: Floats
     seed: int
 
+    @property
+    def blocks_a_task(self) -> int:
+        """How many blocks are stepped by one call: several where they are small and share one way to make streams."""
+        together = self.make_streams is Problem.make_streams
+        work = int(self.grid.recorded[-1]) * len(self.dual_start) * LANES
+        return max(1, _TASK // max(work, 1)) if together else 1
 
-def _diffusion_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
-    d, count = len(job.dual_start), len(block)
-    v, w, work, scratch = lane_array(d), lane_array(d), lane_array(5 * d), lane_array(job.scratch_rows)
-    v[:], w[:] = job.dual_start[:, None], job.primal_start[:, None]
-    stream = job.make_streams(job.seed, block, _PURPOSE)
-    everything = np.arange(d)
+
+class _Paths:
+    """Blocks of paths in lanes, side by side: state (blocks, d, LANES) and what steps it."""
+
+    def __init__(self, job: _Job, replicates: NDArray[np.int64]) -> None:
+        self.job = job
+        d, blocks = len(job.dual_start), -(-len(replicates) // LANES)
+        self.v, self.w = (lane_array(blocks * d).reshape(blocks, d, LANES) for _ in range(2))
+        self.v[:], self.w[:] = job.dual_start[:, None], job.primal_start[:, None]
+        self.work, self.scratch = lane_array(4 * d), lane_array(job.scratch_rows)
+        if job.make_streams is Problem.make_streams:
+            self.streams = stacked_streams(job.seed, replicates, _PURPOSE)
+        else:
+            self.streams = job.make_streams(job.seed, replicates, _PURPOSE)
+            if isinstance(self.streams, Streams):
+                self.streams = self.streams._replace(state=self.streams.state[None])
+
+    def step(self, begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
+        """Steps begin + 1, ..., end; dual and primal (blocks, time, d, LANES) are recorded after `steps`."""
+        job = self.job
+        tail = (job.grid.times, job.noise_level, self.streams, self.scratch, self.v, self.w, self.work)
+        record = (begin, end, steps, dual, primal)
+        if job.fluctuation is None:
+            diffuse(job.problem, job.regularizer, job.thresholds, job.defect, job.feedback, *tail, *record)
+        else:
+            fluctuate(job.problem, *job.fluctuation, *tail, *record)
+
+
+def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Control | None) -> Arrays:
+    if job.blocks_a_task == 1:
+        return _march_block(job, replicates, control)
+    if control is not None and control.stop.is_set():
+        raise Stopped
+    paths, recorded, count = _Paths(job, replicates), job.grid.recorded, len(replicates)
+    shape = (len(paths.v), len(recorded), *paths.v.shape[1:])
+    dual, primal = np.empty(shape), np.empty(shape)
+    first = int(recorded[0] == 0)
+    dual[:, :first], primal[:, :first] = paths.v[:, None], paths.w[:, None]
+    paths.step(0, int(recorded[-1]), recorded[first:], dual[:, first:], primal[:, first:])
+    if not np.isfinite(paths.v).all():  # where, is seen by marching
+        parts = [_march_block(job, block, None) for block in blocks_of(replicates)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if control is not None:
+        control.progress.add(int(recorded[-1]) * count)
+
+    def by_path(x: Floats) -> Floats:
+        return np.moveaxis(x, 3, 1).reshape(-1, len(recorded), x.shape[2])[:count]
+
+    return {"dual": by_path(dual), "primal": by_path(primal), "diverged": np.full(count, -1)}
+
+
+def _march_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
+    count, d = len(block), len(job.dual_start)
+    paths = _Paths(job, block)
     shape = (count, len(job.grid.recorded), d)
     out: Arrays = {"dual": np.empty(shape), "primal": np.empty(shape)}
 
     def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
-        tail = (job.grid.times, job.noise_level, stream, scratch, v, w)
-        record = (begin, end, steps, everything, dual, primal)
-        if job.fluctuation is None:
-            diffuse(
-                job.problem, job.regularizer, job.thresholds, job.defect, job.feedback, *tail, work[: 4 * d], *record
-            )
-        else:
-            fluctuate(job.problem, *job.fluctuation, job.flow, *tail, work, *record)
+        paths.step(begin, end, steps, dual[None], primal[None])
 
     def consume(part: slice, dual: Floats, primal: Floats) -> None:
         out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
         out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
 
-    steps = job.grid.recorded
-    state = (v, w, stream)
-    out["diverged"] = march(kernel, state, everything, steps, count, consume, control, stop_at_divergence=True)
+    state = (paths.v[0], paths.w[0], paths.streams)
+    out["diverged"] = march(
+        kernel, state, np.arange(d), job.grid.recorded, count, consume, control, stop_at_divergence=True
+    )
     return out
 
 
@@ -153,12 +201,13 @@ def _run(
     dual, primal = np.empty(shape), np.empty(shape)
     steps = int(job.grid.recorded[-1])
     control = Control(Progress(progress, steps * paths, "diffusion"))
-    parts = run_blocks(
-        _diffusion_block, job, blocks_of(np.arange(paths)), executor=executor, control=control, steps=steps
-    )
+    tasks = blocks_of(np.arange(paths), job.blocks_a_task)
+    if executor is None and job.blocks_a_task >= -(-paths // LANES) > 0:
+        executor = AtOnce()
+    parts = run_blocks(_diffusion_task, job, tasks, executor=executor, control=control, steps=steps)
     try:
         for block, arrays in parts:
-            dual[block], primal[block] = arrays["dual"], arrays["primal"]
+            dual[block[0] : block[-1] + 1], primal[block[0] : block[-1] + 1] = arrays["dual"], arrays["primal"]
             if np.any(arrays["diverged"] >= 0):
                 lane = int(np.flatnonzero(arrays["diverged"] >= 0)[0])
                 step = int(arrays["diverged"][lane])
@@ -224,7 +273,6 @@ def dual_paths(
         defect=_defect(problem, algorithm, dual_start, grid),
         feedback=has_feedback(problem, algorithm, longest, tolerance),
         fluctuation=None,
-        flow=np.zeros((0, 0)),
         grid=grid,
         noise_level=float(np.sqrt(algorithm.step_size / algorithm.batch_size)),
         dual_start=dual_start,
@@ -251,7 +299,7 @@ def fluctuation_paths(
     """
     start = np.zeros(problem.dimension)
     job = _Job(
-        problem=problem.parameters,
+        problem=problem.along(flow),
         make_streams=problem.make_streams,
         scratch_rows=problem.scratch_rows,
         regularizer=algorithm.mirror.parameters,
@@ -259,7 +307,6 @@ def fluctuation_paths(
         defect=np.zeros((0, 0)),
         feedback=False,
         fluctuation=fluctuation,
-        flow=flow,
         grid=grid,
         noise_level=float(1.0 / np.sqrt(algorithm.batch_size)),
         dual_start=start,

@@ -29,9 +29,10 @@ Arrays = dict[str, NDArray[Any]]
 _SILENT = 2.0  # seconds before a bar shows
 
 
-def blocks_of(replicates: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """The replicates in their order, LANES at a time."""
-    return [replicates[i : i + LANES] for i in range(0, len(replicates), LANES)]
+def blocks_of(replicates: NDArray[np.int64], several: int = 1) -> list[NDArray[np.int64]]:
+    """The replicates in their order, LANES at a time, or `several` times as many."""
+    size = LANES * several
+    return [replicates[i : i + size] for i in range(0, len(replicates), size)]
 
 
 def workers() -> int:
@@ -92,6 +93,15 @@ class Control:
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.stop = threading.Event()
+
+
+class AtOnce(concurrent.futures.Executor):
+    """Runs a task where it is submitted: for one too short for a thread, and for profiles."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> concurrent.futures.Future[Any]:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.set_result(function(*arguments, **named))
+        return future
 
 
 class Store:

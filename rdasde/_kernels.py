@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from rdasde._jit import Kernel, compilable, fma
-from rdasde._problem import add_gradient, drift, hessian_product, noise
+from rdasde._jit import Kernel, compilable, fma, one_row
+from rdasde._problem import add_gradient, drift, hessian_along, noise, noise_along
+from rdasde._random import LANES, block_streams
 from rdasde._regularizer import mirror
 
 
@@ -46,7 +47,7 @@ def advance(
     `gradient` (d, lanes) is scratch, zero on entry and on return.
     """
     rate = -step_size / batch_size
-    flat, flat_gradient = v.reshape(-1), gradient.reshape(-1)
+    flat, flat_gradient = one_row(v), one_row(gradient)
     k = 0
     for n in range(start + 1, stop + 1):
         for _ in range(batch_size):
@@ -63,9 +64,76 @@ def advance(
 @compilable
 def _move(v, step, slope, out):
     """``out = v - step slope``, over lanes."""
-    for j in range(v.shape[0]):
-        for lane in range(v.shape[1]):
-            out[j, lane] = fma(-step, slope[j, lane], v[j, lane])
+    flat, flat_slope, target = one_row(v), one_row(slope), one_row(out)
+    for i in range(flat.size):
+        target[i] = fma(-step, flat_slope[i], flat[i])
+
+
+@compilable
+def _diffuse(
+    problem,
+    regularizer,
+    thresholds,
+    defect,
+    feedback,
+    times,
+    noise_level,
+    streams,
+    scratch,
+    v,
+    w,
+    work,
+    start,
+    stop,
+    steps,
+    dual,
+    primal,
+):
+    """The dual diffusion on the grid `times`: the trapezoidal rule in the drift, noise as it is half a step ahead.
+
+    ``dV = -G(W) dt + noise_level Sigma(W)^(1/2) dB``, ``W = prox(V, g(t))``. `thresholds` are at the times and middles
+    of the grid in turn; `defect` (time, d) is what a step misses of the noiseless flow, from `follow`. For smooth
+    coefficients every term of the weak expansion to second order in the step is met but those of fourth order in the
+    noise level: the weak error is O(noise_level h^2 + noise_level^4 h) (Milstein & Tretyakov, SIAM J. Sci. Comput. 18,
+    1997, on small noise). With `feedback` the noise is drawn in two halves, the second where the first and the drift
+    have led: then the covariance meets its terms of fourth order too, and of these only a third of the coupling to the
+    third moments is missed. `work` (4 d, lanes).
+    """
+    d = v.shape[0]
+    xi, slope, ahead, slope_ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
+    flat, flat_xi, flat_slope, flat_ahead = one_row(v), one_row(xi), one_row(slope), one_row(slope_ahead)
+    half, lanes = np.sqrt(0.5), np.uint64(LANES)
+    k = 0
+    for n in range(start + 1, stop + 1):
+        h = times[n] - times[n - 1]
+        spread = noise_level * np.sqrt(h)
+        drift(problem, w, slope)
+        if feedback:
+            noise(problem, w, streams, scratch, xi)
+            _move(v, h, slope, ahead)
+            _move(ahead, -spread, xi, ahead)
+            mirror(regularizer, ahead, thresholds[2 * n], w)
+            noise(problem, w, streams, scratch, slope_ahead)
+            for i in range(flat.size):
+                flat_xi[i] = half * (flat_xi[i] + flat_ahead[i])
+        else:
+            _move(v, 0.5 * h, slope, ahead)
+            mirror(regularizer, ahead, thresholds[2 * n - 1], w)
+            noise(problem, w, streams, scratch, xi)
+        _move(v, -spread, xi, v)
+        _move(v, h, slope, ahead)
+        mirror(regularizer, ahead, thresholds[2 * n], w)
+        drift(problem, w, slope_ahead)
+        for j in range(d):
+            missed, row = defect[n - 1, j], np.uint64(j) * lanes
+            for lane in range(lanes):
+                i = row + lane
+                flat[i] = fma(-0.5 * h, flat_slope[i] + flat_ahead[i], flat[i]) + missed
+        mirror(regularizer, v, thresholds[2 * n], w)
+        if k < steps.size and steps[k] == n:
+            dual[k] = v
+            primal[k] = w
+            k += 1
 
 
 @Kernel
@@ -85,64 +153,39 @@ def diffuse(
     start,
     stop,
     steps,
-    coordinates,
     dual,
     primal,
 ):
-    """The dual diffusion on the grid `times`: the trapezoidal rule in the drift, noise as it is half a step ahead.
-
-    ``dV = -G(W) dt + noise_level Sigma(W)^(1/2) dB``, ``W = prox(V, g(t))``. `thresholds` are at the times and middles
-    of the grid in turn; `defect` (time, d) is what a step misses of the noiseless flow, from `follow`. For smooth
-    coefficients every term of the weak expansion to second order in the step is met but those of fourth order in the
-    noise level: the weak error is O(noise_level h^2 + noise_level^4 h) (Milstein & Tretyakov, SIAM J. Sci. Comput. 18,
-    1997, on small noise). With `feedback` the noise is drawn in two halves, the second where the first and the drift
-    have led: then the covariance meets its terms of fourth order too, and of these only a third of the coupling to the
-    third moments is missed. `work` (4 d, lanes).
-    """
-    d = v.shape[0]
-    xi, slope, ahead, slope_ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
-    half = np.sqrt(0.5)
-    k = 0
-    for n in range(start + 1, stop + 1):
-        h = times[n] - times[n - 1]
-        spread = noise_level * np.sqrt(h)
-        drift(problem, w, slope)
-        if feedback:
-            noise(problem, w, streams, scratch, xi)
-            _move(v, h, slope, ahead)
-            _move(ahead, -spread, xi, ahead)
-            mirror(regularizer, ahead, thresholds[2 * n], w)
-            noise(problem, w, streams, scratch, slope_ahead)
-            for j in range(d):
-                for lane in range(v.shape[1]):
-                    xi[j, lane] = half * (xi[j, lane] + slope_ahead[j, lane])
-        else:
-            _move(v, 0.5 * h, slope, ahead)
-            mirror(regularizer, ahead, thresholds[2 * n - 1], w)
-            noise(problem, w, streams, scratch, xi)
-        for j in range(d):
-            for lane in range(v.shape[1]):
-                v[j, lane] = fma(spread, xi[j, lane], v[j, lane])
-        _move(v, h, slope, ahead)
-        mirror(regularizer, ahead, thresholds[2 * n], w)
-        drift(problem, w, slope_ahead)
-        for j in range(d):
-            missed = defect[n - 1, j]
-            for lane in range(v.shape[1]):
-                v[j, lane] = fma(-0.5 * h, slope[j, lane] + slope_ahead[j, lane], v[j, lane]) + missed
-        mirror(regularizer, v, thresholds[2 * n], w)
-        if k < steps.size and steps[k] == n:
-            _record(v, w, coordinates, dual[k], primal[k])
-            k += 1
+    """`_diffuse` of blocks, one after the other, along the first axis of `v`, `w`, `dual`, `primal` and `streams`."""
+    for block in range(v.shape[0]):
+        _diffuse(
+            problem,
+            regularizer,
+            thresholds,
+            defect,
+            feedback,
+            times,
+            noise_level,
+            block_streams(streams, block),
+            scratch,
+            v[block],
+            w[block],
+            work,
+            start,
+            stop,
+            steps,
+            dual[block],
+            primal[block],
+        )
 
 
 @Kernel
 def follow(problem, regularizer, thresholds, times, nodes, v, w, work, defect):
-    """The noiseless flow ``dv/dt = -G(prox(v, g(t)))``, and what one step of `diffuse` without noise misses of it.
+    """The noiseless flow ``dv/dt = -G(prox(v, g(t)))``, and what one step of `_diffuse` without noise misses of it.
 
     `times` is a fine grid, stepped by the classical Runge-Kutta method; `thresholds` are at its times and middles in
-    turn. ``nodes[n]`` is where node n of the grid of `diffuse` stands in it; ``defect[n - 1]`` (d,) gets the flow at
-    node n less a step of `diffuse` from node n - 1. `work` (4 d, lanes).
+    turn. ``nodes[n]`` is where node n of the grid of `_diffuse` stands in it; ``defect[n - 1]`` (d,) gets the flow at
+    node n less a step of `_diffuse` from node n - 1. `work` (4 d, lanes).
     """
     d = v.shape[0]
     slope, total, ahead, coarse = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
@@ -172,23 +215,19 @@ def follow(problem, regularizer, thresholds, times, nodes, v, w, work, defect):
 
 
 @compilable
-def _fluctuation_map(u, slope, shift, kink, out):
-    """``slope S(u - shift, kink)``, coordinate by coordinate."""
-    for j in range(u.shape[0]):
-        a, b, c = slope[j], shift[j], kink[j]
-        for lane in range(u.shape[1]):
-            moved = u[j, lane] - b
-            excess = abs(moved) - c
-            out[j, lane] = a * np.copysign(0.0 if excess <= 0.0 else excess, moved)
+def _fluctuation(u, slope, shift, kink):
+    """``slope S(u - shift, kink)``."""
+    moved = u - shift
+    excess = abs(moved) - kink
+    return slope * np.copysign(0.0 if excess <= 0.0 else excess, moved)  # a NaN stays one
 
 
-@Kernel
-def fluctuate(
-    problem,
+@compilable
+def _fluctuate(
+    along,
     slope,
     shift,
     kink,
-    flow,
     times,
     noise_level,
     streams,
@@ -199,43 +238,86 @@ def fluctuate(
     start,
     stop,
     steps,
-    coordinates,
     dual,
     primal,
 ):
     """The fluctuation limit ``dU = -H(w(t)) D_t(U) dt + noise_level Sigma(w(t))^(1/2) dB`` around the flow w(t).
 
-    The scheme of `diffuse`, here O(h^2) for any noise level but for the kinks, as Sigma does not depend on U. `slope`,
-    `shift` and `kink` are (time, d), `flow` is at times and middles of the grid in turn. Records U and D_t(U).
+    The scheme of `_diffuse`, here O(h^2) for any noise level but for the kinks, as Sigma does not depend on U. `slope`,
+    `shift` and `kink` are (time, d), `along` is the problem at times and middles of the grid in turn. Records U and
+    D_t(U). `work` (4 d, lanes).
     """
-    d, lanes = u.shape
-    xi, first, ahead, second, here = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d : 4 * d], work[4 * d :]
+    d = u.shape[0]
+    xi, first, second, spare = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
+    flat, flat_xi, flat_mapped = one_row(u), one_row(xi), one_row(mapped)
+    flat_first, flat_second = one_row(first), one_row(second)
+    lanes = np.uint64(u.shape[1])
     k = 0
     for n in range(start + 1, stop + 1):
         h = times[n] - times[n - 1]
         spread = noise_level * np.sqrt(h)
+        hessian_along(along, 2 * n - 2, spare, mapped, first)
+        noise_along(along, 2 * n - 1, spare, streams, scratch, xi)
         for j in range(d):
+            a, b, c, row = slope[n, j], shift[n, j], kink[n, j], np.uint64(j) * lanes
             for lane in range(lanes):
-                here[j, lane] = flow[2 * n - 2, j]
-        hessian_product(problem, here, mapped, first)
+                i = row + lane
+                moved = fma(spread, flat_xi[i], flat[i])
+                flat[i] = moved
+                flat_mapped[i] = _fluctuation(fma(-h, flat_first[i], moved), a, b, c)
+        hessian_along(along, 2 * n, spare, mapped, second)
         for j in range(d):
+            a, b, c, row = slope[n, j], shift[n, j], kink[n, j], np.uint64(j) * lanes
             for lane in range(lanes):
-                here[j, lane] = flow[2 * n - 1, j]
-        noise(problem, here, streams, scratch, xi)
-        for j in range(d):
-            for lane in range(lanes):
-                u[j, lane] = fma(spread, xi[j, lane], u[j, lane])
-                ahead[j, lane] = fma(-h, first[j, lane], u[j, lane])
-                here[j, lane] = flow[2 * n, j]
-        _fluctuation_map(ahead, slope[n], shift[n], kink[n], mapped)
-        hessian_product(problem, here, mapped, second)
-        for j in range(d):
-            for lane in range(lanes):
-                u[j, lane] = fma(-0.5 * h, first[j, lane] + second[j, lane], u[j, lane])
-        _fluctuation_map(u, slope[n], shift[n], kink[n], mapped)
+                i = row + lane
+                moved = fma(-0.5 * h, flat_first[i] + flat_second[i], flat[i])
+                flat[i] = moved
+                flat_mapped[i] = _fluctuation(moved, a, b, c)
         if k < steps.size and steps[k] == n:
-            _record(u, mapped, coordinates, dual[k], primal[k])
+            dual[k] = u
+            primal[k] = mapped
             k += 1
+
+
+@Kernel
+def fluctuate(
+    along,
+    slope,
+    shift,
+    kink,
+    times,
+    noise_level,
+    streams,
+    scratch,
+    u,
+    mapped,
+    work,
+    start,
+    stop,
+    steps,
+    dual,
+    primal,
+):
+    """`_fluctuate` of blocks, like `diffuse`."""
+    for block in range(u.shape[0]):
+        _fluctuate(
+            along,
+            slope,
+            shift,
+            kink,
+            times,
+            noise_level,
+            block_streams(streams, block),
+            scratch,
+            u[block],
+            mapped[block],
+            work,
+            start,
+            stop,
+            steps,
+            dual[block],
+            primal[block],
+        )
 
 
 @Kernel

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._jit import implements
+from rdasde._jit import implements, one_row
 from rdasde._regularizer import (
     Fluctuation,
     GaussianMoments,
@@ -46,7 +46,7 @@ def _(regularizer, v, threshold, w):
     weights = regularizer.weights
     # not max(excess, 0): a NaN must stay one
     if weights.size == 1:
-        flat, flat_w = v.reshape(-1), w.reshape(-1)
+        flat, flat_w = one_row(v), one_row(w)
         for i in range(flat.size):
             excess = abs(flat[i]) - threshold * weights[0]
             flat_w[i] = np.copysign(0.0 if excess <= 0.0 else excess, flat[i])

@@ -11,15 +11,17 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._covariance import SPARE, Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
-from rdasde._jit import Kernel, compilable, fma, implements
+from rdasde._jit import Kernel, compilable, fma, implements, one_row
 from rdasde._problem import (
     Expectations,
     Problem,
     add_gradient,
     drift,
     gaussian_instability,
+    hessian_along,
     hessian_product,
     noise,
+    noise_along,
 )
 from rdasde._random import LANES, integers, normals
 from rdasde._rows import CHUNK, RowNoise, residual_noise, row_dot, row_residual
@@ -37,7 +39,7 @@ def _residual(x, w, coef, out):
     """out += x'(w - coef), summed four coordinates at a time."""
     d = coef.size
     whole = d - d % 4
-    flat, flat_w = x.reshape(-1), w.reshape(-1)
+    flat, flat_w = one_row(x), one_row(w)
     row = np.uint64(LANES)
     for j in range(0, whole, 4):
         c0, c1, c2, c3 = coef[j], coef[j + 1], coef[j + 2], coef[j + 3]
@@ -73,10 +75,11 @@ def _(problem, w, streams, scratch, out):
 @implements(drift, GaussianParameters)
 def _(problem, w, out):
     correlate(problem.covariance, w, out)
+    flat, lanes = one_row(out), np.uint64(LANES)
     for j in range(w.shape[0]):
-        target = problem.target[j]
-        for lane in range(w.shape[1]):
-            out[j, lane] -= target
+        target, row = problem.target[j], np.uint64(j) * lanes
+        for lane in range(lanes):
+            flat[row + lane] -= target
 
 
 @implements(hessian_product, GaussianParameters)
@@ -99,9 +102,42 @@ def _(problem, w, streams, scratch, out):
     color(problem.covariance, xi[:d], scratch[even + 1 : even + 1 + SPARE])
     for lane in range(level.size):
         level[lane] = np.sqrt(level[lane])
+    flat, flat_xi, flat_level, lanes = one_row(out), one_row(xi), one_row(level), np.uint64(LANES)
+    last = np.uint64(d) * lanes
     for j in range(d):
-        for lane in range(level.size):
-            out[j, lane] = fma(out[j, lane], xi[d, lane], level[lane] * xi[j, lane])
+        row = np.uint64(j) * lanes
+        for lane in range(lanes):
+            i = row + lane
+            flat[i] = fma(flat[i], flat_xi[last + lane], flat_level[lane] * flat_xi[i])
+
+
+class GaussianAlong(NamedTuple):
+    covariance: NamedTuple
+    level: Floats  # (time,): sqrt(e'He + noise_std^2)
+    gradient: Floats  # (time, d): He
+
+
+@implements(noise_along, GaussianAlong)
+def _(along, k, spare, streams, scratch, out):
+    d = out.shape[0]
+    even = d + 1 + (d + 1) % 2
+    xi = scratch[:even]
+    normals(streams, xi)
+    color(along.covariance, xi[:d], scratch[even + 1 : even + 1 + SPARE])
+    flat, flat_xi, lanes = one_row(out), one_row(xi), np.uint64(out.shape[1])
+    level, last = along.level[k], np.uint64(d) * lanes
+    for i in range(flat.size):
+        flat[i] = level * flat_xi[i]
+    for j in range(d):
+        slope, row = along.gradient[k, j], np.uint64(j) * lanes
+        if slope != 0.0:
+            for lane in range(lanes):
+                flat[row + lane] = fma(slope, flat_xi[last + lane], flat[row + lane])
+
+
+@implements(hessian_along, GaussianAlong)
+def _(along, k, spare, u, out):
+    correlate(along.covariance, u, out)
 
 
 @Kernel
@@ -229,6 +265,12 @@ class LinearRegression(Problem):
         level = float(error @ gradient) + self.noise_std**2
         return level * self._hessian + np.outer(gradient, gradient)
 
+    def along(self, points: Floats) -> NamedTuple:
+        error = points - self.coef
+        gradient = np.ascontiguousarray(self.covariance.multiply(error.T).T)
+        level = np.sqrt(np.einsum("ij,ij->i", error, gradient) + self.noise_std**2)
+        return GaussianAlong(self.covariance.parameters, level, gradient)
+
     def default_start(self) -> Floats:
         return np.zeros(self.dimension)
 
@@ -303,6 +345,9 @@ class _RowRegression(RowNoise, LinearRegression):
         self.minimizer = self.coef.copy()
         self.parameters = RowParameters(self.rows, self.response, self.covariance.dense(), target)
         self.scratch_rows = CHUNK + 2 + d
+
+    def along(self, points: Floats) -> NamedTuple:
+        return Problem.along(self, points)
 
     def _residuals(self, w: Floats) -> Floats:
         return self.rows @ w - self.response

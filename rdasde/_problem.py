@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._jit import generic
+from rdasde._jit import generic, implements
 from rdasde._random import streams
 
 
@@ -33,6 +33,37 @@ def noise(problem, w, streams, scratch, out):
 @generic
 def hessian_product(problem, w, u, out):
     """H(w) u into `out`, all (d, lanes)."""
+
+
+class Along(NamedTuple):
+    """A problem at the points of a path."""
+
+    problem: NamedTuple
+    points: Floats  # (time, d)
+
+
+@generic
+def noise_along(along, k, spare, streams, scratch, out):
+    """`noise` at point k of a path; `spare` (d, lanes) is scratch."""
+
+
+@generic
+def hessian_along(along, k, spare, u, out):
+    """`hessian_product` at point k of a path; `spare` (d, lanes) is scratch."""
+
+
+@implements(noise_along, Along)
+def _(along, k, spare, streams, scratch, out):
+    for j in range(spare.shape[0]):
+        spare[j] = along.points[k, j]
+    noise(along.problem, spare, streams, scratch, out)
+
+
+@implements(hessian_along, Along)
+def _(along, k, spare, u, out):
+    for j in range(spare.shape[0]):
+        spare[j] = along.points[k, j]
+    hessian_product(along.problem, spare, u, out)
 
 
 class Expectations(NamedTuple):
@@ -65,6 +96,10 @@ class Problem(abc.ABC):
     def make_streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> Any:
         """What `add_gradient` and `noise` draw from, for one block: a NamedTuple, keyed by (seed, replicate) alone."""
         return streams(seed, replicates, purpose)
+
+    def along(self, points: Floats) -> NamedTuple:
+        """What `noise_along` and `hessian_along` see: here `Along`, or what spares work that is the same for all."""
+        return Along(self.parameters, points)
 
     @property
     def has_compiled_drift(self) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde._jit import Kernel, compilable, fma
+from rdasde._jit import Kernel, compilable, fma, generic, implements, one_row
 
 LANES = 16  # two AVX-512 or four AVX2 vectors: enough independent work to hide latencies
 _PAIRS = 32  # pairs of normals made at a time: their bits stay in the first-level cache
@@ -58,6 +58,16 @@ class Streams(NamedTuple):
     bits: NDArray[np.uint64]  # (2 * _PAIRS, lanes), scratch
 
 
+@generic
+def block_streams(streams, block):
+    """The streams of one of several blocks, out of `stacked_streams`."""
+
+
+@implements(block_streams, Streams)
+def _(streams, block):
+    return Streams(streams.state[block], streams.bits)
+
+
 def lane_array(rows: int, dtype: type = np.float64) -> NDArray[Any]:
     """Zeros of shape (rows, LANES), aligned to cache lines."""
     size = rows * LANES * 8
@@ -71,16 +81,23 @@ def streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] =
 
     `purpose` sets families of streams apart. Lanes without a replicate stay at zero and are never looked at.
     """
-    state = lane_array(4, np.uint64)
-    if len(replicates) and max(replicates) < 2**32:
+    stack = stacked_streams(seed, replicates, purpose)
+    return stack._replace(state=stack.state[0])
+
+
+def stacked_streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> Streams:
+    """`streams` of any number of replicates, LANES to a block: the state is (blocks, 4, LANES)."""
+    blocks = max(1, -(-len(replicates) // LANES))
+    state = lane_array(4 * blocks, np.uint64).reshape(blocks, 4, LANES)
+    if len(replicates) and replicates.max() < 2**32:
         entropy = _words(seed)
         entropy += [0] * (4 - len(entropy))  # as SeedSequence pads what a key follows
         after = np.array([word for number in purpose for word in _words(number)], dtype=np.uint64)
         _seed(np.array(entropy, dtype=np.uint64), np.asarray(replicates, dtype=np.uint64), after, state)
     else:
-        for lane, replicate in enumerate(replicates):
+        for k, replicate in enumerate(replicates):
             key = np.random.SeedSequence(seed, spawn_key=(int(replicate), *purpose))
-            state[:, lane] = key.generate_state(4, np.uint64)
+            state[k // LANES, :, k % LANES] = key.generate_state(4, np.uint64)
     return Streams(state, lane_array(2 * _PAIRS, np.uint64))
 
 
@@ -107,11 +124,13 @@ def _mixed(x, y):
 def _seed(before, replicates, after, state):
     """``SeedSequence(seed, spawn_key=(replicate, *purpose)).generate_state(4)`` of many replicates, bit for bit.
 
-    The algorithm is O'Neill's seed_seq as NumPy fixed it; in Python it took longer than a short path itself.
+    Into `state` (blocks, 4, LANES). The algorithm is O'Neill's seed_seq as NumPy fixed it; in Python it took longer
+    than a short path itself.
     """
     pool = np.empty(4, dtype=np.uint64)
     total = before.size + 1 + after.size
-    for lane in range(replicates.size):
+    for k in range(replicates.size):
+        block, lane = k // LANES, k % LANES
         constant = _HASH_A
         for i in range(4):
             pool[i], constant = _hashed(before[i], constant, _MULTIPLY_A)
@@ -120,13 +139,13 @@ def _seed(before, replicates, after, state):
                 if source != target:
                     word, constant = _hashed(pool[source], constant, _MULTIPLY_A)
                     pool[target] = _mixed(pool[target], word)
-        for k in range(4, total):
-            if k < before.size:
-                fresh = before[k]
-            elif k == before.size:
-                fresh = replicates[lane]
+        for i in range(4, total):
+            if i < before.size:
+                fresh = before[i]
+            elif i == before.size:
+                fresh = replicates[k]
             else:
-                fresh = after[k - before.size - 1]
+                fresh = after[i - before.size - 1]
             for target in range(4):
                 word, constant = _hashed(fresh, constant, _MULTIPLY_A)
                 pool[target] = _mixed(pool[target], word)
@@ -134,7 +153,7 @@ def _seed(before, replicates, after, state):
         for i in range(4):
             low, constant = _hashed(pool[2 * i % 4], constant, _MULTIPLY_B)
             high, constant = _hashed(pool[(2 * i + 1) % 4], constant, _MULTIPLY_B)
-            state[i, lane] = low | (high << _R32)
+            state[block, i, lane] = low | (high << _R32)
 
 
 @compilable
@@ -167,7 +186,7 @@ def _word_pairs(state, words, count):
     Four words for one trip of the state through memory. Flat arrays, constant strides and unsigned indices (which
     cannot wrap around) let the compiler see that nothing overlaps; it is three times faster for it.
     """
-    flat_state, flat = state.reshape(-1), words.reshape(-1)
+    flat_state, flat = one_row(state), one_row(words)
     for i in range(0, count, 2):
         row = np.uint64(i * LANES)
         for lane in range(np.uint64(LANES)):
@@ -235,9 +254,9 @@ def normals(streams, out):
     """
     lanes = LANES
     half = out.shape[0] // 2
-    flat = out.reshape(-1)
+    flat = one_row(out)
     bits = streams.bits
-    words = bits.reshape(-1)
+    words = one_row(bits)
     for start in range(0, half, _PAIRS):
         count = min(_PAIRS, half - start)
         _word_pairs(streams.state, bits, count)

@@ -14,7 +14,7 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._jit import Kernel, compiled, fma, implements
 from rdasde._problem import Problem, add_gradient, drift, hessian_product, noise
-from rdasde._random import LANES, Streams, normals, streams
+from rdasde._random import LANES, Streams, block_streams, normals, streams
 
 _DRAWS = 32  # gradients that one noise vector is made of
 _DIFFERENCE = float(np.cbrt(np.finfo(float).eps))  # step of central differences, in units of the point's size
@@ -70,6 +70,11 @@ def _(problem, w, streams, scratch, out):
             weight = (xi[i, lane] - centre) / np.sqrt(_DRAWS - 1.0)
             for j in range(d):
                 out[j, lane] = fma(weight, sample[j], out[j, lane])
+
+
+@implements(block_streams, CustomStreams)
+def _(streams, block):
+    return streams  # of one block only
 
 
 @implements(drift, CustomParameters)

@@ -82,6 +82,32 @@ def test_twin(step):
     np.testing.assert_allclose(found[:, -1], v.T, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("paths", [20, 50])
+def test_tasks_of_several_blocks_change_nothing(paths, monkeypatch):
+    problem = rs.LinearRegression(COEF, rs.AR1(6, 0.5))
+    algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
+    found = []
+    for size in (1, 2**19):
+        monkeypatch.setattr(_diffusion, "_TASK", size)
+        found.append(dual_paths(problem, algorithm, np.zeros(6), axis(0.0, 0.5, 1.0), paths, 0, None, False))
+        limit = rs.approximate(problem, algorithm, 1.0, method="limit", start=COEF, paths=paths, times=3, seed=1)
+        found[-1] += (limit.dual.values, limit.primal.values)
+    for marched, together in zip(*found, strict=True):
+        np.testing.assert_array_equal(marched, together)
+
+
+def test_tasks_of_several_blocks_say_where_a_path_diverges(monkeypatch):
+    problem, start = rs.OnlinePCA(np.diag([3.0, 2.0, 1.0])), np.array([40.0, 1.0, 1.0])
+    said = []
+    for size in (1, 2**19):
+        monkeypatch.setattr(_diffusion, "_TASK", size)
+        with pytest.raises(rs.DivergenceError) as caught:
+            dual_paths(problem, rs.RDA(0.1), start, axis(0.0, 1.0), 50, 0, None, False)
+        said.append((str(caught.value), caught.value.step, caught.value.replicate))
+    assert said[0] == said[1]
+    assert said[0][2] == 0
+
+
 def moments(problem, algorithm, times, tolerance, paths, seed):
     """Mean and standard deviation in the dual, and P(w_j = 0), from `paths` in blocks of 10^5."""
     total = 0.0
