@@ -62,15 +62,13 @@ def fma(a, b, c):
 @compilable
 def one_row(x):
     """A view of a contiguous array as one row."""
-    return x.reshape(-1)  # which numba leaves to a function in C: compiled code has a view that costs nothing
+    return x.reshape(-1)
 
 
 def _teach_numba() -> None:
     """Register with numba what was marked since the last time; called under the lock."""
     from numba.core import types
-    from numba.core.imputils import impl_ret_borrowed
     from numba.extending import intrinsic, overload
-    from numba.np.arrayobj import make_array, populate_array
 
     @intrinsic
     def fused(typing_context, a, b, c):
@@ -80,29 +78,6 @@ def _teach_numba() -> None:
     def fused_multiply_add(a, b, c):
         return fused(a, b, c)
 
-    @intrinsic
-    def row(typing_context, x):
-        result = x.copy(ndim=1)
-
-        def view(context, builder, signature, arguments):
-            before, after = make_array(x)(context, builder, arguments[0]), make_array(result)(context, builder)
-            populate_array(
-                after,
-                data=before.data,
-                shape=(before.nitems,),
-                strides=(before.itemsize,),
-                itemsize=before.itemsize,
-                meminfo=before.meminfo,
-                parent=before.parent,
-            )
-            return impl_ret_borrowed(context, builder, result, after._getvalue())
-
-        return result(x), view
-
-    def view_as_row(x):
-        return row(x)
-
-    instructions = {fma: fused_multiply_add, one_row: view_as_row}
     while _unknown:
         function = _unknown.pop(0)
         if function in _generics:
@@ -114,7 +89,7 @@ def _teach_numba() -> None:
 
             overload(function, strict=False, jit_options=_OPTIONS)(choose)
         else:
-            body = instructions.get(function, function)
+            body = fused_multiply_add if function is fma else function
             overload(function, strict=False, jit_options=_OPTIONS)(lambda *args, body=body: body)
 
 
