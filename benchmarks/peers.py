@@ -11,10 +11,10 @@ import numpy as np
 from scipy.linalg.blas import dtrmm
 
 import rdasde as rs
-from rdasde._covariance import Diagonal
-from rdasde._grid import time_axis
-from rdasde._jit import Kernel
-from rdasde._random import normals
+from rdasde._compiled.jit import Kernel
+from rdasde._compiled.random import normals
+from rdasde._engine.time_axis import time_axis
+from rdasde._problems.covariance import Diagonal
 
 SUMMARY = ("dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero")
 

@@ -21,7 +21,7 @@ from sde import (
 )
 from solvers import OURS, PATHS, PEERS, setup_ours
 
-from rdasde._ensemble import AtOnce
+from rdasde._engine.blocks import AtOnce
 
 TARGET = 0.01
 

@@ -35,8 +35,8 @@ import simulation
 from measure import ASKED, asked, interleave, machine, spread, table, where_time_goes
 
 import rdasde as rs
+from rdasde._compiled.random import LANES, lane_array, streams
 from rdasde._figures import published
-from rdasde._random import LANES, lane_array, streams
 
 FOLDER = Path(__file__).parent
 

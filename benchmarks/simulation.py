@@ -7,7 +7,7 @@ import peers
 from measure import ASKED, asked, hire, spread, table
 
 import rdasde as rs
-from rdasde._random import LANES, lane_array, streams
+from rdasde._compiled.random import LANES, lane_array, streams
 
 D, REPLICATES, STEPS, STEP_SIZE = 200, 200, 2000, 1e-3
 HORIZON = STEPS * STEP_SIZE

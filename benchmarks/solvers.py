@@ -18,7 +18,7 @@ PATHS = 1000
 
 def setup_ours(structured, executor=None):
     import rdasde as rs
-    from rdasde._diffusion import TimeGrid, fluctuation_paths
+    from rdasde._approximations.paths import TimeGrid, fluctuation_paths
 
     algorithm = rs.RDA(1e-3, rs.L1(), rs.PowerLaw(c=C, mu=MU))
     problem = rs.LinearRegression(COEF, rs.AR1(D, RHO) if structured else H)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._regularizer import Regularizer, Unregularized
+from rdasde._regularizers.base import Regularizer, Unregularized
 from rdasde._schedule import Schedule, thresholds
 
 

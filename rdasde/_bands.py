@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._regularizer import Regularizer
+from rdasde._regularizers.base import Regularizer
 
 if TYPE_CHECKING:
     import xarray as xr

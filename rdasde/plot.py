@@ -13,7 +13,7 @@ from rdasde import _check
 from rdasde._bands import band as _band
 from rdasde._bands import mirror_of
 from rdasde._check import Floats
-from rdasde._grid import kept_coordinates
+from rdasde._engine.time_axis import kept_coordinates
 
 if TYPE_CHECKING:
     import xarray as xr

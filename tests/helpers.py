@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from rdasde import _covariance, _problem, _random
-from rdasde._jit import Kernel
-from rdasde._random import LANES, lane_array
+from rdasde._compiled import random as _random
+from rdasde._compiled.jit import Kernel
+from rdasde._compiled.random import LANES, lane_array
+from rdasde._problems import base as _problem
+from rdasde._problems import covariance as _covariance
 
 
 @Kernel

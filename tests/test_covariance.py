@@ -5,8 +5,8 @@ import pytest
 from helpers import colored, correlated
 
 import rdasde as rs
-from rdasde._covariance import as_covariance
-from rdasde._random import LANES, lane_array
+from rdasde._compiled.random import LANES, lane_array
+from rdasde._problems.covariance import as_covariance
 
 
 def wishart(d, rank, seed):

@@ -107,7 +107,7 @@ def test_a_torchvision_for_another_torch_is_named(monkeypatch, capsys):
     def broken(name):
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("rdasde.pruning._folders.importlib.import_module", broken)
+    monkeypatch.setattr("rdasde.pruning._training.folders.importlib.import_module", broken)
     assert recipes.main(["cifar10-vgg16", "--folder", "."]) == 1
     assert capsys.readouterr().err == (
         "rdasde.pruning.recipes: cifar10 is read through torchvision, and the one installed is for another PyTorch: "

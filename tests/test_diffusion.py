@@ -6,10 +6,10 @@ from helpers import noise as problem_noise
 from scipy.integrate import solve_ivp
 
 import rdasde as rs
-from rdasde import _diffusion
-from rdasde._diffusion import dual_paths
-from rdasde._grid import TimeAxis
-from rdasde._random import lane_array
+from rdasde._approximations import paths as _diffusion
+from rdasde._approximations.paths import dual_paths
+from rdasde._compiled.random import lane_array
+from rdasde._engine.time_axis import TimeAxis
 
 
 def axis(*times):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rdasde as rs
-from rdasde import _jit
+from rdasde._compiled import jit as _jit
 
 PROBLEM = rs.LinearRegression([0.5, 0.0, -0.2])
 ALGORITHM = rs.RDA(0.1, rs.L1(), rs.PowerLaw(0.5, 0.6))

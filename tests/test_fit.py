@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import rdasde as rs
-from rdasde._fit_law import iterate_law
-from rdasde._fit_rows import add_products
+from rdasde._inference.laws import iterate_law
+from rdasde._inference.row_loop import add_products
 
 L1 = rs.RDA(0.02, rs.L1(), rs.PowerLaw(c=0.3, mu=0.6))
 SGD = rs.RDA(0.02)
@@ -369,7 +369,7 @@ def batches(*parts):
 X4, Y4 = np.arange(12.0).reshape(4, 3), np.array([0.0, 1.0, 1.0, 0.0])
 HOLE = np.where(X4 == 4.0, np.nan, X4)
 CASES = {
-    "problem_class is <class 'rdasde._stochastic_problem.StochasticProblem'> (ABCMeta), but must be "
+    "problem_class is <class 'rdasde._problems.stochastic_problem.StochasticProblem'> (ABCMeta), but must be "
     "rs.LinearRegression, rs.LogisticRegression or rs.OnlinePCA: pass the class itself.": lambda: rs.fit(
         rs.StochasticProblem, X4, Y4, SGD
     ),

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdasde._diffusion import diffusion_grid
-from rdasde._grid import time_axis
+from rdasde._approximations.paths import diffusion_grid
+from rdasde._engine.time_axis import time_axis
 
 
 @given(st.floats(1e-4, 1.0), st.integers(1, 5000), st.integers(1, 300))

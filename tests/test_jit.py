@@ -1,5 +1,6 @@
 """Compilation on demand."""
 
+import shutil
 import subprocess
 import sys
 
@@ -25,8 +26,11 @@ def test_a_second_process_compiles_nothing():
     """No miss in the disk cache for anything built in."""
     script = """
 import numpy as np, rdasde as rs
-from rdasde import _closure, _covariance, _kernels, _shape
-from rdasde._jit import Kernel
+from rdasde._approximations import closure as _closure
+from rdasde._problems import covariance as _covariance
+from rdasde._engine import loops as _kernels
+from rdasde._approximations import marginals as _shape
+from rdasde._compiled.jit import Kernel
 rule = rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
 for problem, start in (
     (rs.LinearRegression([0.5, 0.0], rs.AR1(2, 0.5)), None),
@@ -45,3 +49,24 @@ print(sum(sum(s.cache_misses.values()) for s in stats), sum(sum(s.cache_hits.val
     misses, hits = map(int, run(script))
     assert misses == 0
     assert hits >= 8
+
+
+def test_an_edit_in_any_folder_makes_the_cache_stale(tmp_path):
+    """The stamp of cached machine code covers the whole package, however deep a file lies."""
+    from rdasde._compiled import jit
+
+    package = jit._PACKAGE
+    assert package.name == "rdasde"
+    assert (package / "__init__.pyi").exists()
+    copy = tmp_path / "rdasde"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    before = jit.stamp_of(copy)
+    folders = sorted({path.parent for path in copy.rglob("*.py")})
+    assert len(folders) > 10
+    for folder in folders:
+        file = next(iter(sorted(folder.glob("*.py"))))
+        text = file.read_text()
+        file.write_text(text + "\n")
+        assert jit.stamp_of(copy) != before
+        file.write_text(text)
+    assert jit.stamp_of(copy) == before

@@ -6,7 +6,7 @@ import scipy.linalg
 from helpers import add_gradient, covariance_z_scores, drift, hessian_product, in_lanes, noise, sample
 
 import rdasde as rs
-from rdasde._random import lane_array
+from rdasde._compiled.random import lane_array
 
 
 def gaussian():

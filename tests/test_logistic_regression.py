@@ -7,10 +7,10 @@ from scipy.integrate import quad
 from scipy.special import expit
 
 import rdasde as rs
-from rdasde import _random
-from rdasde._jit import Kernel
-from rdasde._logistic_regression import _joint, _slopes
-from rdasde._random import LANES, lane_array
+from rdasde._compiled import random as _random
+from rdasde._compiled.jit import Kernel
+from rdasde._compiled.random import LANES, lane_array
+from rdasde._problems.logistic_regression import _joint, _slopes
 
 
 @Kernel

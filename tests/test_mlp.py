@@ -5,7 +5,7 @@ import pytest
 from helpers import add_gradient, covariance_z_scores, drift, hessian_product, in_lanes, noise, sample
 
 import rdasde as rs
-from rdasde._random import LANES, lane_array
+from rdasde._compiled.random import LANES, lane_array
 
 
 def make(n=60, p=3, classes=3, hidden=4, seed=0, **options):

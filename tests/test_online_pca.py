@@ -18,9 +18,9 @@ from helpers import (
 from scipy.integrate import solve_ivp
 
 import rdasde as rs
-from rdasde import _random
-from rdasde._covariance import Spiked
-from rdasde._random import LANES, lane_array
+from rdasde._compiled import random as _random
+from rdasde._compiled.random import LANES, lane_array
+from rdasde._problems.covariance import Spiked
 
 DIRECTIONS = np.linalg.qr(np.random.default_rng(5).standard_normal((5, 2)))[0].T
 MATRIX = np.array([[1.0, 0.4, 0.1], [0.4, 0.8, 0.0], [0.1, 0.0, 1.5]])

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 from helpers import draw_integers, draw_normals
 
-from rdasde._random import LANES, lane_array, streams
+from rdasde._compiled.random import LANES, lane_array, streams
 
 MASK = (1 << 64) - 1
 

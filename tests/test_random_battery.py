@@ -21,9 +21,9 @@ import scipy.special
 import scipy.stats
 from helpers import draw_normals, draw_words
 
-from rdasde import _random
-from rdasde._jit import Kernel
-from rdasde._random import LANES, lane_array, streams
+from rdasde._compiled import random as _random
+from rdasde._compiled.jit import Kernel
+from rdasde._compiled.random import LANES, lane_array, streams
 
 ALPHA = 1e-4
 SEED = 20261122

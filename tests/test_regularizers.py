@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import rdasde as rs
-from rdasde._jit import Kernel
-from rdasde._regularizer import Regularizer, Unregularized, mirror
+from rdasde._compiled.jit import Kernel
+from rdasde._regularizers.base import Regularizer, Unregularized, mirror
 
 D = 6
 WEIGHTS = np.array([1.0, 0.0, 2.0, 0.5, 1.0, 3.0])
@@ -280,7 +280,8 @@ def test_json_round_trip(regularizer):
 
 def test_every_kind_is_found_in_a_fresh_process():
     code = (
-        "import sys; from rdasde._regularizer import Regularizer\nfor text in sys.argv[1:]: Regularizer.from_json(text)"
+        "import sys\nfrom rdasde._regularizers.base import Regularizer\n"
+        "for text in sys.argv[1:]: Regularizer.from_json(text)"
     )
     subprocess.run([sys.executable, "-c", code, *(r.to_json() for r in BUILT_IN.values())], check=True, timeout=60)
 
@@ -378,7 +379,7 @@ def test_custom_run_is_that_of_l1():
 
 
 def _cached():
-    from rdasde._kernels import advance
+    from rdasde._engine.loops import advance
 
     return sorted(Path(advance.dispatcher().stats.cache_path).glob("*"))
 

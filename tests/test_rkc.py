@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdasde._rkc import _one_step, integrate, interpolate
+from rdasde._approximations.rkc import _one_step, integrate, interpolate
 
 
 def solve(stages, steps):

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 import rdasde as rs
-from rdasde._shape import _CELLS, _EDGES, _WIDTH, _implicit_step
+from rdasde._approximations.marginals import _CELLS, _EDGES, _WIDTH, _implicit_step
 
 
 def steps(density, pull, mapped, rest, diffusion, dt, count):

@@ -15,8 +15,9 @@ import xarray as xr
 from helpers import draw_normals
 
 import rdasde as rs
-from rdasde import _ensemble, _march
-from rdasde._random import LANES, lane_array, streams
+from rdasde._compiled.random import LANES, lane_array, streams
+from rdasde._engine import blocks as _ensemble
+from rdasde._engine import march as _march
 
 
 def twin(problem, algorithm, steps, seed, replicate):

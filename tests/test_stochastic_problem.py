@@ -10,8 +10,9 @@ import xarray as xr
 from helpers import covariance_z_scores, drift, hessian_product, in_lanes, noise
 
 import rdasde as rs
-from rdasde import _march, _stochastic_problem
-from rdasde._random import LANES, lane_array
+from rdasde._compiled.random import LANES, lane_array
+from rdasde._engine import march as _march
+from rdasde._problems import stochastic_problem as _stochastic_problem
 
 COEF = np.array([0.5, -0.4, 0.0, 0.0, 0.1])
 STD = np.linspace(0.7, 1.3, 5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rdasde as rs
-from rdasde._averaged import AveragedState, averaged
+from rdasde.validate._averaged import AveragedState, averaged
 from rdasde.validate._risk import _excess_risk, _penalty, _start_distance
 
 COEF = np.array([0.5, -0.4, 0.3, 0.0, 0.0, 0.0])

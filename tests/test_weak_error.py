@@ -9,10 +9,11 @@ import scipy.stats
 from helpers import add_gradient, covariance_z_scores, drift, in_lanes, noise, sample
 
 import rdasde as rs
-from rdasde import _random, _weak_error
-from rdasde._control import Controlled
-from rdasde._power import fit_order
-from rdasde._random import LANES, lane_array
+from rdasde._compiled import random as _random
+from rdasde._compiled.random import LANES, lane_array
+from rdasde._weak_error import weak_error as _weak_error
+from rdasde._weak_error.control_variate import Controlled
+from rdasde._weak_error.order import fit_order
 
 COEF = np.array([0.5, -0.3, 0.0])
 PROBLEM = rs.LinearRegression(COEF, rs.AR1(3, 0.5), noise_std=0.5)

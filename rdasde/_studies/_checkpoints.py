@@ -14,7 +14,7 @@ from rdasde._studies import Pieces
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from rdasde.pruning._data import Data
+    from rdasde.pruning._training.data import Data
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -47,7 +47,7 @@ def _run(plan: Plan, seed: int, method: str) -> Arrays:
     import torch
 
     from rdasde.pruning import GRDA, parameter_groups
-    from rdasde.pruning._train import train
+    from rdasde.pruning._training.train import train
 
     def optimizer(module: nn.Module) -> torch.optim.Optimizer:
         if method == "sgd":
@@ -71,7 +71,7 @@ def _run(plan: Plan, seed: int, method: str) -> Arrays:
 
 def network(plan: Plan) -> nn.Module:
     """A new network."""
-    from rdasde.pruning import _networks
+    from rdasde.pruning._training import networks as _networks
 
     module: nn.Module = getattr(_networks, plan.network)()
     return module
@@ -79,7 +79,7 @@ def network(plan: Plan) -> nn.Module:
 
 def data(plan: Plan) -> Data:
     """The data set."""
-    from rdasde.pruning._data import load
+    from rdasde.pruning._training.data import load
 
     return load(plan.data)
 

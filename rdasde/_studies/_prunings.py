@@ -17,8 +17,8 @@ from rdasde._studies import Pieces
 if TYPE_CHECKING:
     from torch import nn
 
-    from rdasde.pruning._data import Data
-    from rdasde.pruning._train import Trained, Weights
+    from rdasde.pruning._training.data import Data
+    from rdasde.pruning._training.train import Trained, Weights
 
 Arrays = dict[str, NDArray[Any]]
 TRIMS = ("gradual, fine-tuned", "gradual", "one-shot")  # magnitude pruning
@@ -141,8 +141,8 @@ def _second(pieces: Pieces, plan: Plan, seed: int, how: str, count: int, dense: 
 def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
     import torch
 
-    from rdasde.pruning import _magnitude
-    from rdasde.pruning._train import evaluate, train
+    from rdasde.pruning._training import magnitude as _magnitude
+    from rdasde.pruning._training.train import evaluate, train
 
     network, data = _network(plan), _data(plan)
     if how == "one-shot":
@@ -196,14 +196,14 @@ def _arrays(trained: Trained) -> Arrays:
 
 
 def _network(plan: Plan) -> Callable[[], nn.Module]:
-    from rdasde.pruning import _networks
+    from rdasde.pruning._training import networks as _networks
 
     networks: dict[str, Callable[[], nn.Module]] = {"lenet": _networks.lenet, "mlp": _networks.mlp}
     return networks[plan.network]
 
 
 def _rate(plan: Plan) -> Callable[[int], float]:
-    from rdasde.pruning import _rates
+    from rdasde.pruning._training import rates as _rates
 
     share = {"held": _rates.held, "lowered": _rates.lowered}[plan.schedule]
     return lambda epoch: plan.rate * share(epoch, plan.epochs)
@@ -211,13 +211,13 @@ def _rate(plan: Plan) -> Callable[[int], float]:
 
 @functools.cache
 def _data(plan: Plan) -> Data:
-    from rdasde.pruning._data import load
+    from rdasde.pruning._training.data import load
 
     return load(plan.data)
 
 
 def _train(plan: Plan, seed: int, optimizer: Callable[[nn.Module], Any], keep: tuple[int, ...] = ()) -> Trained:
-    from rdasde.pruning._train import train
+    from rdasde.pruning._training.train import train
 
     return train(
         _network(plan),

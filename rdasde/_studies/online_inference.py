@@ -25,10 +25,10 @@ from scipy.special import ndtr, ndtri
 import rdasde as rs
 from rdasde import plot
 from rdasde._check import Floats
-from rdasde._ensemble import workers
+from rdasde._compiled.jit import Kernel
+from rdasde._compiled.random import LANES, lane_array, normals, streams
+from rdasde._engine.blocks import workers
 from rdasde._figures import caption
-from rdasde._jit import Kernel
-from rdasde._random import LANES, lane_array, normals, streams
 from rdasde._studies import Pieces, Report, markdown
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
-from rdasde._approximate import approximate
+from rdasde._approximations.approximate import approximate
+from rdasde._approximations.paths import TOLERANCE
 from rdasde._bands import band
 from rdasde._check import Floats
-from rdasde._diffusion import TOLERANCE
-from rdasde._ensemble import Progress
-from rdasde._grid import start_point, time_axis
-from rdasde._problem import Problem
-from rdasde._simulate import check_pair, simulate
+from rdasde._engine.blocks import Progress
+from rdasde._engine.time_axis import start_point, time_axis
+from rdasde._problems.base import Problem
+from rdasde._simulation.simulate import check_pair, simulate
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]

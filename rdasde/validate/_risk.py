@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._algorithm import RDA
-from rdasde._averaged import AveragedState, averaged
 from rdasde._check import Floats
-from rdasde._custom_regularizer import CustomRegularizer
-from rdasde._grid import start_point, time_axis
-from rdasde._linear_regression import GaussianParameters
-from rdasde._problem import Problem
-from rdasde._regularizer import Regularizer
-from rdasde._simulate import check_pair, simulate
+from rdasde._engine.time_axis import start_point, time_axis
+from rdasde._problems.base import Problem
+from rdasde._problems.linear_regression import GaussianParameters
+from rdasde._regularizers.base import Regularizer
+from rdasde._regularizers.custom import CustomRegularizer
+from rdasde._simulation.simulate import check_pair, simulate
+from rdasde.validate._averaged import AveragedState, averaged
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
-from rdasde._approximate import approximate
+from rdasde._approximations.approximate import approximate
 from rdasde._check import Floats
-from rdasde._elastic_net import ElasticNet
-from rdasde._grid import kept_coordinates, start_point, time_axis
-from rdasde._l1 import L1
-from rdasde._problem import Problem
-from rdasde._simulate import check_pair, simulate
+from rdasde._engine.time_axis import kept_coordinates, start_point, time_axis
+from rdasde._problems.base import Problem
+from rdasde._regularizers.elastic_net import ElasticNet
+from rdasde._regularizers.l1 import L1
+from rdasde._simulation.simulate import check_pair, simulate
 
 if TYPE_CHECKING:
     import xarray as xr

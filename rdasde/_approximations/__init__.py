@@ -1,0 +1,1 @@
+"""The ODE/SDE limit: `approximate` and its methods."""

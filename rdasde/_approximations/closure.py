@@ -1,0 +1,158 @@
+"""The Gaussian closure of the dual diffusion: its mean and covariance, no Monte Carlo (theory, section 2d).
+
+``dm/dt = -E G(W)``, ``dC/dt = -E[H D] C - C E[D H'] + gamma E Sigma(W)`` with ``V ~ N(m, C)``, ``W = prox(V, g(t))``
+and ``D`` the slope of the mirror map; by Stein's lemma, exact for a Gaussian V. The shape of each marginal, where it is
+not Gaussian, follows from these moments (`marginals`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rdasde._algorithm import RDA
+from rdasde._approximations.marginals import SCORES, Trace, marginal_shapes
+from rdasde._approximations.rkc import integrate, interpolate
+from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel
+from rdasde._engine.time_axis import TimeAxis
+from rdasde._problems.base import Expectations, Problem
+from rdasde._regularizers.base import GaussianMoments
+
+_TOLERANCE = 1e-3  # local error, in units of the standard deviation of each coordinate
+
+
+_TILE = 32  # rows and columns worked on at once where a matrix meets its transpose
+
+
+@Kernel
+def _primal_covariance(slope, curvature, variance, covariance, out):
+    d = slope.size
+    for i in range(d):
+        for j in range(d):
+            second = 0.5 * curvature[i] * curvature[j]
+            out[i, j] = covariance[i, j] * (slope[i] * slope[j] + second * covariance[i, j])
+        out[i, i] = variance[i]
+
+
+def primal_covariance(moments: GaussianMoments, covariance: Floats) -> Floats:
+    """Cov W from Cov V: exact on the diagonal, to second order in the correlation off it."""
+    result = np.empty_like(covariance)
+    _primal_covariance(moments.slope, moments.curvature, moments.variance, covariance, result)
+    return result
+
+
+@Kernel
+def _velocity(noise, decay, gamma, out):
+    """``gamma noise - decay - decay'`` into `out`, by tiles."""
+    d = noise.shape[0]
+    for top in range(0, d, _TILE):
+        for left in range(0, d, _TILE):
+            for i in range(top, min(top + _TILE, d)):
+                for j in range(left, min(left + _TILE, d)):
+                    out[i, j] = gamma * noise[i, j] - decay[i, j] - decay[j, i]
+
+
+@Kernel
+def _largest(difference, std):
+    """The largest entry of `difference` (1 + d, d), a mean and a covariance, in units of `std`."""
+    d = std.size
+    worst = 0.0
+    for j in range(d):
+        size = abs(difference[0, j]) / std[j]
+        worst = size if size > worst or np.isnan(size) else worst
+    for i in range(d):
+        row = 0.0
+        for j in range(d):
+            size = abs(difference[1 + i, j]) / std[j]
+            row = size if size > row or np.isnan(size) else row
+        row /= std[i]
+        worst = row if row > worst or np.isnan(row) else worst
+    return worst
+
+
+@Kernel
+def _likeness(covariance, std, bend, out):
+    """``(i, j)``: how much of i's pull on j is bent like j's own, the cube of their correlation."""
+    d = std.size
+    for i in range(d):
+        for j in range(d):
+            correlation = covariance[i, j] / (std[i] * std[j])
+            out[i, j] = correlation * correlation * correlation * min(1.0, bend[i] / max(bend[j], 1e-3))
+        out[i, i] = 1.0
+
+
+def gaussian_closure(problem: Problem, algorithm: RDA, dual_start: Floats, axis: TimeAxis) -> dict[str, Floats]:
+    """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d)."""
+    d, mirror = problem.dimension, algorithm.mirror
+    gamma = algorithm.step_size / algorithm.batch_size
+
+    def threshold(t: float) -> float:
+        return float(algorithm.thresholds(np.array([t]))[0])
+
+    def moments_at(t: float, mean: Floats, variance: Floats) -> GaussianMoments:
+        return mirror.gaussian_moments(mean, np.sqrt(np.maximum(variance, 0.0)), threshold(t))
+
+    latest: list[tuple[GaussianMoments, Expectations]] = []  # of the last state asked for
+
+    def rhs(t: float, state: Floats) -> Floats:
+        mean, covariance = state[0], state[1:]
+        moments = moments_at(t, mean, np.diagonal(covariance))
+        expected = problem.expectations(moments.mean, primal_covariance(moments, covariance))
+        decay = expected.hessian(moments.slope[:, None] * covariance)
+        latest[:] = [(moments, expected)]
+        out = np.empty_like(state)
+        np.negative(expected.gradient, out=out[0])
+        _velocity(expected.noise, decay, gamma, out[1:])
+        return out
+
+    def error(difference: Floats, before: Floats, after: Floats) -> float:
+        variance = np.maximum(np.diagonal(before[1:]), np.diagonal(after[1:]))
+        largest = max(float(variance.max()), np.finfo(float).tiny)
+        std = np.sqrt(np.maximum(variance, 1e-4 * largest))
+        return float(_largest(difference, std)) / _TOLERANCE
+
+    state = np.zeros((d + 1, d))
+    state[0] = dual_start
+    mean, variance = np.empty((len(axis.times), d)), np.zeros((len(axis.times), d))
+    mean[0] = dual_start
+    end = float(axis.times[-1])
+    rate = 2.2 * problem.fastest_rate() + 1e-12
+    rhs(0.0, state)
+    trace = [_traced(0.0, state, *latest[0], gamma)]
+    if end > 0.0:
+        for step in integrate(rhs, state, end, rate=rate, first_step=1e-3 * min(end, 1.0 / rate), error=error):
+            inside = np.flatnonzero((axis.times > step.t0) & (axis.times <= step.t1))
+            if inside.size:
+                mean[inside] = interpolate(step, axis.times[inside], lambda y: y[0])
+                variance[inside] = interpolate(step, axis.times[inside], lambda y: np.diagonal(y[1:]))
+            # the last evaluation of an accepted step is the one at its end
+            trace.append(_traced(step.t1, step.y1, *latest[0], gamma))
+    std = np.sqrt(np.maximum(variance, 0.0))
+    mapped = mirror.gaussian_moments(mean, std, algorithm.thresholds(axis.times)[:, None])
+    gaussian = {
+        "dual_mean": mean,
+        "dual_std": std,
+        "primal_mean": mapped.mean,
+        "primal_std": np.sqrt(mapped.variance),
+        "probability_zero": mapped.zero,
+    }
+    steps = Trace(*(np.array(values) for values in zip(*trace, strict=True)))
+    shape = marginal_shapes(mirror, steps, axis.times, mean, variance, algorithm.thresholds)
+    return {name: _where_known(getattr(shape, name), values) for name, values in gaussian.items()} | {
+        "dual_quantile": _where_known(shape.dual_quantile, mean + SCORES[:, None, None] * gaussian["dual_std"])
+    }
+
+
+def _traced(t: float, state: Floats, moments: GaussianMoments, expected: Expectations, gamma: float) -> Trace:
+    """What the shapes of the marginals need of a state of the closure."""
+    mean, covariance = state[0], state[1:]
+    variance = np.diagonal(covariance).copy()
+    std = np.sqrt(np.where(variance > 0.0, variance, 1.0))
+    likeness = np.empty_like(covariance)
+    _likeness(covariance, std, moments.slope * (1.0 - moments.slope), likeness)
+    pull = np.diagonal(expected.hessian(likeness)).copy()
+    return Trace(np.float64(t), mean.copy(), variance, moments.slope, pull, gamma * np.diagonal(expected.noise))
+
+
+def _where_known(better: Floats, otherwise: Floats) -> Floats:
+    return np.where(np.isnan(better), otherwise, better)

@@ -1,0 +1,219 @@
+"""The fluctuation limit: ``(v - w(t)) / sqrt(gamma)`` as the step size goes to zero (theory, section 2b)."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdasde import _check
+from rdasde._algorithm import RDA
+from rdasde._approximations.mean_flow import MeanFlow
+from rdasde._approximations.paths import diffusion_grid, fluctuation_paths, resolution
+from rdasde._check import Floats
+from rdasde._engine.time_axis import TimeAxis
+from rdasde._problems.base import Problem
+from rdasde._regularizers.base import Fluctuation, Unregularized
+from rdasde._schedule import Constant, Linear, PowerLaw
+
+Velocity = Callable[[float, Floats], Floats]
+
+_SCAN = 4000  # times at which the flow is looked at for changes of sign
+
+
+class _Switches(NamedTuple):
+    """When a coordinate of the flow changes sign, or crosses the threshold."""
+
+    times: Floats  # increasing
+    zero: NDArray[np.bool_]  # (d,): the coordinates that are zero throughout
+
+
+def check_limit(algorithm: RDA) -> None:
+    """ValueError where theory gives no map D_t."""
+    mirror, schedule = algorithm.mirror, algorithm.schedule
+    if isinstance(mirror, Unregularized):
+        return
+    if not mirror.has_fluctuation:
+        raise _check.bad(
+            "method",
+            f"'limit' with the regularizer {mirror!r}",
+            "'limit' only with L1 or ElasticNet",
+            "use method='paths' instead",
+        )
+    if not isinstance(schedule, PowerLaw | Linear | Constant):
+        raise _check.bad(
+            "method",
+            "'limit' with a schedule of your own",
+            "'limit' only with PowerLaw, Linear or Constant, whose limit is known",
+            "use method='closure' or method='paths' instead",
+        )
+
+
+def fluctuation_limit(
+    problem: Problem,
+    algorithm: RDA,
+    dual_start: Floats,
+    axis: TimeAxis,
+    paths: int,
+    seed: int,
+    executor: concurrent.futures.Executor | None,
+    progress: bool | None,
+    tolerance: float,
+) -> dict[str, Floats]:
+    """Gaussian moments (time, d), or paths (path, time, d) where a coordinate of the flow is zero throughout."""
+    check_limit(algorithm)
+    mean_flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
+    switches = _find_switches(algorithm, mean_flow, float(axis.times[-1]))
+    root = float(np.sqrt(algorithm.step_size))
+    flow = mean_flow(axis.times)
+    if switches.zero.any():
+        grid = diffusion_grid(axis.times, resolution(problem, tolerance), switches.times)
+        table, _ = _tables(algorithm, mean_flow, switches, grid.times)
+        along = mean_flow(grid.with_middles).primal
+        u, mapped = fluctuation_paths(problem, algorithm, grid, table, along, paths, seed, executor, progress)
+        u *= root
+        mapped *= root
+        u += flow.dual
+        mapped += flow.primal
+        return {"dual": u, "primal": mapped}
+    mean, variance = _gaussian_moments(problem, algorithm, mean_flow, switches, axis.times)
+    table, _ = _tables(algorithm, mean_flow, switches, axis.times)
+    slope, shift = table.slope, table.shift
+    moves = slope != 0.0
+    return {
+        "dual_mean": flow.dual + root * mean,
+        "dual_std": root * np.sqrt(variance),
+        "primal_mean": flow.primal + root * slope * (mean - shift),
+        "primal_std": root * np.abs(slope) * np.sqrt(variance),
+        "probability_zero": np.where((flow.primal == 0.0) & (~moves | (variance == 0.0)), 1.0, 0.0),
+    }
+
+
+def _find_switches(algorithm: RDA, mean_flow: MeanFlow, end: float) -> _Switches:
+    """Scan the flow on a graded grid, then narrow every change of sign down by bisection."""
+    times = end * np.linspace(0.0, 1.0, _SCAN + 1) ** 2
+    flow = mean_flow(times)
+    signs = _signs(flow.primal)
+    zero = np.all(signs[1:] == 0.0, axis=0) if mean_flow.vanishing else np.zeros(signs.shape[1], dtype=bool)
+    if isinstance(algorithm.mirror, Unregularized):
+        return _Switches(np.zeros(0), np.zeros_like(zero))
+    row, which = np.nonzero(signs[1:-1] != signs[2:])  # at the very start a coordinate may leave zero
+    low, high, before = times[row + 1], times[row + 2], signs[row + 1, which]
+    for _ in range(40 if len(row) else 0):
+        middle = 0.5 * (low + high)
+        distinct, inverse = np.unique(middle, return_inverse=True)
+        same = _signs(mean_flow(distinct).primal)[inverse, which] == before
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    return _Switches(np.unique(high), zero)
+
+
+def _signs(primal: Floats) -> Floats:
+    """Signs of the flow (time, d), 0 where it is zero up to rounding of the largest coordinate."""
+    return np.where(np.abs(primal) <= 1e-14 * np.abs(primal).max(axis=1, keepdims=True), 0.0, np.sign(primal))
+
+
+def _tables(
+    algorithm: RDA, mean_flow: MeanFlow, switches: _Switches, times: Floats, signs: Floats | None = None
+) -> tuple[Fluctuation, Floats]:
+    """The map D_t at each time, and the flow there; `signs` of the flow where they are known better."""
+    flow = mean_flow(times)
+    mirror, schedule = algorithm.mirror, algorithm.schedule
+    if isinstance(schedule, PowerLaw) or isinstance(mirror, Unregularized):
+        tuning = schedule.tuning(times) if isinstance(schedule, PowerLaw) else np.zeros(len(times))
+        signs = _signs(flow.primal) if signs is None else signs
+        return mirror.fluctuation(signs * np.abs(flow.primal), switches.zero, tuning), flow.primal
+    assert isinstance(schedule, Linear | Constant)
+    slope = mirror.jacobian_diagonal(flow.dual, np.asarray(schedule.limit(times))[:, None])
+    return Fluctuation(slope, np.zeros_like(slope), np.zeros_like(slope)), flow.primal
+
+
+def _gaussian_moments(
+    problem: Problem, algorithm: RDA, mean_flow: MeanFlow, switches: _Switches, times: Floats
+) -> tuple[Floats, Floats]:
+    """Mean and variance of U, (time, d): linear equations between the switches, solved by DOP853."""
+    d, end = problem.dimension, float(times[-1])
+    knots = np.concatenate([[0.0], switches.times[(switches.times > 0.0) & (switches.times < end)], [end]])
+    middles = 0.5 * (knots[:-1] + knots[1:])
+    slopes = _tables(algorithm, mean_flow, switches, middles)[0].slope
+    signs = _signs(mean_flow(middles).primal)
+
+    def map_at(t: float, a: float, b: float, sign: Floats) -> tuple[Floats, Floats, Floats]:
+        """Slope and shift of D_t, and the flow, by continuity at the ends of a piece [a, b] without a switch."""
+        margin = 1e-10 * (b - a)
+        table, flow = _tables(algorithm, mean_flow, switches, np.clip([t], a + margin, b - margin), sign)
+        return table.slope[0], table.shift[0], flow[0]
+
+    def mean_velocity(a: float, b: float, sign: Floats) -> Velocity:
+        def velocity(s: float, u: Floats) -> Floats:
+            # time runs as t = s^2, which takes the infinite slope of t^mu at 0 away
+            slope, shift, w = map_at(s * s, a, b, sign)
+            return -2.0 * s * (problem.hessian(w) @ (slope * (u - shift)))
+
+        return velocity
+
+    def variance_velocity(a: float, b: float, sign: Floats) -> Velocity:
+        def velocity(t: float, flat: Floats) -> Floats:
+            slope, _, w = map_at(t, a, b, sign)
+            decay = (problem.hessian(w) * slope) @ flat.reshape(d, d)
+            return np.asarray((problem.noise_covariance(w) / algorithm.batch_size - decay - decay.T).ravel())
+
+        return velocity
+
+    schedule = algorithm.schedule
+    reach = float(schedule.tuning(np.float64(end))) if isinstance(schedule, PowerLaw) else 0.0
+    mean = _piecewise(
+        [mean_velocity(*piece) for piece in zip(knots[:-1], knots[1:], signs, strict=True)],
+        np.zeros(d),
+        np.sqrt(knots),
+        np.sqrt(times),
+        1e-10 * max(reach, 1e-30),
+        lambda u: u,
+    )
+    # the variance only sees the slopes, which jump to and from zero
+    changes = [0, *(np.flatnonzero(np.any((slopes[1:] == 0.0) != (slopes[:-1] == 0.0), axis=1)) + 1)]
+    ends = np.append(knots[changes], end)
+    last = mean_flow(times[-1:]).primal[0]
+    size = float(np.diagonal(problem.noise_covariance(last)).max()) * min(end, 1.0 / problem.fastest_rate())
+    variance = _piecewise(
+        [variance_velocity(*piece) for piece in zip(ends[:-1], ends[1:], signs[changes], strict=True)],
+        np.zeros(d * d),
+        ends,
+        times,
+        1e-9 * max(size, 1e-30),
+        lambda flat: np.diagonal(flat.reshape(d, d)),
+    )
+    return mean, np.maximum(variance, 0.0)
+
+
+def _piecewise(
+    velocities: list[Velocity],
+    start: Floats,
+    knots: Floats,
+    times: Floats,
+    tolerance: float,
+    pick: Callable[[Floats], Floats],
+) -> Floats:
+    """``pick(y)`` at `times`, y solving one equation after the other between the knots."""
+    from scipy.integrate import DOP853
+
+    out = np.empty((len(times), len(pick(start))))
+    out[times <= knots[0]] = pick(start)
+    y = start
+    for velocity, a, b in zip(velocities, knots[:-1], knots[1:], strict=True):
+        if b <= a:
+            continue
+        solver = DOP853(velocity, a, y, b, rtol=1e-9, atol=tolerance)
+        while solver.status == "running":
+            message = solver.step()
+            if solver.status == "failed" or not np.all(np.isfinite(solver.y)):
+                raise ArithmeticError(f"The fluctuation limit could not be solved past t = {solver.t:g}: {message}")
+            inside = np.flatnonzero((times > solver.t_old) & (times <= solver.t))
+            if inside.size:
+                dense = solver.dense_output()
+                for i in inside:
+                    out[i] = pick(dense(times[i]) if times[i] < solver.t else solver.y)
+        y = solver.y
+    return out

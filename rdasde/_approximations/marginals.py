@@ -1,0 +1,212 @@
+"""The shape of each coordinate's law in the dual, where it is not Gaussian: one Fokker-Planck equation a coordinate.
+
+Inside the threshold nothing pulls a coordinate back, outside something does, so that its law is flatter than a normal
+one of the same mean and variance. Given ``V_j = v``, the drift of the dual diffusion is taken to be
+``-E G_j - k_j (prox(v) - E W_j) - b_j (v - m_j)``. What the coordinate does to itself is bent like prox, what the
+others do to it is linear in v (Gaussian regression), except that a coordinate closely tied to j is bent in the same
+way: in the Hermite expansion of ``E[prox(V_k) | V_j = v]`` the cubic term carries the cube of the correlation, so
+
+    k_j = sum_k E H_jk corr(V_j, V_k)^3    (over coordinates no less bent than j; those less bent count in proportion)
+
+and b_j makes up for the rest of the decay that the closure knows, so that a Gaussian keeps its variance. In
+``x = (v - m_j) / s_j``, with p_j the mean slope of prox and ``D = gamma E Sigma_jj / (2 s^2)``, the density solves
+
+    dp/dt = d/dx [((k_j / s) (prox(m + s x) - E W_j) + (D - k_j p_j) x) p] + D d2p/dx2.
+
+It is solved by finite volumes with the exponentially fitted flux of
+Scharfetter & Gummel (IEEE Trans. Electron Devices 16, 1969), which keeps p positive, implicitly in time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel
+from rdasde._regularizers.base import Regularizer, mirror, normal_cdf
+
+SCORES = np.linspace(-3.5, 3.5, 15)  # normal scores at which quantiles are kept
+_LEVELS = normal_cdf(SCORES)
+_CELLS, _REACH = 130, 6.5  # of the density, in standard deviations
+_WIDTH = 2.0 * _REACH / _CELLS
+_EDGES = np.linspace(-_REACH, _REACH, _CELLS + 1)
+_FINE = 6  # points in a cell, for integrals with the mirror map's kinks
+_POINTS = (_EDGES[:-1, None] + _WIDTH * (np.arange(_FINE) + 0.5) / _FINE).ravel()
+_SUBSTEPS = 2  # implicit steps within one step of the closure
+_GAUSSIAN = 0.98  # a coordinate whose mean slope never falls below this stays Gaussian
+
+
+class Trace(NamedTuple):
+    """What the closure leaves behind at its steps: the time, and by coordinate the rest."""
+
+    times: Any  # a number, or (step,)
+    mean: Floats
+    variance: Floats
+    slope: Floats  # E prox'
+    pull: Floats  # k
+    noise: Floats  # gamma E Sigma_jj
+
+
+class Shape(NamedTuple):
+    """By recorded time and coordinate; NaN where a coordinate is Gaussian."""
+
+    dual_mean: Floats
+    dual_std: Floats
+    primal_mean: Floats
+    primal_std: Floats
+    probability_zero: Floats
+    dual_quantile: Floats  # (score, time, coordinate)
+
+
+@Kernel
+def _map_points(regularizer, mean, std, threshold, x, v, w, bent, out):
+    """prox(mean + std x) of the coordinates `bent` into `out` (x, bent); `v`, `w` (coordinate, x) are scratch."""
+    for j in range(v.shape[0]):
+        for i in range(x.size):
+            v[j, i] = mean[j] + std[j] * x[i]
+    mirror(regularizer, v, threshold, w)
+    for k in range(bent.size):
+        for i in range(x.size):
+            out[i, k] = w[bent[k], i]
+
+
+@Kernel
+def _implicit_step(density, pull, mapped, rest, diffusion, dt, width, upper, diagonal, rows):
+    """One implicit Euler step: `density` (cell, coordinate), `mapped` (edge, coordinate).
+
+    The drift at an edge x is ``-(pull (mapped - its mean) + rest x)``; nothing flows through the outermost edges.
+    `upper`, `diagonal` (cell, coordinate) and `rows` (4, coordinate) are scratch for the elimination.
+    """
+    cells, n = density.shape
+    centre, from_left, to_left, before = rows[0], rows[1], rows[2], rows[3]
+    rows[:] = 0.0
+    for i in range(cells):
+        for j in range(n):
+            centre[j] += 0.5 * width * density[i, j] * (mapped[i, j] + mapped[i + 1, j])
+    for i in range(cells):
+        x = (i + 1 - 0.5 * cells) * width
+        inner = 1.0 if i < cells - 1 else 0.0
+        for j in range(n):
+            # Bernoulli's function w / (e^w - 1) from the reciprocal of a truncated series: positive, and to 1e-4 where
+            # cells are as short as here (|w| < 1)
+            w = -(pull[j] * (mapped[i + 1, j] - centre[j]) + rest[j] * x) * width / diffusion[j]
+            a = abs(w)
+            small = 1.0 / (1.0 + a / 2.0 * (1.0 + a / 3.0 * (1.0 + a / 4.0 * (1.0 + a / 5.0 * (1.0 + a / 6.0)))))
+            factor = inner * dt * diffusion[j] / (width * width)
+            from_right = factor * (small + (a if w < 0.0 else 0.0))
+            to_right = factor * (small + (a if w > 0.0 else 0.0))
+            above = diagonal[i - 1, j] if i > 0 else 1.0
+            share = from_left[j] / above
+            if i > 0:
+                density[i, j] += share * density[i - 1, j]
+            diagonal[i, j] = 1.0 + to_right + to_left[j] - share * before[j]
+            upper[i, j] = from_right
+            from_left[j], to_left[j], before[j] = to_right, from_right, from_right
+    for j in range(n):
+        density[cells - 1, j] /= diagonal[cells - 1, j]
+    for i in range(cells - 2, -1, -1):
+        for j in range(n):
+            density[i, j] = (density[i, j] + upper[i, j] * density[i + 1, j]) / diagonal[i, j]
+
+
+@Kernel
+def _read_off(density, width, mean, std, x, mapped, levels, moments, quantile):
+    """Means, deviations, P(W = 0) into `moments` (5, coordinate), dual quantiles into `quantile` (level, coordinate).
+
+    `x` and `mapped` (x, coordinate) are on points that divide each cell evenly.
+    """
+    cells, n = density.shape
+    fine = x.size // cells
+    moments[:] = 0.0
+    for i in range(x.size):
+        for j in range(n):
+            mass = density[i // fine, j] * width / fine
+            moments[0, j] += mass * x[i]
+            moments[1, j] += mass * x[i] * x[i]
+            moments[2, j] += mass * mapped[i, j]
+            moments[3, j] += mass * mapped[i, j] * mapped[i, j]
+            moments[4, j] += mass if mapped[i, j] == 0.0 else 0.0
+    for j in range(n):
+        moments[1, j] = std[j] * np.sqrt(max(moments[1, j] - moments[0, j] * moments[0, j], 0.0))
+        moments[0, j] = mean[j] + std[j] * moments[0, j]
+        moments[3, j] = np.sqrt(max(moments[3, j] - moments[2, j] * moments[2, j], 0.0))
+        below, cell = 0.0, 0
+        for k in range(levels.size):
+            while cell < cells - 1 and below + density[cell, j] * width < levels[k]:
+                below += density[cell, j] * width
+                cell += 1
+            inside = density[cell, j] * width
+            share = (levels[k] - below) / inside if inside > 0.0 else 0.0
+            quantile[k, j] = mean[j] + std[j] * width * (cell - 0.5 * cells + min(share, 1.0))
+
+
+def marginal_shapes(
+    regularizer: Regularizer,
+    trace: Trace,
+    times: Floats,
+    mean: Floats,
+    variance: Floats,
+    threshold: Callable[[Floats], Floats],
+) -> Shape:
+    """The laws at `times` of the coordinates that the mirror map keeps from being Gaussian.
+
+    `mean` and `variance` (time, coordinate) are those of the closure at `times`.
+    """
+    d = mean.shape[1]
+    shapes = [(len(times), d)] * 5 + [(len(SCORES), len(times), d)]
+    shape = Shape(*(np.full(size, np.nan) for size in shapes))
+    later = slice(1, None)  # at t = 0 nothing has spread yet
+    if len(trace.times) < 3:
+        return shape
+    spread = np.minimum(trace.variance, trace.noise)[later].min(axis=0) > 0.0
+    bent = np.flatnonzero(spread & (trace.slope[later].min(axis=0) < _GAUSSIAN))
+    if not bent.size:
+        return shape
+
+    grid = np.concatenate(
+        [trace.times[1:2], *(np.linspace(a, b, _SUBSTEPS + 1)[1:] for a, b in itertools.pairwise(trace.times[1:]))]
+    )
+    levels, levels_out = threshold(grid), threshold(times)
+    at = Trace(grid, *(_interpolated(grid, trace.times, values) for values in trace[1:]))
+    std, std_out = np.sqrt(np.maximum(at.variance, 0.0)), np.sqrt(np.maximum(variance, 0.0))
+    diffusion = (0.5 * at.noise / np.where(at.variance > 0.0, at.variance, 1.0))[:, bent]
+    rest = diffusion - (at.pull * at.slope)[:, bent]
+    pull = at.pull[:, bent] / std[:, bent]
+    centres = 0.5 * (_EDGES[1:] + _EDGES[:-1])
+    density = np.repeat(np.exp(-0.5 * centres**2)[:, None], len(bent), axis=1)
+    density /= density.sum(axis=0) * _WIDTH
+    before = density.copy()
+    scratch = {len(x): (np.empty((d, len(x))), np.empty((d, len(x)))) for x in (_EDGES, _POINTS)}
+    mapped = {len(x): np.empty((len(x), len(bent))) for x in (_EDGES, _POINTS)}
+    upper, diagonal, rows = np.empty_like(density), np.empty_like(density), np.empty((4, len(bent)))
+    moments, quantile = np.empty((5, len(bent))), np.empty((len(SCORES), len(bent)))
+
+    for n in range(1, len(grid)):
+        before[:] = density
+        dt = grid[n] - grid[n - 1]
+        edges = mapped[len(_EDGES)]
+        state = (at.mean[n], std[n], levels[n], _EDGES, *scratch[len(_EDGES)], bent, edges)
+        _map_points(regularizer.parameters, *state)
+        _implicit_step(density, pull[n], edges, rest[n], diffusion[n], dt, _WIDTH, upper, diagonal, rows)
+        for k in np.flatnonzero((times > grid[n - 1]) & (times <= grid[n])):
+            # a recorded time never moves a step: the result does not depend on which others are recorded
+            now = before + (times[k] - grid[n - 1]) / dt * (density - before)
+            points = mapped[len(_POINTS)]
+            state = (mean[k], std_out[k], levels_out[k], _POINTS, *scratch[len(_POINTS)], bent, points)
+            _map_points(regularizer.parameters, *state)
+            _read_off(now, _WIDTH, mean[k, bent], std_out[k, bent], _POINTS, points, _LEVELS, moments, quantile)
+            for known, values in zip(shape[:5], moments, strict=True):
+                known[k, bent] = values
+            shape.dual_quantile[:, k, bent] = quantile
+    return shape
+
+
+def _interpolated(at: Floats, times: Floats, values: Floats) -> Floats:
+    """Linear interpolation in time, column by column."""
+    right = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
+    weight = ((at - times[right - 1]) / (times[right] - times[right - 1]))[:, None]
+    return (1.0 - weight) * values[right - 1] + weight * values[right]

@@ -1,0 +1,62 @@
+"""The mean dynamics: the ordinary differential equation of the step size going to zero."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from rdasde._algorithm import RDA
+from rdasde._check import Floats
+from rdasde._problems.base import Problem
+from rdasde._schedule import limit_thresholds
+
+
+class Flow(NamedTuple):
+    """``dv/dt = -G(prox(v, g(t)))`` with g the threshold in the limit, at some times (time, d)."""
+
+    primal: Floats
+    dual: Floats  # equals primal where the mirror map is the identity in the limit
+
+
+class MeanFlow:
+    """The limiting flow from a dual start up to time `end`, callable at any times in between.
+
+    In closed form where the problem has one and the mirror map is the identity in the limit; otherwise by DOP853 with
+    its dense output.
+    """
+
+    def __init__(self, problem: Problem, algorithm: RDA, dual_start: Floats, end: float) -> None:
+        self._problem, self._mirror, self._start, self._end = problem, algorithm.mirror, dual_start, end
+        self._schedule = algorithm.schedule if self._mirror.needs_schedule else None
+        self.vanishing = not np.any(limit_thresholds(self._schedule, np.linspace(0.0, end, 65)))
+        self._free = self.vanishing and self._mirror.identity_at_zero
+
+    def __call__(self, times: Floats) -> Flow:
+        if self._free:
+            primal = self._problem.flow(self._start, times)
+            if primal is not None:
+                primal[times == 0.0] = self._start  # not up to rounding
+                return Flow(primal, primal)
+        dual = np.asarray(self._solution(times)).T if self._end > 0.0 else np.tile(self._start, (len(times), 1))
+        return Flow(self._mirror.prox(dual, self._thresholds(times)[:, None]), dual)
+
+    def _thresholds(self, times: Floats) -> Floats:
+        return np.zeros(len(times)) if self.vanishing else limit_thresholds(self._schedule, times)
+
+    @functools.cached_property
+    def _solution(self) -> Callable[[Floats], Floats]:
+        from scipy.integrate import solve_ivp
+
+        def velocity(t: float, v: Floats) -> Floats:
+            return -self._problem.mean_gradient(self._mirror.prox(v, self._thresholds(np.array([t]))[0]))
+
+        solution = solve_ivp(
+            velocity, (0.0, self._end), self._start, method="DOP853", dense_output=True, rtol=1e-10, atol=1e-12
+        )
+        # some solvers report success on NaN, or stop early
+        if not solution.success or solution.t[-1] != self._end or not np.all(np.isfinite(solution.y)):
+            raise ArithmeticError(f"The mean flow could not be solved up to t = {self._end:g}: {solution.message}")
+        return solution.sol  # type: ignore[no-any-return]

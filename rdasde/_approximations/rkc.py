@@ -1,0 +1,126 @@
+"""A stabilized explicit integrator: Runge-Kutta-Chebyshev of order two, with error control.
+
+Sommeijer, Shampine & Verwer, "RKC: an explicit solver for parabolic PDEs", J. Comput. Appl. Math. 88 (1998). With s
+stages the stability interval is about 0.65 s^2 long: the moment equations of a dual diffusion, whose rates are real and
+spread over two orders of magnitude, need far fewer evaluations than with a classical Runge-Kutta method.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel
+
+Rhs = Callable[[float, Floats], Floats]
+
+
+class Step(NamedTuple):
+    """One accepted step, with the derivative at both ends for interpolation."""
+
+    t0: float
+    t1: float
+    y0: Floats
+    y1: Floats
+    f0: Floats
+    f1: Floats
+
+
+class _Coefficients(NamedTuple):
+    first: float
+    mu: Floats
+    nu: Floats
+    mu_tilde: Floats
+    gamma_tilde: Floats
+    nodes: Floats
+
+
+@functools.cache
+def _coefficients(stages: int) -> _Coefficients:
+    w0 = 1.0 + 2.0 / 13.0 / stages**2
+    value, slope, bend = np.zeros(stages + 1), np.zeros(stages + 1), np.zeros(stages + 1)
+    value[0], value[1], slope[1] = 1.0, w0, 1.0
+    for j in range(2, stages + 1):  # Chebyshev polynomials and their derivatives at w0
+        value[j] = 2.0 * w0 * value[j - 1] - value[j - 2]
+        slope[j] = 2.0 * value[j - 1] + 2.0 * w0 * slope[j - 1] - slope[j - 2]
+        bend[j] = 4.0 * slope[j - 1] + 2.0 * w0 * bend[j - 1] - bend[j - 2]
+    w1 = slope[stages] / bend[stages]
+    b = np.empty(stages + 1)
+    b[2:] = bend[2:] / slope[2:] ** 2
+    b[0] = b[1] = b[2]
+    a = 1.0 - b * value
+    nodes = np.empty(stages + 1)
+    nodes[2:] = w1 * bend[2:] / slope[2:]
+    nodes[0], nodes[1] = 0.0, nodes[2] / slope[2]
+    mu, nu, mu_tilde, gamma_tilde = (np.zeros(stages + 1) for _ in range(4))
+    mu[2:] = 2.0 * b[2:] * w0 / b[1:-1]
+    nu[2:] = -b[2:] / b[:-2]
+    mu_tilde[2:] = 2.0 * b[2:] * w1 / b[1:-1]
+    gamma_tilde[2:] = -a[1:-1] * mu_tilde[2:]
+    return _Coefficients(b[1] * w1, mu, nu, mu_tilde, gamma_tilde, nodes)
+
+
+@Kernel
+def _combine(weights, a, b, c, d, e, out):
+    """A weighted sum of five arrays (n,) in one pass through memory."""
+    first, second, third, fourth, fifth = weights
+    for i in range(out.size):
+        out[i] = first * a[i] + second * b[i] + third * c[i] + fourth * d[i] + fifth * e[i]
+
+
+def _one_step(rhs: Rhs, t: float, h: float, y0: Floats, f0: Floats, stages: int) -> Floats:
+    k = _coefficients(stages)
+    before, now = y0, y0 + (k.first * h) * f0
+    for j in range(2, stages + 1):
+        f = rhs(t + k.nodes[j - 1] * h, now)
+        after = np.empty_like(y0)
+        weights = (1.0 - k.mu[j] - k.nu[j], k.mu[j], k.nu[j], k.mu_tilde[j] * h, k.gamma_tilde[j] * h)
+        _combine(weights, y0.ravel(), now.ravel(), before.ravel(), f.ravel(), f0.ravel(), after.ravel())
+        before, now = now, after
+    return now
+
+
+def integrate(
+    rhs: Rhs, y: Floats, end: float, *, rate: float, first_step: float, error: Callable[[Floats, Floats, Floats], float]
+) -> Iterator[Step]:
+    """Steps of ``dy/dt = rhs(t, y)`` from 0 to `end`.
+
+    `rate` bounds the modulus of the eigenvalues of the Jacobian (real, negative); ``error(difference, y0, y1)`` is the
+    norm of an error estimate in units of what is tolerated.
+    """
+    t, h = 0.0, min(first_step, end)
+    f = rhs(t, y)
+    while t < end:
+        if t + h * (1.0 + 1e-9) >= end:
+            h = end - t
+        stages = max(2, 1 + int(np.sqrt(1.0 + 1.54 * h * rate)))
+        ahead = _one_step(rhs, t, h, y, f, stages)
+        f_ahead = rhs(t + h, ahead)
+        size = error(0.8 * (y - ahead) + 0.4 * h * (f + f_ahead), y, ahead)
+        if not np.isfinite(size):
+            size = 1e3
+        if size <= 1.0:
+            after = end if h == end - t else t + h
+            yield Step(t, after, y, ahead, f, f_ahead)
+            t, y, f = after, ahead, f_ahead
+        h *= min(5.0, max(0.1, 0.8 * (size + 1e-12) ** (-1.0 / 3.0)))
+        if h < 1e-13 * end:
+            raise ArithmeticError(
+                f"The moment equations could not be solved past t = {t:g}: the step became too small."
+            )
+
+
+def interpolate(step: Step, t: Floats, pick: Callable[[Floats], Floats]) -> Floats:
+    """Cubic Hermite interpolation of ``pick(y)``, linear in y, at the times `t` within the step: (time, ...)."""
+    h = step.t1 - step.t0
+    x = ((t - step.t0) / h)[:, None]
+    y0, y1, f0, f1 = pick(step.y0), pick(step.y1), pick(step.f0), pick(step.f1)
+    return np.asarray(
+        (1.0 + 2.0 * x) * (1.0 - x) ** 2 * y0
+        + x**2 * (3.0 - 2.0 * x) * y1
+        + h * (x * (1.0 - x) ** 2 * f0 - x**2 * (1.0 - x) * f1)
+    )

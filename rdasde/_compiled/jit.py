@@ -1,0 +1,164 @@
+"""Compilation on demand: plain functions here, machine code at the first call.
+
+Nothing in rdasde imports numba when the package is imported. Functions that run compiled are written as
+plain Python and marked:
+
+* `compilable` -- a helper that other compiled functions call;
+* `generic` / `implements` -- a function with one implementation per parameter type (a NamedTuple class):
+  how a kernel reaches the gradient of this problem or the mirror map of that regularizer;
+* `Kernel` -- an entry point called from Python; compiled without the GIL, cached on disk.
+
+Composition goes through the *types* of the parameters, which is what lets numba find a composed kernel
+in its disk cache in the next process. (A user's own function has a type that no other process knows: what is
+composed with one is compiled in memory only.) Products and sums that matter are written with `fma`, never left to
+the compiler's choice: a replicate then has the same bits whatever the width of the vectors it is computed in.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+_PACKAGE = Path(__file__).parents[1]
+_OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
+_lock = threading.RLock()
+F = TypeVar("F", bound=Callable[..., Any])
+_unknown: list[Callable[..., Any]] = []  # what numba has not been told of yet
+_generics: dict[Callable[..., Any], dict[type, Callable[..., Any]]] = {}
+
+
+def compilable(function: F) -> F:
+    """Mark a plain function as callable from compiled code."""
+    _unknown.append(function)
+    return function
+
+
+def generic(function: F) -> F:
+    """Mark a function whose implementation is chosen by the type of its first argument."""
+    _generics[function] = {}
+    _unknown.append(function)
+    return function
+
+
+def implements(function: Callable[..., Any], parameters: type) -> Callable[[F], F]:
+    """Give the implementation of a `generic` function for one NamedTuple class of parameters."""
+
+    def register(implementation: F) -> F:
+        _generics[function][parameters] = implementation
+        return implementation
+
+    return register
+
+
+@compilable
+def fma(a, b, c):
+    """a b + c, rounded once."""
+    return a * b + c  # what pure Python does; compiled code has the instruction itself
+
+
+@compilable
+def one_row(x):
+    """A view of a contiguous array as one row."""
+    return x.reshape(-1)
+
+
+def _teach_numba() -> None:
+    """Register with numba what was marked since the last time; called under the lock."""
+    from numba.core import types
+    from numba.extending import intrinsic, overload
+
+    @intrinsic
+    def fused(typing_context, a, b, c):
+        signature = types.float64(types.float64, types.float64, types.float64)
+        return signature, lambda context, builder, sig, arguments: builder.fma(*arguments)
+
+    def fused_multiply_add(a, b, c):
+        return fused(a, b, c)
+
+    while _unknown:
+        function = _unknown.pop(0)
+        if function in _generics:
+
+            def choose(parameters, *rest, implementations=_generics[function]):
+                if isinstance(parameters, types.BaseNamedTuple):
+                    return implementations.get(parameters.instance_class)
+                return None
+
+            overload(function, strict=False, jit_options=_OPTIONS)(choose)
+        else:
+            body = fused_multiply_add if function is fma else function
+            overload(function, strict=False, jit_options=_OPTIONS)(lambda *args, body=body: body)
+
+
+def stamp_of(folder: Path) -> str:
+    """A digest of all sources in a folder and below."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _package_stamp() -> str:
+    """A digest of the package's own sources.
+
+    numba stamps a cached function with the file it stands in; ours are composed from several files, so an edit
+    of any of them must make the cache stale.
+    """
+    return stamp_of(_PACKAGE)
+
+
+def _holds_function(argument: Any) -> bool:
+    """Whether parameters contain a function that numba compiled."""
+    if isinstance(argument, tuple):
+        return any(map(_holds_function, argument))
+    return hasattr(argument, "py_func")
+
+
+class Kernel:
+    """A compiled entry point: ``kernel(*arguments)`` compiles, or loads from the disk cache, on first use.
+
+    With a user's function among the parameters it never touches the disk cache, where entries could not be found again
+    and would pile up.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.python = function
+        self._dispatchers: dict[bool, Any] = {}
+
+    def dispatcher(self, cache: bool = True) -> Any:
+        """numba's dispatcher, made at the first call (of whichever thread comes first)."""
+        if _unknown or cache not in self._dispatchers:
+            with _lock:
+                _teach_numba()  # a module may have been imported since the kernel was first used
+                if cache not in self._dispatchers:
+                    self._dispatchers[cache] = self._make(cache)
+        return self._dispatchers[cache]
+
+    def _make(self, on_disk: bool) -> Any:
+        import numba
+
+        dispatcher = numba.njit(cache=on_disk, **_OPTIONS)(self.python)
+        files: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+        if hasattr(files, "_index_path"):
+            # one index for each state of the sources: an old one is not even opened, for it may name what is no more
+            stem, end = files._index_path.rsplit(".", 1)
+            files._index_path = f"{stem}-{_package_stamp()}.{end}"
+            files._data_name_pattern = f"{_package_stamp()}-{files._data_name_pattern}"
+        return dispatcher
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.dispatcher(not _holds_function(arguments))(*arguments)
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(function: Callable[..., Any]) -> Any:
+    """numba's dispatcher, one for each function, so that kernels are not compiled twice for the same one."""
+    import numba
+
+    return numba.njit(**_OPTIONS)(function)

@@ -1,0 +1,72 @@
+"""The time axis: steps, recorded times, coordinates; the same in `simulate` and `approximate`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde._problems.base import Problem
+
+
+class TimeAxis(NamedTuple):
+    """Recorded times, as steps and as multiples of the step size."""
+
+    steps: NDArray[np.int64]  # (time,), increasing, within 0..total
+    times: Floats  # steps * step_size
+    total: int  # number of steps within the horizon
+
+
+def time_axis(horizon: float, times: int | ArrayLike, step_size: float) -> TimeAxis:
+    """Round the wanted times to steps: ``N = floor(horizon / step_size + 1e-9)`` of them, duplicates dropped."""
+    horizon = _check.number("horizon", horizon, above=0.0, mend="give the time n * step_size to run to")
+    total = int(np.floor(horizon / step_size + 1e-9))
+    if total < 1:
+        raise _check.bad(
+            "horizon",
+            f"{horizon:g}, shorter than one step",
+            f"at least the step size {step_size:g}",
+            "give a longer horizon, in units of t = n * step_size",
+        )
+    wanted: Floats
+    if np.ndim(times) == 0:
+        wanted = np.linspace(0.0, horizon, _check.count("times", times, mend="give a count or an array of times"))
+    else:
+        wanted = _check.array("times", times, (None,), mend="give increasing times within [0, horizon]")
+        if np.any(np.diff(wanted) <= 0.0):
+            raise _check.bad("times", "an array that does not increase", "strictly increasing", "pass np.unique(times)")
+        if wanted[0] < 0.0 or wanted[-1] > horizon * (1.0 + 1e-12):
+            raise _check.bad(
+                "times",
+                f"an array from {wanted[0]:g} to {wanted[-1]:g}",
+                f"within [0, {horizon:g}]",
+                "drop what lies outside, or give a longer horizon",
+            )
+    steps = np.unique(np.minimum(np.rint(wanted / step_size), total).astype(np.int64))
+    return TimeAxis(steps, steps * step_size, total)
+
+
+def kept_coordinates(coordinates: ArrayLike | None, dimension: int) -> NDArray[np.int64]:
+    """Which coordinates to keep, counted from 0; all of them for None."""
+    if coordinates is None:
+        return np.arange(dimension)
+    raw = np.atleast_1d(np.asarray(coordinates))
+    accepted = f"different whole numbers within 0..{dimension - 1}"
+    mend = "coordinates count from 0"
+    if raw.ndim != 1 or raw.size == 0 or raw.dtype.kind not in "iu":
+        raise _check.wrong_kind("coordinates", coordinates, accepted, mend)
+    kept = raw.astype(np.int64)
+    if kept.min() < 0 or kept.max() >= dimension or len(np.unique(kept)) < len(kept):
+        raise _check.bad("coordinates", coordinates, accepted, mend)
+    return kept
+
+
+def start_point(start: ArrayLike | None, problem: Problem) -> Floats:
+    """The dual start v_0, (d,); the problem's own where the user does not say."""
+    if start is None:
+        return problem.default_start()
+    d = problem.dimension
+    return _check.array("start", start, (d,), mend=f"give the dual start v_0, {d} numbers")

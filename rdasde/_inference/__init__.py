@@ -1,0 +1,1 @@
+"""Inference from one pass over a stream: `fit`."""

@@ -1,0 +1,135 @@
+"""An online fit as a table and as a picture."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rdasde import plot
+from rdasde._regularizers.base import normal_cdf
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from rdasde._inference.fit import OnlineFit
+
+_MOST = 40  # coordinates in a table
+
+
+class Summary:
+    """The estimates of an online fit: ``print`` it, or look at it in a notebook."""
+
+    def __init__(self, fit: OnlineFit) -> None:
+        average, iterate, algorithm = fit.average, fit.iterate, fit.algorithm
+        self.title = f"Online inference: {fit.problem_class.__name__}"
+        on = int(np.count_nonzero(fit.support))
+        self.facts = [
+            ("Rows", f"{fit.rows}"),
+            ("Step size", f"{algorithm.step_size:g}"),
+            ("Rows averaged", f"{fit.rows_averaged}"),
+            ("Time t = n gamma", f"{fit.time:g}"),
+            ("Regularizer", repr(algorithm.regularizer)),
+            ("Schedule", repr(algorithm.schedule)),
+            ("Batch size", f"{algorithm.batch_size}"),
+            ("On the support", f"{on} of {fit.dimension}"),
+        ]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = average.coef / average.std_error
+        tail = 2.0 * normal_cdf(-np.abs(z))
+        edge = 0.5 - 0.5 * fit.level
+        self.columns = (
+            "",
+            "coef",
+            "std err",
+            "z",
+            "P>|z|",
+            f"[{edge:g}",
+            f"{1.0 - edge:g}]",
+            "shift",
+            "last",
+            "s.e.",
+        )
+        lower, upper = average.interval.T
+        table = (average.coef, average.std_error, z, tail, lower, upper, average.shift, iterate.raw, iterate.std_error)
+        digits = (4, 4, 2, 3, 4, 4, 4, 4, 4)
+        self.rows = [
+            [f"{j}", *(_cell(values[j], places) for values, places in zip(table, digits, strict=True))]
+            for j in range(min(fit.dimension, _MOST))
+        ]
+        self.notes = ["coef is the average of the iterates less its shift; last is the last iterate."]
+        if fit.dimension > _MOST:
+            self.notes.append(f"{fit.dimension - _MOST} more coordinates: see .interval.")
+        self.notes += [f"Average: {average.note}"] * bool(average.note)
+        self.notes += [f"Last iterate: {iterate.note}"] * (bool(iterate.note) and iterate.note != average.note)
+
+    def __str__(self) -> str:
+        cells = [list(self.columns), *self.rows]
+        widths = [max(len(row[k]) for row in cells) + (2 if k else 0) for k in range(len(self.columns))]
+        total = max(sum(widths), 78)
+        half = total // 2
+        lines = [self.title.center(total).rstrip(), "=" * total]
+        for (left, a), (right, b) in zip(self.facts[::2], self.facts[1::2], strict=True):
+            lines.append(f"{left + ':':<16}{a:>{half - 19}}   {right + ':':<18}{b:>{total - half - 18}}")
+        lines.append("=" * total)
+        for i, row in enumerate(cells):
+            lines.append("".join(f"{text:>{width}}" for text, width in zip(row, widths, strict=True)))
+            lines += ["-" * total] * (i == 0)
+        return "\n".join([*lines, "=" * total, *self.notes])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def row(cells: list[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in cells) + "</tr>"
+
+        facts = "".join(
+            row([f"{left}:", a, f"{right}:", b], "td")
+            for (left, a), (right, b) in zip(self.facts[::2], self.facts[1::2], strict=True)
+        )
+        body = "".join(row(cells, "td") for cells in self.rows)
+        notes = "<br>".join(html.escape(note) for note in self.notes)
+        return (
+            f"<table><caption>{html.escape(self.title)}</caption>{facts}</table>"
+            f"<table>{row(list(self.columns), 'th')}{body}</table><p>{notes}</p>"
+        )
+
+
+def _cell(value: float, places: int) -> str:
+    return "" if np.isnan(value) else f"{value + 0.0:.{places}f}"  # no negative zeros
+
+
+def draw(fit: OnlineFit) -> Figure:
+    """What `OnlineFit.plot` returns."""
+    average, iterate, off = fit.average, fit.iterate, ~fit.support
+    figure = plot.new_figure(min(14.0, max(7.5, 0.16 * fit.dimension)), 6.4)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    where = np.arange(fit.dimension)
+    low, high = average.interval.T
+    upper.vlines(where, low, high, color=plot.BLUE, lw=4.0, alpha=0.5)
+    upper.plot(where, average.coef, "_", ms=7, color=plot.BLUE, label=f"{100 * fit.level:g} % interval and its centre")
+    upper.plot(where, average.raw, "x", ms=5, color=plot.INK[0], label="average, as it stands")
+    upper.plot(where[~off], iterate.raw[~off], "o", ms=4, mfc="none", color=plot.INK[1], label="last iterate")
+    upper.plot(where[off], iterate.raw[off], "o", ms=4, color="#5aa64a", label="last iterate, exactly 0")
+    upper.axhline(0.0, color="0.55", lw=0.6, zorder=0.5)
+    upper.set(ylabel="coefficient")
+    upper.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = float(np.nanmedian((high - average.coef) / average.std_error)) if np.any(np.isfinite(high)) else 0.0
+        shift, zero = average.shift / average.std_error, -average.coef / average.std_error
+    reach = max(2.5 * half, 1.2 * float(np.nanmax(np.abs(shift), initial=0.0)))
+    lower.axhspan(-half, half, color=plot.BLUE, alpha=0.22, lw=0, label=f"{100 * fit.level:g} % interval")
+    lower.plot(where, shift, "x", ms=5, color=plot.INK[0])
+    near = np.abs(zero) <= reach
+    lower.plot(where[near], zero[near], "o", ms=4, mfc="none", color="0.35", label="zero, where it is near")
+    lower.set(
+        xlabel="coordinate", ylabel="distance from the centre\nin standard errors", ylim=(-reach - 0.5, reach + 0.5)
+    )
+    for axis in (upper, lower):
+        axis.margins(x=0.02)
+        axis.spines[["top", "right"]].set_visible(False)
+    lower.xaxis.get_major_locator().set_params(integer=True)
+    lower.legend(frameon=False, loc="upper right")
+    return figure

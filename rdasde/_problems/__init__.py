@@ -1,0 +1,1 @@
+"""What is being learned: each problem in NumPy, and in lanes for the compiled loops."""

@@ -1,0 +1,185 @@
+"""What a problem is: a mean gradient, a Hessian, a noise covariance, and the same in lanes for the kernels."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde._compiled.jit import generic, implements
+from rdasde._compiled.random import streams
+
+
+@generic
+def add_gradient(problem, w, streams, scratch, out):
+    """Add one stochastic gradient at `w` (d, lanes) to `out`, a fresh sample in every lane."""
+
+
+@generic
+def drift(problem, w, out):
+    """The mean gradient at `w` into `out`, both (d, lanes)."""
+
+
+@generic
+def noise(problem, w, streams, scratch, out):
+    """A Gaussian vector of covariance Sigma(w) into `out`, in factored form: no matrix root."""
+
+
+@generic
+def hessian_product(problem, w, u, out):
+    """H(w) u into `out`, all (d, lanes)."""
+
+
+class Along(NamedTuple):
+    """A problem at the points of a path."""
+
+    problem: NamedTuple
+    points: Floats  # (time, d)
+
+
+@generic
+def noise_along(along, k, spare, streams, scratch, out):
+    """`noise` at point k of a path; `spare` (d, lanes) is scratch."""
+
+
+@generic
+def hessian_along(along, k, spare, u, out):
+    """`hessian_product` at point k of a path; `spare` (d, lanes) is scratch."""
+
+
+@implements(noise_along, Along)
+def _(along, k, spare, streams, scratch, out):
+    for j in range(spare.shape[0]):
+        spare[j] = along.points[k, j]
+    noise(along.problem, spare, streams, scratch, out)
+
+
+@implements(hessian_along, Along)
+def _(along, k, spare, u, out):
+    for j in range(spare.shape[0]):
+        spare[j] = along.points[k, j]
+    hessian_product(along.problem, spare, u, out)
+
+
+class Expectations(NamedTuple):
+    """Of a random W: means that enter the moment equations of the dual diffusion."""
+
+    gradient: Floats  # E G(W), (d,)
+    hessian: Callable[[Floats], Floats]  # X -> E[H(W)] X, for X (d, d)
+    noise: Floats  # E Sigma(W), (d, d)
+
+
+class Problem(abc.ABC):
+    """What the algorithms learn: a distribution of gradients.
+
+    Attributes
+    ----------
+    dimension : int
+        Number of coordinates d.
+    minimizer : ndarray of shape (d,) or None
+        Where the mean gradient vanishes, if known.
+    """
+
+    dimension: int
+    minimizer: Floats | None
+    is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
+    is_quadratic: bool = False  # then the closure is exact but for the shape of V
+    parameters: NamedTuple
+    scratch_rows: int
+
+    @staticmethod
+    def make_streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> Any:
+        """What `add_gradient` and `noise` draw from, for one block: a NamedTuple, keyed by (seed, replicate) alone."""
+        return streams(seed, replicates, purpose)
+
+    def along(self, points: Floats) -> NamedTuple:
+        """What `noise_along` and `hessian_along` see: here `Along`, or what spares work that is the same for all."""
+        return Along(self.parameters, points)
+
+    @property
+    def has_compiled_drift(self) -> bool:
+        """Whether `drift` and `hessian_product` can be compiled, which paths of the diffusion need."""
+        return True
+
+    @abc.abstractmethod
+    def mean_gradient(self, w: ArrayLike) -> Floats:
+        """``G(w) = E grad f(w; Z)``, shape (d,)."""
+
+    @abc.abstractmethod
+    def hessian(self, w: ArrayLike) -> Floats:
+        """The Jacobian of `mean_gradient` at w, shape (d, d)."""
+
+    @abc.abstractmethod
+    def noise_covariance(self, w: ArrayLike) -> Floats:
+        """``Sigma(w) = Cov grad f(w; Z)``, shape (d, d)."""
+
+    @abc.abstractmethod
+    def default_start(self) -> Floats:
+        """Where a run starts when the user does not say."""
+
+    def flow(self, start: Floats, times: Floats) -> Floats | None:
+        """``dw/dt = -G(w)`` from `start` in closed form, (time, d); None where there is none."""
+        return None
+
+    @abc.abstractmethod
+    def fastest_rate(self) -> float:
+        """About the largest eigenvalue of the Hessian along a run: what limits the time step of the diffusion."""
+
+    def typical_rate(self) -> float:
+        """The root mean square of the rates that a coordinate relaxes with, for the worst coordinate.
+
+        That is the largest norm of a row of the Hessian along a run; `fastest_rate` where nothing better is known.
+        """
+        return self.fastest_rate()
+
+    @abc.abstractmethod
+    def trace(self) -> float:
+        """About the trace of the Hessian along a run."""
+
+    def instability(self, step_size: float, batch_size: int) -> str | None:
+        """Why the step size is past mean-square stability (in words), or None."""
+        return None
+
+    @abc.abstractmethod
+    def noise_factor(self, w: Floats) -> Floats:
+        """A matrix B (d, m) with ``B B' = Sigma(w)``."""
+
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        """What the Gaussian closure needs, given the first two moments of W; exact for quadratic problems.
+
+        Here, for a problem that knows no better: the mean gradient averaged over the 2 d points
+        ``mean +- sqrt(d) c_i``, ``sum_i c_i c_i' = covariance`` (exact for cubic ones of a Gaussian W), the Hessian
+        and the noise at the mean.
+        """
+        values, vectors = np.linalg.eigh(covariance)
+        spread = vectors * np.sqrt(len(mean) * np.maximum(values, 0.0))
+        points = [mean + sign * column for column in spread.T if np.any(column) for sign in (1.0, -1.0)]
+        still = len(mean) - len(points) // 2
+        total = still * 2.0 * self.mean_gradient(mean)
+        gradient = (total + sum((self.mean_gradient(w) for w in points), np.zeros_like(mean))) / (2.0 * len(mean))
+        hessian = self.hessian(mean)
+        return Expectations(gradient, lambda x: hessian @ x, self.noise_covariance(mean))
+
+    def _point(self, w: ArrayLike) -> Floats:
+        return _check.array("w", w, (self.dimension,), mend="give one number for each coordinate")
+
+
+def gaussian_instability(rates: Floats, batch_size: int, eigenvalue: str) -> str | None:
+    """Why least squares on a Gaussian design is not stable in mean square, or None (theory, section 4).
+
+    With x_i the `rates`, step size times eigenvalues, and b the batch size, it is stable iff all
+    ``x_i (1 + 1/b) < 2`` and ``sum_i x_i / (b (2 - x_i (1 + 1/b))) < 1``. `eigenvalue` names what is multiplied.
+    """
+    room = 2.0 - rates * (1.0 + 1.0 / batch_size)
+    if room.min() <= 0.0:
+        return f"step_size * largest {eigenvalue} * (1 + 1/batch_size) is {2.0 - room.min():.3g}, not below 2"
+    total = float(np.sum(rates / (batch_size * room)))
+    if total >= 1.0:
+        x = eigenvalue.replace("eigenvalue", "eigenvalues")
+        return f"sum_i x_i / (b (2 - x_i (1 + 1/b))), x = step_size * {x}, is {total:.3g}, not below 1"
+    return None

@@ -1,0 +1,566 @@
+"""Online principal component analysis by the rules of Oja and Krasulina: Gaussian data, or the rows of a data set.
+
+Both follow the leading eigenvector of ``A = E ZZ'``, and differ in how they hold the norm. With ``y = Z'w``,
+``q = w'Aw`` and ``N = 1`` (Oja) or ``N = ||w||^2`` (Krasulina), ``r = q / N``: one set of formulas.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde._compiled.jit import compilable, fma, implements
+from rdasde._compiled.random import LANES, integers, normals
+from rdasde._problems.base import Expectations, Problem, add_gradient, drift, hessian_product, noise
+from rdasde._problems.covariance import (
+    SPARE,
+    Covariance,
+    Dense,
+    Diagonal,
+    Spiked,
+    as_covariance,
+    color,
+    correlate,
+    dot,
+    multiply,
+)
+from rdasde._problems.rows import CHUNK, RowNoise, row_dot
+
+_SQRT2 = float(np.sqrt(2.0))
+_SIMPLE = 1e-10  # relative gap below which the leading eigenvalue counts as multiple
+_VARIANTS = ("oja", "krasulina")
+
+
+class GaussianParameters(NamedTuple):
+    covariance: NamedTuple
+    normalized: bool  # Krasulina's rule
+
+
+class RowParameters(NamedTuple):
+    rows: Floats  # (n, d)
+    gram: Floats  # Z'Z / n
+    normalized: bool
+
+
+@compilable
+def _per_norm(normalized, w, norm, level):
+    """level / N; where Krasulina's w = 0, an absorbing state, 0. `norm` (lanes,) is scratch."""
+    if normalized:
+        dot(w, w, norm)
+        for lane in range(level.size):
+            level[lane] = level[lane] / norm[lane] if norm[lane] > 0.0 else 0.0
+
+
+@compilable
+def _drift(normalized, w, out):
+    """`out` = A w on entry, -(A w - r w) on return."""
+    row = np.empty((2, LANES))  # `drift` is handed no scratch
+    level = row[0]
+    dot(w, out, level)
+    _per_norm(normalized, w, row[1], level)
+    for j in range(w.shape[0]):
+        for lane in range(level.size):
+            out[j, lane] = fma(level[lane], w[j, lane], -out[j, lane])
+
+
+@compilable
+def _slopes(normalized, w, u, image, level, slope, norm):
+    """r and the derivative of r along u, from ``image = A w``: ``(2 / N)(u'Aw - r w'u)``, the last term Krasulina's."""
+    dot(w, image, level)
+    dot(u, image, slope)
+    _per_norm(normalized, w, norm, level)
+    if normalized:
+        dot(w, u, norm)
+        for lane in range(level.size):
+            slope[lane] = fma(-level[lane], norm[lane], slope[lane])
+        _per_norm(normalized, w, norm, slope)
+    for lane in range(level.size):
+        slope[lane] *= 2.0
+
+
+@compilable
+def _hessian_product(w, u, level, slope, out):
+    """`out` = A u on entry, -(A u - r u - w slope) on return."""
+    for j in range(w.shape[0]):
+        for lane in range(level.size):
+            out[j, lane] = fma(slope[lane], w[j, lane], fma(level[lane], u[j, lane], -out[j, lane]))
+
+
+@implements(add_gradient, GaussianParameters)
+def _(problem, w, streams, scratch, out):
+    # grad f = -(z y - w y^2 / N)
+    d = w.shape[0]
+    even = d + d % 2
+    z, y, level, norm = scratch[:even], scratch[even], scratch[even + 1], scratch[even + 2]
+    normals(streams, z)
+    color(problem.covariance, z[:d], scratch[even + 3 : even + 3 + SPARE])
+    dot(z[:d], w, y)
+    for lane in range(y.size):
+        level[lane] = y[lane] * y[lane]
+    _per_norm(problem.normalized, w, norm, level)
+    for j in range(d):
+        for lane in range(y.size):
+            out[j, lane] += fma(-z[j, lane], y[lane], level[lane] * w[j, lane])
+
+
+@implements(drift, GaussianParameters)
+def _(problem, w, out):
+    correlate(problem.covariance, w, out)
+    _drift(problem.normalized, w, out)
+
+
+@implements(hessian_product, GaussianParameters)
+def _(problem, w, u, out):
+    row = np.empty((3, LANES))
+    correlate(problem.covariance, w, out)
+    _slopes(problem.normalized, w, u, out, row[0], row[1], row[2])
+    correlate(problem.covariance, u, out)
+    _hessian_product(w, u, row[0], row[1], out)
+
+
+@implements(noise, GaussianParameters)
+def _(problem, w, streams, scratch, out):
+    # sqrt(q) (L xi - Aw (w'L xi) / q) + sqrt(2) (Aw - r w) eta
+    d = w.shape[0]
+    even = d + 1 + (d + 1) % 2
+    xi, image, rest = scratch[:even], scratch[even : even + d], scratch[even + d :]
+    q, level, inner, norm = rest[0], rest[1], rest[2], rest[3]
+    normals(streams, xi)
+    color(problem.covariance, xi[:d], rest[4 : 4 + SPARE])
+    correlate(problem.covariance, w, image)
+    dot(w, image, q)
+    level[:] = q
+    _per_norm(problem.normalized, w, norm, level)
+    dot(w, xi[:d], inner)
+    for lane in range(q.size):
+        # rounding can leave q < 0 where A w = 0
+        scale = np.sqrt(q[lane]) if q[lane] > 0.0 else 0.0
+        eta = _SQRT2 * xi[d, lane]
+        inner[lane] = eta - (inner[lane] / scale if scale > 0.0 else 0.0)
+        level[lane] = -level[lane] * eta
+        q[lane] = scale
+    for j in range(d):
+        for lane in range(q.size):
+            along = fma(inner[lane], image[j, lane], level[lane] * w[j, lane])
+            out[j, lane] = fma(q[lane], xi[j, lane], along)
+
+
+@implements(add_gradient, RowParameters)
+def _(problem, w, streams, scratch, out):
+    d, lanes = w.shape
+    drawn = scratch[0]
+    integers(streams, problem.rows.shape[0], drawn)
+    for lane in range(lanes):
+        z = problem.rows[int(drawn[lane])]
+        y, norm = 0.0, 0.0
+        for j in range(d):
+            y = fma(z[j], w[j, lane], y)
+            norm = fma(w[j, lane], w[j, lane], norm)
+        level = y * y
+        if problem.normalized:
+            level = level / norm if norm > 0.0 else 0.0
+        for j in range(d):
+            out[j, lane] += fma(-z[j], y, level * w[j, lane])
+
+
+@implements(drift, RowParameters)
+def _(problem, w, out):
+    multiply(problem.gram, w, out)
+    _drift(problem.normalized, w, out)
+
+
+@implements(hessian_product, RowParameters)
+def _(problem, w, u, out):
+    row = np.empty((3, LANES))
+    multiply(problem.gram, w, out)
+    _slopes(problem.normalized, w, u, out, row[0], row[1], row[2])
+    multiply(problem.gram, u, out)
+    _hessian_product(w, u, row[0], row[1], out)
+
+
+@implements(noise, RowParameters)
+def _(problem, w, streams, scratch, out):
+    # n^-1/2 sum_i g_i (xi_i - mean xi) = n^-1/2 (sum_i z_i y_i xi_i - w sum_i y_i^2 xi_i / N + G sum_i xi_i)
+    d, lanes = w.shape
+    n = problem.rows.shape[0]
+    xi, rest, gradient = scratch[:CHUNK], scratch[CHUNK : CHUNK + 4], scratch[CHUNK + 4 : CHUNK + 4 + d]
+    y, total, level, norm = rest[0], rest[1], rest[2], rest[3]
+    drift(problem, w, gradient)
+    out[:] = 0.0
+    total[:] = 0.0
+    level[:] = 0.0
+    for start in range(0, n, CHUNK):
+        normals(streams, xi)
+        for i in range(start, min(start + CHUNK, n)):
+            row_dot(problem.rows[i], w, y)
+            for lane in range(lanes):
+                total[lane] += xi[i - start, lane]
+                product = y[lane] * xi[i - start, lane]
+                level[lane] = fma(product, y[lane], level[lane])
+                y[lane] = product
+            for j in range(d):
+                z = problem.rows[i, j]
+                for lane in range(lanes):
+                    out[j, lane] = fma(z, y[lane], out[j, lane])
+    _per_norm(problem.normalized, w, norm, level)
+    scale = 1.0 / np.sqrt(float(n))
+    for j in range(d):
+        for lane in range(lanes):
+            rest_of_it = fma(gradient[j, lane], total[lane], -level[lane] * w[j, lane])
+            out[j, lane] = scale * (out[j, lane] + rest_of_it)
+
+
+class OnlinePCA(Problem):
+    """Online PCA of ``Z ~ N(0, A)`` by a stochastic rule that follows the leading eigenvector.
+
+    With ``y = Z'w``, ``q = w'Aw``, ``N = 1`` for Oja's rule and ``||w||^2`` for Krasulina's, ``r = q / N``:
+
+    * gradient ``-(Z y - w y^2 / N)``, mean gradient ``-(Aw - r w)``;
+    * its Jacobian ``-(A - r I - w s')``, ``s = 2 Aw`` (Oja) or ``(2 / N)(Aw - r w)`` (Krasulina); not symmetric;
+    * noise covariance ``q A + Aww'A - 2 r (Aww' + ww'A) + 2 r^2 ww'``, in factored form
+      ``sqrt(q) (L xi - Aw (w'L xi) / q) + sqrt(2) (Aw - r w) eta`` with ``L L' = A``.
+
+    ``w = 0`` is absorbing: the gradient, mean and noise, is 0 there (Krasulina's mean gradient is not differentiable
+    at 0; -A is returned for its Jacobian). So a threshold that no coordinate passes ends a run for good.
+
+    From near a saddle runs end at either sign of the leading eigenvector: a band over all of them spans both. Look at
+    the runs that end at one sign.
+
+    Parameters
+    ----------
+    covariance : array_like of shape (d,) or (d, d), or `rdasde.AR1`
+        A: variances, a positive semi-definite matrix, or structured.
+    variant : {"oja", "krasulina"}
+        Oja's rule brings the norm to 1; the flow of Krasulina's keeps the norm of the start, and its iterates
+        gain ``step_size^2 ||grad f||^2`` a step: look at ``w / ||w||`` there.
+
+    Attributes
+    ----------
+    minimizer : ndarray of shape (d,) or None
+        The leading unit eigenvector, its entry of largest magnitude positive (the opposite one is as good; for
+        Krasulina's rule so is any multiple); None where the leading eigenvalue is not simple.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the covariance is missing, not finite, of the wrong shape, asymmetric or indefinite, or the variant is
+        unknown.
+
+    Notes
+    -----
+    `instability` follows the squared norm, what runs away when the step is too long, along the leading eigenvector
+    v (eigenvalue l), where ``s = Z'v``, ``K = E s^4``, ``F = E s^2 ||Z||^2`` (Gaussian: ``3 l^2``,
+    ``l tr A + 2 l^2``). With ``a = step_size (l^2 + (K - l^2) / b)``, b the batch size, one step of Oja's rule from
+    ``w = sqrt(N) v`` changes ``E ||w||^2`` by ``step_size N`` times
+    ``a N^2 - 2 (l + a) N + 2 l + a + step_size (F - K) / b``. This has no zero, so that the squared norm grows
+    wherever it is, iff ``a step_size (F - K) / b > l^2``; and around norm 1 the linearized norm is stable in
+    mean square iff ``a < l``. For Krasulina's rule the norm decouples from the direction and always grows, by the
+    factor ``1 + step_size^2 (F - K) / b`` on average there: the bound is a doubling in one step.
+    """
+
+    is_even = True
+
+    def __init__(self, covariance: ArrayLike | Covariance, variant: str = "oja") -> None:
+        self.variant = _check.choice("variant", variant, _VARIANTS)
+        self.covariance = _as_covariance(covariance)
+        self.dimension = self.covariance.dimension
+        self.parameters: NamedTuple = GaussianParameters(self.covariance.parameters, variant == "krasulina")
+        self.scratch_rows = 2 * self.dimension + 6 + SPARE
+
+    @staticmethod
+    def spiked(spikes: ArrayLike, directions: ArrayLike, variant: str = "oja") -> OnlinePCA:
+        """Online PCA with ``A = I + sum_k spikes_k u_k u_k'``, in O(d k).
+
+        Parameters
+        ----------
+        spikes : array_like of shape (k,)
+            Excess variances, > 0.
+        directions : array_like of shape (k, d)
+            Orthonormal rows u_k.
+        variant : {"oja", "krasulina"}
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a spike is not > 0, or the rows are not orthonormal to 1e-8.
+        """
+        return OnlinePCA(Spiked(spikes, directions), variant)
+
+    @staticmethod
+    def from_data(Z: ArrayLike, variant: str = "oja") -> OnlinePCA:
+        """Online PCA of a finite population: rows of `Z` drawn uniformly with replacement.
+
+        ``A = Z'Z/n``, and the noise covariance is that of the gradients ``-(z_i y_i - w y_i^2 / N)`` over the rows.
+        Nothing is centered: subtract ``Z.mean(axis=0)`` first if the components of the covariance are wanted.
+
+        Parameters
+        ----------
+        Z : array_like of shape (n, d)
+        variant : {"oja", "krasulina"}
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `Z` is not finite or not two-dimensional.
+        """
+        return _RowPCA(Z, variant)
+
+    def _rates(self, w: Floats) -> tuple[Floats, float, float, float]:
+        """``Aw``, q, r and N."""
+        image = self.covariance.multiply(w)
+        q = max(float(w @ image), 0.0)
+        norm = float(w @ w) if self.variant == "krasulina" else 1.0
+        return image, q, q / norm if norm > 0.0 else 0.0, norm
+
+    def mean_gradient(self, w: ArrayLike) -> Floats:
+        w = self._point(w)
+        image, _, r, _ = self._rates(w)
+        return r * w - image
+
+    def hessian(self, w: ArrayLike) -> Floats:
+        w = self._point(w)
+        image, _, r, norm = self._rates(w)
+        slope = 2.0 * image
+        if self.variant == "krasulina":
+            slope = (slope - 2.0 * r * w) / norm if norm > 0.0 else np.zeros_like(w)
+        return r * np.eye(self.dimension) + np.outer(w, slope) - self._dense
+
+    def noise_covariance(self, w: ArrayLike) -> Floats:
+        w = self._point(w)
+        image, q, r, _ = self._rates(w)
+        cross = np.outer(image, w)
+        return q * self._dense + np.outer(image, image) - 2.0 * r * (cross + cross.T) + 2.0 * r**2 * np.outer(w, w)
+
+    def noise_factor(self, w: Floats) -> Floats:
+        image, q, r, _ = self._rates(w)
+        factor = np.sqrt(q) * self._root
+        if q > 0.0:
+            factor -= np.outer(image, w @ self._root) / np.sqrt(q)
+        return np.column_stack([factor, _SQRT2 * (image - r * w)])
+
+    @functools.cached_property
+    def _dense(self) -> Floats:
+        return self.covariance.dense()
+
+    @functools.cached_property
+    def _root(self) -> Floats:
+        return self.covariance.root()
+
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        """As if W were Gaussian: exact for Oja's mean gradient and Hessian, leading terms in Cov W for the rest.
+
+        With ``r = E q / E N``, s the derivative of q / N at the mean and ``c = Cov(W) s``:
+        ``E G = r m + c - A m``, ``E H = r I + m s' + Cov(W) ds - A``, and in Sigma ``E r ww' = r M + m c' + c m'``,
+        ``E r^2 ww' = r^2 M + 2 r (m c' + c m') + (s'c) mm'``, ``M = E WW'``.
+        """
+        r, slope, bend, image = self._expected_rate(mean, covariance)
+        along = covariance @ slope
+
+        def hessian(x: Floats) -> Floats:
+            return r * x + np.outer(mean, slope @ x) + covariance @ bend(x) - self.covariance.multiply(x)
+
+        gradient = r * mean + along - image
+        spread = hessian(np.ascontiguousarray(hessian(covariance).T))  # Cov G(W) to first order
+        drifts = np.outer(gradient, gradient) + spread
+        return Expectations(gradient, hessian, self._expected_noise(mean, covariance, r, slope, along, drifts))
+
+    def _expected_rate(
+        self, mean: Floats, covariance: Floats
+    ) -> tuple[float, Floats, Callable[[Floats], Floats], Floats]:
+        """r, its gradient at the mean, the second derivative of ``q / N`` as a map (leading term), and ``A m``."""
+        image = self.covariance.multiply(mean)
+        spread = float(np.trace(self.covariance.multiply(covariance)))
+        q = float(mean @ image) + spread
+        if self.variant == "oja":
+            return q, 2.0 * image, lambda x: 2.0 * self.covariance.multiply(x), image
+        norm = float(mean @ mean) + float(np.trace(covariance))
+        r = q / norm if norm > 0.0 else 0.0
+        scale = 2.0 / norm if norm > 0.0 else 0.0
+        return r, scale * (image - r * mean), lambda x: scale * (self.covariance.multiply(x) - r * x), image
+
+    def _expected_noise(
+        self, mean: Floats, covariance: Floats, r: float, slope: Floats, along: Floats, drifts: Floats
+    ) -> Floats:
+        second = np.outer(mean, mean) + covariance
+        mixed = np.outer(mean, along)
+        mixed = mixed + mixed.T
+        first_rate = r * second + mixed
+        second_rate = r**2 * second + 2.0 * r * mixed + float(slope @ along) * np.outer(mean, mean)
+        image = self.covariance.multiply(second)
+        q = float(np.trace(image))
+        cross = self.covariance.multiply(first_rate)
+        noise = q * self._dense + self.covariance.multiply(np.ascontiguousarray(image.T))
+        noise -= 2.0 * (cross + cross.T)
+        return noise + 2.0 * second_rate
+
+    def default_start(self) -> Floats:
+        raise _check.bad(
+            "start",
+            "None",
+            f"an array of shape ({self.dimension},) other than zero, a fixed point of online PCA",
+            "pass start=, for example a random unit vector",
+        )
+
+    @functools.cached_property
+    def _eigen(self) -> tuple[Floats, Floats]:
+        values, vectors = np.linalg.eigh(self._dense)
+        return np.maximum(values, 0.0), vectors
+
+    def _leading(self) -> Floats:
+        """A leading unit eigenvector, its entry of largest magnitude positive."""
+        if isinstance(self.covariance, Diagonal):
+            vector: Floats = np.zeros(self.dimension)
+            vector[np.argmax(self.covariance.parameters.variance)] = 1.0
+        elif isinstance(self.covariance, Spiked):
+            vector = self.covariance.parameters.directions[np.argmax(self.covariance.parameters.spikes)]
+        else:
+            vector = self._eigen[1][:, -1]
+        return vector * np.copysign(1.0, vector[np.argmax(np.abs(vector))])
+
+    @functools.cached_property
+    def minimizer(self) -> Floats | None:  # type: ignore[override]
+        """The leading eigenvector, None where its eigenvalue is not simple."""
+        values = self.covariance.eigenvalues()
+        second = values[-2] if len(values) > 1 else 0.0
+        return self._leading() if values[-1] - second > _SIMPLE * values[-1] else None
+
+    def _modes(self, start: Floats) -> tuple[Floats, Floats, Floats | None]:
+        """Eigenvalues, the components of `start` along unit eigenvectors, and these (None: the coordinate axes)."""
+        if isinstance(self.covariance, Diagonal):
+            return self.covariance.parameters.variance, start, None
+        if isinstance(self.covariance, Spiked):
+            spikes, _, directions = self.covariance.parameters
+            along = directions @ start
+            rest = start - along @ directions
+            size = float(np.linalg.norm(rest))
+            # off the spikes all of `start` grows alike: one mode
+            unit = rest / size if size > 0.0 else rest
+            return np.append(1.0 + spikes, 1.0), np.append(along, size), np.vstack([directions, unit])
+        values, vectors = self._eigen
+        return values, start @ vectors, vectors.T
+
+    def flow(self, start: Floats, times: Floats) -> Floats:
+        """``e^{At} w_0 / sqrt(1 + w_0'(e^{2At} - I) w_0)``, or ``||w_0|| e^{At} w_0 / ||e^{At} w_0||`` (Krasulina).
+
+        Mode by mode in the eigenbasis, all exponents less the largest: no overflow at any time.
+        """
+        norm = float(np.linalg.norm(start))
+        if norm == 0.0:
+            return np.zeros((len(times), self.dimension))
+        values, components, vectors = self._modes(start)
+        growth = np.outer(times, values)
+        with np.errstate(divide="ignore"):
+            exponents = growth + np.log(np.abs(components))
+        largest = exponents.max(axis=1, keepdims=True)
+        if self.variant == "krasulina":
+            modes = np.exp(exponents - largest)
+            modes *= norm / np.linalg.norm(modes, axis=1, keepdims=True)
+        else:
+            # 1 + sum_i c_i^2 (e^(2 l_i t) - 1): no term is negative
+            largest = np.maximum(largest, 0.0)
+            modes = np.exp(exponents - largest)
+            gained = -np.sum(modes**2 * np.expm1(-2.0 * growth), axis=1, keepdims=True)
+            modes /= np.sqrt(np.exp(-2.0 * largest) + gained)
+        modes *= np.sign(components)
+        return modes if vectors is None else modes @ vectors
+
+    def fastest_rate(self) -> float:
+        """``2 l_1``, at the minimizer Oja's rate along w; all others, and Krasulina's, are at most ``l_1 - l_d``."""
+        return 2.0 * self.covariance.largest
+
+    def typical_rate(self) -> float:
+        """``l_1``: noise drives no mode that relaxes faster than ``l_1 - l_d``."""
+        return self.covariance.largest
+
+    def trace(self) -> float:
+        """``tr A = E ||Z||^2``, what a step is to be short against."""
+        return self.covariance.trace
+
+    def _fourth_moments(self) -> tuple[float, float]:
+        """``E s^4`` and ``E s^2 ||Z||^2``, s the score on the leading eigenvector."""
+        leading = self.covariance.largest
+        return 3.0 * leading**2, leading * (self.covariance.trace + 2.0 * leading)
+
+    def instability(self, step_size: float, batch_size: int) -> str | None:
+        leading = self.covariance.largest
+        if leading == 0.0:
+            return None
+        fourth, across = self._fourth_moments()
+        gain = step_size * (across - fourth) / (batch_size * leading)
+        if self.variant == "krasulina":
+            factor = 1.0 + step_size * gain * leading
+            return f"the squared norm grows by the factor {factor:.3g} a step, not below 2" if factor >= 2.0 else None
+        brake = step_size * (leading + (fourth / leading - leading) / batch_size)
+        if brake >= 1.0:
+            return f"step_size * leading eigenvalue * (1 + (kurtosis - 1) / batch_size) is {brake:.3g}, not below 1"
+        if brake * gain >= 1.0:
+            return f"the squared norm has no balance: {brake * gain:.3g}, not below 1, in the notes of OnlinePCA"
+        return None
+
+    def __repr__(self) -> str:
+        return f"OnlinePCA({self.covariance!r}, variant={self.variant!r})"
+
+
+class _RowPCA(RowNoise, OnlinePCA):
+    """`OnlinePCA.from_data`."""
+
+    def __init__(self, Z: ArrayLike, variant: str) -> None:
+        self.variant = _check.choice("variant", variant, _VARIANTS)
+        self.rows = _check.array("Z", Z, (None, None), mend="give one row for each observation")
+        n, d = self.rows.shape
+        self.dimension = d
+        self.covariance = Dense(self.rows.T @ self.rows / n)
+        self.parameters = RowParameters(self.rows, self.covariance.dense(), variant == "krasulina")
+        self.scratch_rows = CHUNK + 4 + d
+
+    def row_gradients(self, w: Floats) -> Floats:
+        y = self.rows @ w
+        norm = self._rates(w)[3]
+        return np.outer(y**2 / norm if norm > 0.0 else np.zeros_like(y), w) - self.rows * y[:, None]
+
+    def _expected_noise(
+        self, mean: Floats, covariance: Floats, r: float, slope: Floats, along: Floats, drifts: Floats
+    ) -> Floats:
+        # given a row z, y = z'W is normal with mean a and variance t^2, and Cov(W, y) = Cov(W) z
+        n = len(self.rows)
+        a = self.rows @ mean
+        variance = np.einsum("ij,ij->i", self.rows @ covariance, self.rows)
+        norm = 1.0 if self.variant == "oja" else float(mean @ mean) + float(np.trace(covariance))
+        second = a**2 + variance
+        cubes = self.rows.T @ (a**3 + 3.0 * a * variance) / n
+        fourth = float(np.mean(a**4 + 6.0 * a**2 * variance + 3.0 * variance**2))
+        weighted = (self.rows.T * second) @ self.rows / n
+        cross = np.outer(cubes, mean) + 3.0 * weighted @ covariance
+        mixed = np.outer(mean, covariance @ cubes)
+        last = fourth * (np.outer(mean, mean) + covariance) + 4.0 * (mixed + mixed.T)
+        last += 12.0 * covariance @ weighted @ covariance
+        return weighted - (cross + cross.T) / norm + last / norm**2 - drifts
+
+    def _fourth_moments(self) -> tuple[float, float]:
+        squares = (self.rows @ self._leading()) ** 2
+        return float(np.mean(squares**2)), float(np.mean(squares * np.sum(self.rows**2, axis=1)))
+
+    def __repr__(self) -> str:
+        n, d = self.rows.shape
+        return f"OnlinePCA.from_data(<n={n}, d={d}>, variant={self.variant!r})"
+
+
+def _as_covariance(value: ArrayLike | Covariance) -> Covariance:
+    """`as_covariance`, the dimension read off the value; the identity has no leading direction."""
+    if isinstance(value, Covariance):
+        return value
+    mend = "pass variances (d,), a matrix (d, d), or rs.AR1(d, rho)"
+    if value is None:
+        raise _check.wrong_kind("covariance", value, "variances or a matrix", mend)
+    matrix = _check.array("covariance", value, (None,) * (2 if np.ndim(value) != 1 else 1), mend=mend)
+    if matrix.ndim == 1 and matrix.min() < 0.0:
+        raise _check.bad("covariance", f"{matrix.min():g} somewhere", "variances >= 0", mend)
+    if matrix.ndim == 2 and len(matrix) != matrix.shape[1]:
+        raise _check.bad("covariance", f"an array of shape {matrix.shape}", "square", mend)
+    return as_covariance(matrix, len(matrix))

@@ -1,0 +1,87 @@
+"""What problems on the rows of a data set share: products with a row in lanes, and the noise of drawing rows."""
+
+from __future__ import annotations
+
+import abc
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rdasde._check import Floats
+from rdasde._compiled.jit import compilable, fma, generic
+from rdasde._compiled.random import normals
+from rdasde._problems.base import Problem, drift
+
+CHUNK = 64  # rows whose noise is drawn at a time
+
+
+@compilable
+def row_dot(row, w, out):
+    """out = row'w in every lane."""
+    out[:] = 0.0
+    for j in range(row.size):
+        x = row[j]
+        for lane in range(out.size):
+            out[lane] = fma(x, w[j, lane], out[lane])
+
+
+@compilable
+def add_row(row, level, out):
+    """out += row level in every lane."""
+    for j in range(row.size):
+        x = row[j]
+        for lane in range(level.size):
+            out[j, lane] = fma(x, level[lane], out[j, lane])
+
+
+@generic
+def row_residual(problem, i, w, out):
+    """r_i(w) in every lane, where the gradient of row i is ``x_i r_i(w)``."""
+
+
+@compilable
+def residual_noise(problem, w, streams, scratch, out):
+    """The noise of drawing a row whose gradient is ``x_i r_i``, in factored form.
+
+    ``n^-1/2 X'(r * (xi - mean xi)) = n^-1/2 (sum_i x_i r_i xi_i - G sum_i xi_i)``.
+    """
+    d, lanes = w.shape
+    n = problem.rows.shape[0]
+    xi, residual, total, gradient = scratch[:CHUNK], scratch[CHUNK], scratch[CHUNK + 1], scratch[CHUNK + 2 :]
+    drift(problem, w, gradient)
+    out[:] = 0.0
+    total[:] = 0.0
+    for start in range(0, n, CHUNK):
+        normals(streams, xi)
+        for i in range(start, min(start + CHUNK, n)):
+            row_residual(problem, i, w, residual)
+            for lane in range(lanes):
+                total[lane] += xi[i - start, lane]
+                residual[lane] *= xi[i - start, lane]
+            add_row(problem.rows[i], residual, out)
+    scale = 1.0 / np.sqrt(float(n))
+    for j in range(d):
+        for lane in range(lanes):
+            out[j, lane] = scale * fma(-gradient[j, lane], total[lane], out[j, lane])
+
+
+class RowNoise(Problem):
+    """A problem on `rows` (n, d) that knows the gradient of each: its noise, exactly."""
+
+    rows: Floats
+
+    @abc.abstractmethod
+    def row_gradients(self, w: Floats) -> Floats:
+        """The gradients of all rows at w, (n, d)."""
+
+    def _centred(self, w: Floats) -> Floats:
+        gradients = self.row_gradients(w)
+        return gradients - gradients.mean(axis=0)
+
+    def noise_covariance(self, w: ArrayLike) -> Floats:
+        centred = self._centred(self._point(w))
+        return centred.T @ centred / len(self.rows)
+
+    def noise_factor(self, w: Floats) -> Floats:
+        # R'R = centred'centred: d columns instead of n
+        return np.transpose(np.linalg.qr(self._centred(w) / np.sqrt(len(self.rows)), mode="r"))

@@ -1,0 +1,441 @@
+"""A user's own problem: stochastic gradients as a function compiled by numba, and what is known besides."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel, compiled, fma, implements
+from rdasde._compiled.random import LANES, Streams, block_streams, normals, streams
+from rdasde._problems.base import Problem, add_gradient, drift, hessian_product, noise
+
+_DRAWS = 32  # gradients that one noise vector is made of
+_DIFFERENCE = float(np.cbrt(np.finfo(float).eps))  # step of central differences, in units of the point's size
+_NORMALS, _ESTIMATES = 3, 4  # families of streams: of the diffusion's normals, of the estimates
+_KNOWN = ("mean_gradient", "hessian", "noise_covariance")
+
+
+class CustomStreams(NamedTuple):
+    """The random streams of one block: a numpy Generator for each replicate, and normals in lanes."""
+
+    generators: tuple[np.random.Generator, ...]  # LANES of them, the first `used` in use
+    used: int
+    lanes: Streams
+
+
+class CustomParameters(NamedTuple):
+    gradient: Any  # numba's dispatcher of the user's function
+    parameters: Any
+    mean_gradient: Any  # a dispatcher, or None
+
+
+@implements(add_gradient, CustomParameters)
+def _(problem, w, streams, scratch, out):
+    d = w.shape[0]
+    flat = scratch[_DRAWS:].reshape(-1)
+    point, sample = flat[:d], flat[d : 2 * d]
+    for lane in range(streams.used):
+        for j in range(d):
+            point[j] = w[j, lane]
+            sample[j] = 0.0  # nothing of another replicate, whatever the function does
+        problem.gradient(problem.parameters, point, streams.generators[lane], sample)
+        for j in range(d):
+            out[j, lane] += sample[j]
+
+
+@implements(noise, CustomParameters)
+def _(problem, w, streams, scratch, out):
+    # (K - 1)^-1/2 sum_i (g_i - mean g) xi_i = (K - 1)^-1/2 sum_i g_i (xi_i - mean xi)
+    d = w.shape[0]
+    xi, flat = scratch[:_DRAWS], scratch[_DRAWS:].reshape(-1)
+    point, sample = flat[:d], flat[d : 2 * d]
+    normals(streams.lanes, xi)
+    out[:] = 0.0
+    for lane in range(streams.used):
+        centre = 0.0
+        for i in range(_DRAWS):
+            centre += xi[i, lane] / _DRAWS
+        for j in range(d):
+            point[j] = w[j, lane]
+        for i in range(_DRAWS):
+            sample[:] = 0.0
+            problem.gradient(problem.parameters, point, streams.generators[lane], sample)
+            weight = (xi[i, lane] - centre) / np.sqrt(_DRAWS - 1.0)
+            for j in range(d):
+                out[j, lane] = fma(weight, sample[j], out[j, lane])
+
+
+@implements(block_streams, CustomStreams)
+def _(streams, block):
+    return streams  # of one block only
+
+
+@implements(drift, CustomParameters)
+def _(problem, w, out):
+    d = w.shape[0]
+    point = np.empty(d)
+    for lane in range(w.shape[1]):
+        for j in range(d):
+            point[j] = w[j, lane]
+        slope = problem.mean_gradient(problem.parameters, point)
+        for j in range(d):
+            out[j, lane] = slope[j]
+
+
+@implements(hessian_product, CustomParameters)
+def _(problem, w, u, out):
+    # central differences of the mean gradient along u
+    d = w.shape[0]
+    ahead, behind = np.empty(d), np.empty(d)
+    for lane in range(w.shape[1]):
+        size, length = 1.0, 0.0
+        for j in range(d):
+            size = max(size, abs(w[j, lane]))
+            length = max(length, abs(u[j, lane]))
+        h = _DIFFERENCE * size / length if length > 0.0 else 1.0
+        for j in range(d):
+            ahead[j], behind[j] = w[j, lane] + h * u[j, lane], w[j, lane] - h * u[j, lane]
+        right = problem.mean_gradient(problem.parameters, ahead)
+        left = problem.mean_gradient(problem.parameters, behind)
+        for j in range(d):
+            out[j, lane] = (right[j] - left[j]) / (2.0 * h)
+
+
+@Kernel
+def _moments(gradient, parameters, generator, w, samples, mean, squares):
+    """Mean, and unless `squares` is empty the sum of squared deviations (d, d), of gradients at w (Welford 1962)."""
+    d = w.size
+    point, sample = np.empty(d), np.empty(d)
+    mean[:] = 0.0
+    squares[:] = 0.0
+    for n in range(samples):
+        point[:] = w
+        sample[:] = 0.0
+        gradient(parameters, point, generator, sample)
+        for j in range(d):
+            sample[j] -= mean[j]
+            mean[j] += sample[j] / (n + 1.0)
+        for i in range(squares.shape[0]):
+            for j in range(d):
+                squares[i, j] += sample[i] * sample[j] * (n / (n + 1.0))
+
+
+def _generator(seed: int, *key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def _compile(name: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+    """numba's dispatcher of a function, compiled for such arguments, and the type that it returns."""
+    import numba
+
+    try:
+        dispatcher: Any = function if hasattr(function, "py_func") else compiled(function)
+        types = tuple(map(numba.typeof, arguments))
+        dispatcher.compile(types)
+        return dispatcher, dispatcher.overloads[types].signature.return_type
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Failed in")]
+        reason = " ".join(lines[0].split())[:120] if lines else type(error).__name__
+        raise ValueError(
+            f"{name} is a function that numba cannot compile with these parameters ({reason}): "
+            "use arrays, numbers and what numba supports of NumPy."
+        ) from error
+
+
+def _takes_parameters(name: str, function: Any) -> bool:
+    """Whether a function is called ``(parameters, w)`` and not ``(w)``."""
+    try:
+        found = inspect.signature(getattr(function, "py_func", function)).parameters.values()
+    except (TypeError, ValueError):  # a builtin that does not say
+        return False
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = sum(p.default is p.empty and p.kind in places for p in found)
+    if needed not in (1, 2):
+        raise _check.bad(
+            name,
+            f"a function of {needed} arguments",
+            f"{name}(parameters, w) or {name}(w)",
+            "give other arguments default values",
+        )
+    return needed == 2
+
+
+class StochasticProblem(Problem):
+    """A problem of your own, given by its stochastic gradients.
+
+    What you do not give is estimated from `gradient`, from the same draws at every w: the mean gradient is then that of
+    a fixed sample, a smooth function of w if each draw is one.
+
+    Parameters
+    ----------
+    gradient : callable
+        ``gradient(parameters, w, rng, out)`` overwrites `out` (d,) with one stochastic gradient at `w` (d,), random
+        numbers taken from `rng`, a numpy.random.Generator. A function that numba can compile, or one already compiled
+        by ``numba.njit``; it is compiled here, once in each process.
+    parameters : object
+        The first argument of your functions, anything that numba takes: an array, a number, a (named) tuple of such.
+    dimension : int
+        Number of coordinates d.
+    mean_gradient, hessian, noise_covariance : callable, optional
+        ``(parameters, w)`` or ``(w)`` to the expectation G(w) (d,) of the gradient, its Jacobian (d, d), and its
+        covariance Sigma(w) (d, d). A `mean_gradient` of the first form that numba can compile also drives the paths
+        of the diffusion, which are not available without.
+    minimizer : array_like of shape (d,), optional
+        Where the mean gradient vanishes, if you know.
+    rate : float, optional
+        About the largest eigenvalue of the Hessian along a run, which sets the time step of the diffusion and the
+        warning about the step size. Without, it is the largest at zero and at the minimizer.
+    samples : int
+        How many gradients an estimate is made of.
+
+    Attributes
+    ----------
+    estimated : tuple of str
+        Which of ``mean_gradient``, ``hessian``, ``noise_covariance`` are estimated from draws.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a function cannot be compiled or called, or does not do what it should at a point tried here.
+
+    Notes
+    -----
+    Replicate r draws from ``Generator(SFC64(SeedSequence(seed, spawn_key=(r,))))``: (seed, r) alone decides.
+
+    An estimate of the mean gradient or of the noise covariance costs `samples` gradients at w; the Hessian, by central
+    differences, 2 d mean gradients. All use the same draws, so differences are as accurate as the mean itself; where
+    one draw jumps as w moves, give `mean_gradient` or `hessian`. The first run costs one or two Hessians, for the rate.
+
+    The noise of the diffusion at w is ``(K - 1)^(-1/2) sum_i (g_i - mean g) xi_i`` with K = 32 fresh gradients ``g_i``
+    at w and standard normals ``xi_i``: its covariance is Sigma(w), and a step of a path costs K gradients.
+
+    Examples
+    --------
+    Phase retrieval: squares of projections are seen, ``Y = (Z'w*)^2 + noise``, and ``f = ((Z'w)^2 - Y)^2 / 4``.
+
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> def gradient(coef, w, rng, out):
+    ...     z = rng.standard_normal(w.size)
+    ...     y = (z @ coef) ** 2 + 0.5 * rng.standard_normal()
+    ...     out[:] = ((z @ w) ** 2 - y) * (z @ w) * z
+    >>> def mean_gradient(coef, w):
+    ...     return (3 * (w @ w) - coef @ coef) * w - 2 * (coef @ w) * coef
+    >>> coef = np.array([0.8, -0.6, 0, 0, 0, 0])
+    >>> problem = rs.StochasticProblem(gradient, coef, 6, mean_gradient=mean_gradient, minimizer=coef)
+    >>> problem
+    StochasticProblem(gradient, d=6, hessian by differences, noise_covariance from 10000 draws)
+    >>> algorithm = rs.RDA(2e-3, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> start = coef + 0.2
+    >>> runs = rs.simulate(problem, algorithm, horizon=5.0, times=6, replicates=50, start=start, seed=0)
+    >>> theory = rs.approximate(problem, algorithm, horizon=5.0, times=6, method="paths", start=start, seed=0)
+    >>> bool(abs(runs.primal.mean("replicate") - theory.primal_mean).max() < 0.03)
+    True
+    """
+
+    def __init__(
+        self,
+        gradient: Callable[[Any, Floats, np.random.Generator, Floats], object],
+        parameters: Any,
+        dimension: int,
+        *,
+        mean_gradient: Callable[..., ArrayLike] | None = None,
+        hessian: Callable[..., ArrayLike] | None = None,
+        noise_covariance: Callable[..., ArrayLike] | None = None,
+        minimizer: ArrayLike | None = None,
+        rate: float | None = None,
+        samples: int = 10_000,
+    ) -> None:
+        if not callable(gradient):
+            raise _check.wrong_kind(
+                "gradient",
+                gradient,
+                "a function gradient(parameters, w, rng, out)",
+                "pass one that writes a stochastic gradient at w into out",
+            )
+        self.dimension = _check.count("dimension", dimension, mend="give the number of coordinates")
+        self.samples = _check.count("samples", samples, least=2, mend="give how many gradients an estimate is made of")
+        self._rate = None if rate is None else _check.number("rate", rate, above=0.0)
+        self.minimizer: Floats | None = None
+        if minimizer is not None:
+            self.minimizer = _check.array(
+                "minimizer", minimizer, (self.dimension,), mend="give one number for each coordinate"
+            )
+        self._user_parameters = parameters
+        self._name = getattr(gradient, "__name__", "gradient")
+        self._given: dict[str, Callable[..., ArrayLike]] = {}
+        self._with_parameters: dict[str, bool] = {}
+        functions: tuple[Any, ...] = (mean_gradient, hessian, noise_covariance)
+        for name, function in zip(_KNOWN, functions, strict=True):
+            if function is None:
+                continue
+            if not callable(function):
+                accepted = f"a function {name}(parameters, w) or {name}(w)"
+                raise _check.wrong_kind(name, function, accepted, "pass one, or leave it out")
+            self._with_parameters[name] = _takes_parameters(name, function)
+            self._given[name] = function
+        self.estimated = tuple(
+            name
+            for name in _KNOWN
+            if name not in self._given and not (name == "hessian" and "mean_gradient" in self._given)
+        )
+        probe = np.random.default_rng(0).uniform(0.25, 0.75, self.dimension)  # where logarithms and roots exist too
+        self._try_gradient(getattr(gradient, "py_func", gradient), probe)
+        for name in self._given:
+            self._evaluate(name, probe)
+        dispatcher, _ = _compile("gradient", gradient, (parameters, probe, _generator(0), probe))
+        mean: Any = mean_gradient if self._with_parameters.get("mean_gradient", False) else None
+        if inspect.isfunction(mean):
+            mean = compiled(mean)  # so far only marked for numba: see has_compiled_drift
+        self.parameters: CustomParameters = CustomParameters(
+            dispatcher, parameters, mean if hasattr(mean, "py_func") else None
+        )
+        self.scratch_rows = _DRAWS + -(-2 * self.dimension // LANES)
+
+    def _try_gradient(self, function: Callable[..., object], probe: Floats) -> None:
+        """Call the user's function as Python does, which sees what compiled code would not: indices out of bounds."""
+        accepted = "a function gradient(parameters, w, rng, out) that overwrites out (d,)"
+        zeros, ones = np.zeros(self.dimension), np.ones(self.dimension)
+        for out in (zeros, ones):
+            point = probe.copy()
+            try:
+                with np.errstate(all="ignore"):
+                    function(self._user_parameters, point, _generator(0), out)
+            except Exception as error:
+                got = f"a function that raises {type(error).__name__} ({_check.show(str(error))}) at a point w (d,)"
+                raise _check.bad(
+                    "gradient", got, accepted, "make it work for these parameters and dimension"
+                ) from error
+            if not np.array_equal(point, probe):
+                raise _check.bad("gradient", "a function that changes w", accepted, "leave w as it is")
+        if not np.array_equal(zeros, ones, equal_nan=True):
+            got = "a function that leaves what was in out before"
+            raise _check.bad("gradient", got, accepted, "write all of it, for example out[:] = ...")
+
+    @staticmethod
+    def make_streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> CustomStreams:
+        generators = [_generator(seed, int(replicate), *purpose) for replicate in replicates]
+        unused = [generators[0]] * (LANES - len(generators))
+        lanes = streams(seed, replicates, (*purpose, _NORMALS))
+        return CustomStreams((*generators, *unused), len(generators), lanes)
+
+    @functools.cached_property
+    def has_compiled_drift(self) -> bool:
+        """Whether `mean_gradient` was given as a function of parameters and w that numba can compile."""
+        function = self.parameters.mean_gradient
+        if function is None:
+            return False
+        try:
+            _, returned = _compile("mean_gradient", function, (self._user_parameters, np.zeros(self.dimension)))
+        except ValueError:
+            return False
+        return getattr(returned, "ndim", None) == 1
+
+    def _evaluate(self, name: str, w: Floats) -> Floats:
+        """What the user's function returns at w, of the right shape."""
+        shape = (self.dimension,) if name == "mean_gradient" else (self.dimension, self.dimension)
+        arguments = (self._user_parameters, w) if self._with_parameters[name] else (w,)
+        result = np.array(self._given[name](*arguments), dtype=np.float64)
+        if result.shape != shape:
+            raise _check.bad(
+                name,
+                f"a function that returns an array of shape {result.shape}",
+                f"one that returns shape {shape}",
+                "give one number for each coordinate" if len(shape) == 1 else "give one row for each coordinate",
+            )
+        return result
+
+    def _estimate(self, w: Floats, samples: int, covariance: bool) -> tuple[Floats, Floats]:
+        """Mean and, if wanted, covariance of gradients at w, from the same draws at every w."""
+        d = self.dimension
+        mean, squares = np.empty(d), np.empty((d if covariance else 0, d))
+        generator = _generator(0, 0, _ESTIMATES)
+        _moments(self.parameters.gradient, self._user_parameters, generator, w, samples, mean, squares)
+        return mean, squares / (samples - 1)
+
+    def mean_gradient(self, w: ArrayLike) -> Floats:
+        point = self._point(w)
+        if "mean_gradient" in self._given:
+            return self._evaluate("mean_gradient", point)
+        return self._estimate(point, self.samples, False)[0]
+
+    def monte_carlo_error(self, w: ArrayLike) -> Floats:
+        """Standard errors of the estimated mean gradient at w, (d,); zero where it was given."""
+        point = self._point(w)
+        if "mean_gradient" in self._given:
+            return np.zeros(self.dimension)
+        return np.sqrt(np.diagonal(self._estimate(point, self.samples, True)[1]) / self.samples)
+
+    def hessian(self, w: ArrayLike) -> Floats:
+        point = self._point(w)
+        if "hessian" in self._given:
+            return self._evaluate("hessian", point)
+        result = np.empty((self.dimension, self.dimension))
+        for j, step in enumerate(_DIFFERENCE * np.maximum(1.0, np.abs(point))):
+            ahead, behind = point.copy(), point.copy()
+            ahead[j] += step
+            behind[j] -= step
+            result[:, j] = (self.mean_gradient(ahead) - self.mean_gradient(behind)) / (ahead[j] - behind[j])
+        return result
+
+    def noise_covariance(self, w: ArrayLike) -> Floats:
+        point = self._point(w)
+        if "noise_covariance" in self._given:
+            return self._evaluate("noise_covariance", point)
+        return self._estimate(point, self.samples, True)[1]
+
+    def noise_factor(self, w: Floats) -> Floats:
+        values, vectors = np.linalg.eigh(self.noise_covariance(w))
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+    def default_start(self) -> Floats:
+        start = np.zeros(self.dimension)
+        mean, covariance = self._estimate(start, 100, True)
+        if not np.all(np.isfinite(mean)):
+            accepted = "given where the gradient at zero is not finite"
+            raise _check.bad("start", "None", accepted, "give one where it is")
+        if not (np.any(mean) or np.any(covariance)):
+            raise _check.bad("start", "None", "given where zero is a fixed point", "give a start other than zero")
+        return start
+
+    @functools.cached_property
+    def _hessians(self) -> list[Floats]:
+        """At the minimizer, if known, and at zero, where finite."""
+        points = [np.zeros(self.dimension)] if self.minimizer is None else [self.minimizer, np.zeros(self.dimension)]
+        with np.errstate(all="ignore"):
+            return [hessian for hessian in map(self.hessian, points) if np.all(np.isfinite(hessian))]
+
+    def fastest_rate(self) -> float:
+        if self._rate is None:
+            if not self._hessians:
+                raise _check.bad(
+                    "rate",
+                    "None where the Hessian at zero is not finite",
+                    "a number > 0",
+                    "give about the largest eigenvalue of the Hessian along a run",
+                )
+            largest = max(float(np.abs(np.linalg.eigvals(hessian)).max()) for hessian in self._hessians)
+            self._rate = max(largest, float(np.finfo(float).tiny))
+        return self._rate
+
+    def trace(self) -> float:
+        return float(np.trace(self._hessians[0])) if self._hessians else float("nan")
+
+    def instability(self, step_size: float, batch_size: int) -> str | None:
+        load = step_size * self.fastest_rate()
+        return f"step_size * largest eigenvalue of the Hessian is {load:.3g}, not below 2" if load >= 2.0 else None
+
+    def __repr__(self) -> str:
+        parts = [self._name, f"d={self.dimension}"]
+        if "hessian" not in self._given and "hessian" not in self.estimated:
+            parts.append("hessian by differences")
+        if self.estimated:
+            parts.append(f"{' and '.join(self.estimated)} from {self.samples} draws")
+        return f"StochasticProblem({', '.join(parts)})"

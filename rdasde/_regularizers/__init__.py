@@ -1,0 +1,1 @@
+"""Mirror maps: each regularizer in NumPy, in lanes, and its Gaussian moments."""

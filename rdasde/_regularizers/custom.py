@@ -1,0 +1,158 @@
+"""A user's own mirror map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde._compiled.jit import compiled, implements
+from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror, normal_cdf
+
+_REACH = 8.5  # standard deviations that the quadrature covers
+_NODES = np.linspace(-_REACH, _REACH, 1001)
+
+
+class CustomParameters(NamedTuple):
+    prox: Any  # numba's dispatcher of the user's function
+    unused: float
+
+
+@implements(mirror, CustomParameters)
+def _(regularizer, v, threshold, w):
+    vector, mapped = np.empty(v.shape[0]), np.empty(v.shape[0])
+    for lane in range(v.shape[1]):
+        for j in range(v.shape[0]):
+            vector[j] = v[j, lane]
+        regularizer.prox(vector, threshold, mapped)
+        for j in range(v.shape[0]):
+            # what the function makes of a NaN is its own affair: here it stays one
+            w[j, lane] = mapped[j] if vector[j] == vector[j] else vector[j]
+
+
+class CustomRegularizer(Regularizer):
+    """A regularizer of your own, by its proximal operator.
+
+    ``out = argmin_w threshold P(w) + ||w - v||^2 / 2`` for a convex P.
+
+    Parameters
+    ----------
+    prox : callable
+        ``prox(v, threshold, out)`` writes the image of `v` (d,) into `out` (d,) and leaves `v` as it is. A function
+        that numba can compile, or one already compiled by ``numba.njit``.
+    separable : bool
+        Whether each coordinate of the image depends on that coordinate of `v` alone (and grows with it). If not, bands
+        come from paths, and the closure is not available.
+
+    Raises
+    ------
+    TypeError
+        If `prox` is not a function, or `separable` not True or False.
+
+    Notes
+    -----
+    Derivatives are taken by differences, Gaussian moments by quadrature. A result does not carry the function: pass
+    ``regularizer=`` to `band`. Kernels with your function are compiled once in each process.
+    """
+
+    identity_at_zero = False  # not known
+
+    def __init__(self, prox: Callable[[Floats, float, Floats], object], separable: bool = True) -> None:
+        if not callable(prox):
+            raise _check.wrong_kind(
+                "prox", prox, "a function prox(v, threshold, out)", "pass one that writes the image of v into out"
+            )
+        if not isinstance(separable, bool):
+            raise _check.wrong_kind("separable", separable, "True or False", "say whether prox works coordinatewise")
+        self.function = prox
+        self.separable = separable
+        self.has_moments = separable
+        dispatcher = prox if hasattr(prox, "py_func") else compiled(prox)
+        self.parameters: CustomParameters = CustomParameters(dispatcher, 0.0)
+
+    def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
+        v, g = np.asarray(v, dtype=np.float64), np.asarray(threshold, dtype=np.float64)
+        v = np.broadcast_to(v, np.broadcast_shapes(v.shape, (*g.shape[:-1], 1)))
+        out = np.empty(v.shape)
+        levels = np.broadcast_to(g if g.ndim == 0 else g[..., 0], v.shape[:-1])
+        for index in np.ndindex(v.shape[:-1]):
+            self.parameters.prox(v[index].copy(), float(levels[index]), out[index])
+        return np.where(np.isnan(v), v, out)
+
+    def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
+        self._need_separable("its Jacobian is diagonal")
+        v = np.asarray(v, dtype=np.float64)
+        step = np.cbrt(np.finfo(float).eps) * np.maximum(1.0, np.abs(v))
+        right, left = v + step, v - step
+        return (self.prox(right, threshold) - self.prox(left, threshold)) / (right - left)
+
+    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
+        """Moments by the trapezoidal rule; the derivatives by Stein's lemma, which only needs W itself.
+
+        ``E prox' = E[Z W] / s``, ``E prox'' = E[(Z^2 - 1) W] / s^2``. P(W = 0) is that of an interval, its ends found
+        by bisection: the map is nondecreasing.
+        """
+        self._need_separable("its Gaussian moments are known")
+        if mean.ndim > 1:
+            levels = np.broadcast_to(threshold, (len(mean), 1))[:, 0]
+            parts = [self.gaussian_moments(m, s, g) for m, s, g in zip(mean, std, levels, strict=True)]
+            return GaussianMoments(*(np.array(values) for values in zip(*parts, strict=True)))
+        threshold = float(np.asarray(threshold))
+        z = _NODES[:, None]
+        weights = np.exp(-0.5 * z**2)
+        weights /= weights.sum()
+        centre = self.prox(mean, threshold)
+        change = self.prox(mean + std * z, threshold) - centre
+        shift = (weights * change).sum(axis=0)
+        moving = std > 0.0
+        safe = np.where(moving, std, 1.0)
+        slope = (weights * z * change).sum(axis=0) / safe
+        curvature = (weights * (z**2 - 1.0) * change).sum(axis=0) / safe**2
+        return GaussianMoments(
+            centre + shift,
+            (weights * (change - shift) ** 2).sum(axis=0),
+            np.where(moving, slope, self.jacobian_diagonal(mean, threshold)),
+            np.where(moving, curvature, 0.0),
+            np.where(moving, self._zero(mean, std, threshold), centre == 0.0),
+        )
+
+    def _zero(self, mean: Floats, std: Floats, threshold: float) -> Floats:
+        """``P(W = 0)``: between the last z with ``W < 0`` and the first with ``W > 0``."""
+        ends = []
+        for beyond in (lambda w: w >= 0.0, lambda w: w > 0.0):
+            low, high = np.full_like(mean, -_REACH), np.full_like(mean, _REACH)
+            for _ in range(50):
+                middle = 0.5 * (low + high)
+                found = beyond(self.prox(mean + std * middle, threshold))
+                low, high = np.where(found, low, middle), np.where(found, middle, high)
+            ends.append(high)
+        return np.maximum(normal_cdf(ends[1]) - normal_cdf(ends[0]), 0.0)
+
+    def _need_separable(self, what: str) -> None:
+        if not self.separable:
+            raise ValueError(
+                f"The regularizer is {self!r}, which couples coordinates, but {what} only for separable ones: "
+                "use method='paths' instead."
+            )
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any]) -> Regularizer:
+        raise ValueError(
+            "The regularizer is a function of the user's own, which a result does not carry: pass regularizer=."
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CustomRegularizer) and (self.function, self.separable) == (
+            other.function,
+            other.separable,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.function, self.separable))
+
+    def __repr__(self) -> str:
+        return f"CustomRegularizer({getattr(self.function, '__name__', 'prox')})"

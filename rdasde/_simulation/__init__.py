@@ -1,0 +1,1 @@
+"""The discrete algorithm: `simulate`."""

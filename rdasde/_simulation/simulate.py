@@ -1,0 +1,471 @@
+"""`simulate`: the discrete algorithm, many replicates."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import os
+import pickle
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rdasde import _check
+from rdasde._algorithm import RDA
+from rdasde._check import Floats
+from rdasde._compiled.random import lane_array
+from rdasde._engine.blocks import Arrays, Control, Progress, Store, blocks_of, need_memory, run_blocks
+from rdasde._engine.loops import advance, lane_moments
+from rdasde._engine.march import march
+from rdasde._engine.time_axis import TimeAxis, kept_coordinates, start_point, time_axis
+from rdasde._errors import DivergenceError, StabilityWarning
+from rdasde._problems.base import Problem
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Statistic = Callable[[Floats], Any]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that a block needs; travels to other processes."""
+
+    problem: NamedTuple
+    make_streams: Callable[..., Any]
+    scratch_rows: int
+    regularizer: NamedTuple
+    thresholds: Floats
+    step_size: float
+    batch_size: int
+    dual_start: Floats
+    primal_start: Floats
+    seed: int
+    steps: NDArray[np.int64]
+    coordinates: NDArray[np.int64]
+    summary: bool
+    statistics: Mapping[str, Statistic]
+    vectorized: Mapping[str, bool]
+    stop_at_divergence: bool
+
+
+def simulate(
+    problem: Problem,
+    algorithm: RDA,
+    horizon: float,
+    *,
+    replicates: int | ArrayLike = 1,
+    times: int | ArrayLike = 201,
+    start: ArrayLike | None = None,
+    seed: int | None = None,
+    keep: str = "paths",
+    coordinates: ArrayLike | None = None,
+    statistics: Mapping[str, Statistic] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    executor: concurrent.futures.Executor | None = None,
+    on_divergence: str = "raise",
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Run the algorithm itself: ``v <- v - gamma grad f(w; Z)``, ``w = prox(v, g(n, gamma))``.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is learned, for example ``rs.LinearRegression(coef)``.
+    algorithm : RDA
+        How: step size, regularizer, schedule, batch size.
+    horizon : float
+        Length of the run in units of ``t = n * step_size``: ``N = floor(horizon / step_size + 1e-9)`` steps.
+    replicates : int or array_like of int
+        How many independent runs, or the numbers of the runs to replay. Run r depends on (`seed`, r) alone, bit
+        for bit, whatever the executor, the number of workers and of replicates.
+    times : int or array_like
+        How many times to record (0 included), or the times, increasing within [0, horizon]. Rounded to the
+        nearest step; duplicates dropped.
+    start : array_like of shape (d,), optional
+        The dual start v_0; ``w_0 = prox(v_0, g(0))``. Zeros when not given.
+    seed : int, optional
+        A fresh one is drawn when not given; ``attrs["seed"]`` holds it.
+    keep : {"paths", "summary"}
+        All paths, or moments merged as the runs finish, in memory that does not grow with their number.
+    coordinates : array_like of int, optional
+        Which coordinates to keep, counted from 0; all when not given.
+    statistics : dict of str to callable, optional
+        Functions of the primal state w, recorded by replicate and time. A function is given all states at once,
+        ``(n, d)``, if it then returns the same n numbers as state by state; otherwise one ``(d,)`` at a time.
+    store : path, optional
+        A directory for finished blocks of runs; a run with the same arguments goes on from there.
+    executor : concurrent.futures.Executor, optional
+        Where blocks run; threads on all cores when not given.
+    on_divergence : {"raise", "keep"}
+        Raise when a state stops being finite, or record NaN from then on and count it in ``attrs["diverged"]``.
+    progress : bool, optional
+        Show a bar; by default on long work in a terminal or notebook.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``dual``, ``primal`` (replicate, time, coordinate), or with ``keep="summary"`` ``dual_mean``, ``dual_std``,
+        ``primal_mean``, ``primal_std``, ``probability_zero`` (time, coordinate), standard deviations with n - 1 in
+        the denominator; ``threshold`` (time); one (replicate, time) variable for each statistic.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments, before anything is compiled.
+    DivergenceError
+        If a state stops being finite; its ``partial`` holds what was computed.
+
+    Warns
+    -----
+    StabilityWarning
+        If the step size is past the mean-square stability condition of the unregularized algorithm.
+
+    Notes
+    -----
+    If you interrupt a run, the KeyboardInterrupt carries what was finished as its attribute ``partial``.
+    """
+    check_pair(problem, algorithm)
+    axis = time_axis(horizon, times, algorithm.step_size)
+    numbers = _replicate_numbers(replicates)
+    dual_start = start_point(start, problem)
+    kept = kept_coordinates(coordinates, problem.dimension)
+    summary = _check.choice("keep", keep, ("paths", "summary")) == "summary"
+    stop = _check.choice("on_divergence", on_divergence, ("raise", "keep")) == "raise"
+    vectorized = _check_statistics(statistics, problem.dimension, executor)
+    _check.executor(executor)
+    if store is not None and not isinstance(store, str | os.PathLike):
+        raise _check.wrong_kind("store", store, "a path or None", "name a directory")
+    if seed is None and store is not None:
+        seed = Store.seed_in(store)
+    seed = _check.seed(seed)
+    bar = Progress(progress, int(axis.steps[-1]) * len(numbers), "simulate")
+    size = len(axis.steps) * len(kept) * 16.0 * (5 if summary else len(numbers))
+    size += 8.0 * len(axis.steps) * len(numbers) * len(vectorized)
+    need_memory(size, "The result", 'use keep="summary", fewer times, or coordinates=')
+    warn_if_unstable(problem, algorithm)
+    thresholds = algorithm.thresholds(np.arange(axis.steps[-1] + 1) * algorithm.step_size)
+
+    job = _Job(
+        problem=problem.parameters,
+        make_streams=problem.make_streams,
+        scratch_rows=problem.scratch_rows,
+        regularizer=algorithm.mirror.parameters,
+        thresholds=thresholds,
+        step_size=algorithm.step_size,
+        batch_size=algorithm.batch_size,
+        dual_start=dual_start,
+        primal_start=algorithm.mirror.prox(dual_start, thresholds[0]),
+        seed=seed,
+        steps=axis.steps,
+        coordinates=kept,
+        summary=summary,
+        statistics=dict(statistics or {}),
+        vectorized=vectorized,
+        stop_at_divergence=stop,
+    )
+    kept_store = None if store is None else Store(store, _description(job, problem))
+    collected = _Collected(job, numbers, axis, problem, algorithm)
+    parts = run_blocks(
+        _simulate_block,
+        job,
+        blocks_of(numbers),
+        executor=executor,
+        control=Control(bar),
+        steps=int(axis.steps[-1]),
+        store=kept_store,
+    )
+    try:
+        for block, arrays in parts:
+            collected.add(block, arrays)
+            if stop and np.any(arrays["diverged"] >= 0):
+                raise _divergence(block, arrays["diverged"], problem, algorithm, collected)
+    except KeyboardInterrupt as interrupt:
+        interrupt.partial = collected.dataset()  # type: ignore[attr-defined]
+        raise
+    finally:
+        parts.close()
+    return collected.dataset()
+
+
+def check_pair(problem: Problem, algorithm: RDA) -> None:
+    """The first two arguments of every verb."""
+    _check.instance("problem", problem, Problem, "a problem", "pass for example rs.LinearRegression(coef)")
+    _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
+    algorithm.mirror.check_dimension(problem.dimension)
+
+
+def warn_if_unstable(problem: Problem, algorithm: RDA) -> None:
+    """StabilityWarning where the unregularized algorithm would not be stable in mean square."""
+    reason = problem.instability(algorithm.step_size, algorithm.batch_size)
+    if reason is not None:
+        warnings.warn(
+            f"step_size {algorithm.step_size:g} is past mean-square stability without a regularizer ({reason}): "
+            "the run may diverge; take a smaller step or a larger batch.",
+            StabilityWarning,
+            stacklevel=3,
+        )
+
+
+def _replicate_numbers(replicates: int | ArrayLike) -> NDArray[np.int64]:
+    if np.ndim(replicates) == 0:
+        return np.arange(_check.count("replicates", replicates, mend="give how many runs, or their numbers"))
+    raw = np.asarray(replicates)
+    accepted = "a count, or different whole numbers >= 0"
+    if raw.ndim != 1 or raw.size == 0 or raw.dtype.kind not in "iu":
+        raise _check.wrong_kind("replicates", replicates, accepted, "give how many runs, or their numbers")
+    numbers = raw.astype(np.int64)
+    if numbers.min() < 0 or len(np.unique(numbers)) < len(numbers):
+        raise _check.bad("replicates", replicates, accepted, "give how many runs, or their numbers")
+    return numbers
+
+
+def _check_statistics(
+    statistics: Mapping[str, Statistic] | None, dimension: int, executor: concurrent.futures.Executor | None
+) -> dict[str, bool]:
+    """By name, whether a statistic takes many states at once."""
+    if statistics is None:
+        return {}
+    accepted = "a dict from name to a function of w"
+    taken = {"dual", "primal", "threshold", "dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero"}
+    taken |= {"replicate", "time", "coordinate"}
+    if not isinstance(statistics, Mapping) or not all(callable(f) for f in statistics.values()):
+        raise _check.wrong_kind("statistics", statistics, accepted, "pass for example {'risk': lambda w: (w @ w)}")
+    probe = np.random.default_rng(0).standard_normal((3 if dimension != 3 else 4, dimension))
+    vectorized = {}
+    for name, function in statistics.items():
+        if not isinstance(name, str) or name in taken:
+            raise _check.bad("statistics", f"named {name!r}", "named by other words than the results", "rename it")
+        alone = [np.asarray(function(w.copy())) for w in probe]
+        if any(value.ndim != 0 or value.dtype.kind not in "biuf" for value in alone):
+            raise _check.bad(
+                f"statistics[{name!r}]", "a function that does not return one number", accepted, "reduce over w"
+            )
+        try:
+            together = np.asarray(function(probe.copy()))
+            vectorized[name] = together.shape == (len(probe),) and bool(np.allclose(together, np.array(alone)))
+        except Exception:  # a function of one state only
+            vectorized[name] = False
+    if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+        try:
+            pickle.dumps(dict(statistics))
+        except Exception:
+            raise _check.bad(
+                "statistics",
+                "functions that cannot be sent to another process",
+                "functions defined at the top of a module",
+                "use threads (executor=None) for lambdas",
+            ) from None
+    return vectorized
+
+
+def _description(job: _Job, problem: Problem) -> dict[str, Any]:
+    """What makes two runs the same, in JSON's types."""
+
+    def digest(value: Any) -> str:
+        return hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()[:16]
+
+    return {
+        "seed": job.seed,
+        "problem": f"{problem!r} {digest(_plain(job.problem))}",
+        "regularizer": digest(_plain(job.regularizer)),
+        "schedule": digest(job.thresholds.tobytes()),
+        "step_size": job.step_size,
+        "batch_size": job.batch_size,
+        "start": digest(job.dual_start.tobytes()),
+        "times": digest(job.steps.tobytes()),
+        "coordinates": digest(job.coordinates.tobytes()),
+        "keep": "summary" if job.summary else "paths",
+        "statistics": sorted(job.statistics),
+        "on_divergence": "raise" if job.stop_at_divergence else "keep",
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return (type(value).__name__, *map(_plain, value))
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.tobytes())
+    if hasattr(value, "py_func"):  # a user's compiled function: what it does, not which object it is
+        code = value.py_func.__code__
+        return (code.co_code, code.co_names, [c for c in code.co_consts if isinstance(c, int | float | str | bool)])
+    return value
+
+
+def _simulate_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
+    """One block of replicates from start to end."""
+    d = len(job.dual_start)
+    count = len(block)
+    v, w, gradient = lane_array(d), lane_array(d), lane_array(d)
+    v[:], w[:] = job.dual_start[:, None], job.primal_start[:, None]
+    stream = job.make_streams(job.seed, block)
+    scratch = lane_array(job.scratch_rows)
+    everything = np.arange(d)
+    recorded = everything if job.statistics else job.coordinates
+    where = job.coordinates if job.statistics else np.arange(len(job.coordinates))
+    shape = (len(job.steps), len(job.coordinates))
+    out: Arrays = {name: np.empty((count, len(job.steps))) for name in job.statistics}
+    if job.summary:
+        for space in ("dual", "primal"):
+            out[f"{space}_mean"], out[f"{space}_squares"] = np.empty(shape), np.empty(shape)
+        out["zeros"] = np.empty(shape)
+        ignored = np.empty(shape)
+    else:
+        out["dual"], out["primal"] = np.empty((count, *shape)), np.empty((count, *shape))
+
+    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
+        advance(
+            job.problem,
+            job.regularizer,
+            job.thresholds,
+            job.step_size,
+            job.batch_size,
+            stream,
+            scratch,
+            v,
+            w,
+            gradient,
+            begin,
+            end,
+            steps,
+            recorded,
+            dual,
+            primal,
+        )
+
+    def consume(part: slice, dual: Floats, primal: Floats) -> None:
+        if job.statistics:
+            states = np.ascontiguousarray(np.moveaxis(primal, 2, 0)[:count])  # (replicate, time, d)
+            flat = states.reshape(-1, d)
+            for name, function in job.statistics.items():
+                values = function(flat) if job.vectorized[name] else [function(state) for state in flat]
+                out[name][:, part] = np.asarray(values, dtype=np.float64).reshape(count, -1)
+            dual, primal = np.ascontiguousarray(dual[:, where]), np.ascontiguousarray(primal[:, where])
+        if job.summary:
+            lane_moments(dual, count, out["dual_mean"][part], out["dual_squares"][part], ignored[part])
+            lane_moments(primal, count, out["primal_mean"][part], out["primal_squares"][part], out["zeros"][part])
+        else:
+            out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
+            out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
+
+    state = (v, w, gradient, stream)
+    out["diverged"] = march(
+        kernel,
+        state,
+        recorded,
+        job.steps,
+        count,
+        consume,
+        control,
+        stop_at_divergence=job.stop_at_divergence,
+    )
+    return out
+
+
+class _Collected:
+    """Blocks put together in their order: paths side by side, moments merged (Chan, Golub & LeVeque 1983)."""
+
+    def __init__(self, job: _Job, numbers: NDArray[np.int64], axis: TimeAxis, problem: Problem, algorithm: RDA) -> None:
+        self.job, self.numbers, self.axis, self.problem, self.algorithm = job, numbers, axis, problem, algorithm
+        shape = (len(axis.steps), len(job.coordinates))
+        self.done = 0
+        self.diverged = 0
+        self.arrays: Arrays = {name: np.full((len(numbers), shape[0]), np.nan) for name in job.statistics}
+        if job.summary:
+            names = ("dual_mean", "dual_squares", "primal_mean", "primal_squares", "zeros")
+            self.arrays |= {name: np.zeros(shape) for name in names}
+        else:
+            self.arrays |= {name: np.empty((len(numbers), *shape)) for name in ("dual", "primal")}
+
+    def add(self, block: NDArray[np.int64], part: Arrays) -> None:
+        """The next block."""
+        rows = slice(self.done, self.done + len(block))
+        for name in self.job.statistics:
+            self.arrays[name][rows] = part[name]
+        if self.job.summary:
+            have, more = float(self.done), float(len(block))
+            for space in ("dual", "primal"):
+                mean, squares = self.arrays[f"{space}_mean"], self.arrays[f"{space}_squares"]
+                with np.errstate(over="ignore", invalid="ignore"):  # a run on its way to infinity
+                    gap = part[f"{space}_mean"] - mean
+                    squares += part[f"{space}_squares"]
+                    squares += gap**2 * (have * more / (have + more))
+                    mean += gap * (more / (have + more))
+            self.arrays["zeros"] += part["zeros"]
+        else:
+            for name in ("dual", "primal"):
+                self.arrays[name][rows] = part[name]
+        self.done = rows.stop
+        self.diverged += int(np.count_nonzero(part["diverged"] >= 0))
+
+    def dataset(self) -> xr.Dataset:
+        """What there is so far, NaN where nothing is."""
+        import xarray as xr
+
+        job = self.job
+        data: dict[str, Any] = {}
+        if job.summary:
+            n = self.done
+            grid = ("time", "coordinate")
+            for space in ("dual", "primal"):
+                data[f"{space}_mean"] = (grid, self.arrays[f"{space}_mean"] if n else np.nan * self.arrays["zeros"])
+                with np.errstate(invalid="ignore"):
+                    variance = self.arrays[f"{space}_squares"] / (n - 1) if n > 1 else np.nan * self.arrays["zeros"]
+                data[f"{space}_std"] = (grid, np.sqrt(variance))
+            share = self.arrays["zeros"] / n if n else np.nan * self.arrays["zeros"]
+            # a diverged replicate is neither zero nor not
+            data["probability_zero"] = (grid, np.where(np.isnan(self.arrays["primal_mean"]), np.nan, share))
+        else:
+            for name in ("dual", "primal"):
+                self.arrays[name][self.done :] = np.nan
+                data[name] = (("replicate", "time", "coordinate"), self.arrays[name])
+        for name in job.statistics:
+            data[name] = (("replicate", "time"), self.arrays[name])
+        data["threshold"] = (("time",), job.thresholds[self.axis.steps])
+        coords: dict[str, Any] = {"time": self.axis.times, "coordinate": job.coordinates}
+        if not job.summary or job.statistics:
+            coords["replicate"] = self.numbers
+        result = xr.Dataset(data, coords=coords)
+        result.attrs = result_attributes(self.problem, self.algorithm, "simulate")
+        result.attrs |= {"seed": job.seed, "replicates": self.done, "diverged": self.diverged}
+        return result
+
+
+def result_attributes(problem: Problem, algorithm: RDA, verb: str) -> dict[str, Any]:
+    """What every result says about itself, in types that netCDF keeps."""
+    return {
+        "produced_by": f"rdasde.{verb}",
+        "problem": repr(problem),
+        "step_size": algorithm.step_size,
+        "batch_size": algorithm.batch_size,
+        "regularizer": algorithm.mirror.to_json(),
+        "schedule": repr(algorithm.schedule),
+    }
+
+
+def _divergence(
+    block: NDArray[np.int64],
+    diverged: NDArray[np.int64],
+    problem: Problem,
+    algorithm: RDA,
+    collected: _Collected,
+) -> DivergenceError:
+    lane = int(np.flatnonzero(diverged >= 0)[0])
+    step, replicate = int(diverged[lane]), int(block[lane])
+    load = algorithm.step_size * problem.trace()
+    message = (
+        f"Replicate {replicate} is not finite after step {step} (t = {step * algorithm.step_size:g}): "
+        f"step_size * trace of the Hessian is {load:.3g} with batch_size {algorithm.batch_size}; "
+        "take a smaller step_size or a larger batch_size."
+    )
+    return DivergenceError(
+        message,
+        step=step,
+        time=step * algorithm.step_size,
+        replicate=replicate,
+        partial=collected.dataset(),
+    )

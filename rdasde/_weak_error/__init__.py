@@ -1,0 +1,1 @@
+"""How far the diffusion is from the algorithm in expectation: `weak_error`."""

@@ -1,0 +1,1 @@
+"""Training of networks, for the recipes and the studies; the optimizer does not need it."""
