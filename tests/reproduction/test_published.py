@@ -8,7 +8,7 @@ import pytest
 import rdasde as rs
 from rdasde._figures import published
 
-REFERENCE = Path(__file__).parents[2] / "shared" / "reference" / "published" / "trajectory_figure.npz"
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "published" / "trajectory_figure.npz"
 KEPT = list(published.COORDINATES)
 
 

@@ -15,7 +15,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 import rdasde  # noqa: E402
-from rdasde.pruning import _distributed, recipes  # noqa: E402
+from rdasde.pruning import recipes  # noqa: E402
+from rdasde.pruning._training import distributed as _distributed  # noqa: E402
 
 
 def test_the_published_settings():

@@ -8,7 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from rdasde.pruning import GRDA, _data, _magnitude, _networks, _train, parameter_groups  # noqa: E402
+from rdasde.pruning import GRDA, parameter_groups  # noqa: E402
+from rdasde.pruning._training import data as _data  # noqa: E402
+from rdasde.pruning._training import magnitude as _magnitude  # noqa: E402
+from rdasde.pruning._training import networks as _networks  # noqa: E402
+from rdasde.pruning._training import train as _train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
