@@ -35,7 +35,8 @@ import simulation
 from measure import ASKED, asked, interleave, machine, spread, table, where_time_goes
 
 import rdasde as rs
-from rdasde._compiled.random import LANES, lane_array, streams
+from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._compiled.random import streams
 from rdasde._figures import published
 
 FOLDER = Path(__file__).parent

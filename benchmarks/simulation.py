@@ -7,7 +7,8 @@ import peers
 from measure import ASKED, asked, hire, spread, table
 
 import rdasde as rs
-from rdasde._compiled.random import LANES, lane_array, streams
+from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._compiled.random import streams
 
 D, REPLICATES, STEPS, STEP_SIZE = 200, 200, 2000, 1e-3
 HORIZON = STEPS * STEP_SIZE

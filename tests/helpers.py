@@ -4,7 +4,7 @@ import numpy as np
 
 from rdasde._compiled import random as _random
 from rdasde._compiled.jit import Kernel
-from rdasde._compiled.random import LANES, lane_array
+from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._problems import base as _problem
 from rdasde._problems import covariance as _covariance
 
@@ -26,8 +26,8 @@ def draw_integers(streams, bound, out):
 
 
 @Kernel
-def correlated(covariance, x, out):
-    _covariance.correlate(covariance, x, out)
+def correlated(covariance, x, spare, out):
+    _covariance.correlate(covariance, x, spare, out)
 
 
 @Kernel
@@ -41,8 +41,8 @@ def add_gradient(problem, w, streams, scratch, out):
 
 
 @Kernel
-def drift(problem, w, out):
-    _problem.drift(problem, w, out)
+def drift(problem, w, scratch, out):
+    _problem.drift(problem, w, scratch, out)
 
 
 @Kernel
@@ -51,8 +51,18 @@ def noise(problem, w, streams, scratch, out):
 
 
 @Kernel
-def hessian_product(problem, w, u, out):
-    _problem.hessian_product(problem, w, u, out)
+def hessian_product(problem, w, u, scratch, out):
+    _problem.hessian_product(problem, w, u, scratch, out)
+
+
+@Kernel
+def noise_along(along, k, spare, streams, scratch, out):
+    _problem.noise_along(along, k, spare, streams, scratch, out)
+
+
+@Kernel
+def hessian_along(along, k, spare, u, scratch, out):
+    _problem.hessian_along(along, k, spare, u, scratch, out)
 
 
 def in_lanes(vector):
@@ -66,13 +76,13 @@ def sample(kernel, problem, w, count, seed):
     """`count` vectors (a multiple of LANES) from add_gradient or noise at one point w."""
     d = problem.dimension
     streams = _random.streams(seed, np.arange(LANES), (99,))
-    scratch, lanes, out = lane_array(problem.scratch_rows), in_lanes(w), lane_array(d)
-    found = np.empty((count // LANES, LANES, d))
-    for block in found:
+    scratch, lanes, out = problem.scratch.allocate(), in_lanes(w), lane_array(d)
+    vectors = np.empty((count // LANES, LANES, d))
+    for block in vectors:
         out[:] = 0.0
         kernel(problem.parameters, lanes, streams, scratch, out)
         block[:] = out.T
-    return found.reshape(-1, d)
+    return vectors.reshape(-1, d)
 
 
 def covariance_z_scores(samples, covariance):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,9 +12,11 @@ from numpy.typing import NDArray
 
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
-from rdasde._compiled.random import LANES, Streams, lane_array, stacked_streams
+from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._compiled.random import Streams, stacked_streams
 from rdasde._engine.blocks import Arrays, AtOnce, Control, Progress, blocks_of, run_blocks
-from rdasde._engine.loops import diffuse, fluctuate, follow
+from rdasde._engine.dynamics import Dynamics
+from rdasde._engine.loops import FineGrid, Grid, Record, Scheme, Source, Span, State, diffuse, fluctuate, follow
 from rdasde._engine.march import Stopped, march
 from rdasde._engine.time_axis import TimeAxis
 from rdasde._errors import DivergenceError
@@ -102,25 +103,18 @@ def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None) -
 
 @dataclass(frozen=True)
 class _Job:
-    problem: NamedTuple  # for fluctuations, along their path
-    make_streams: Callable[..., Any]
-    scratch_rows: int
-    regularizer: NamedTuple
-    thresholds: Floats  # at the times of the grid and their middles in turn
-    defect: Floats
-    feedback: bool
-    fluctuation: Fluctuation | None
+    """All that a task needs; travels to other processes."""
+
+    dynamics: Dynamics  # for fluctuations, along their path
+    scheme: Scheme | tuple[Fluctuation, Grid]
     grid: TimeGrid
-    noise_level: float
-    dual_start: Floats
-    primal_start: Floats
     seed: int
 
     @property
     def blocks_a_task(self) -> int:
         """How many blocks are stepped by one call: several where they are small and share one way to make streams."""
-        together = self.make_streams is Problem.make_streams
-        work = int(self.grid.recorded[-1]) * len(self.dual_start) * LANES
+        together = self.dynamics.make_streams is Problem.make_streams
+        work = int(self.grid.recorded[-1]) * len(self.dynamics.dual_start) * LANES
         return max(1, _TASK // max(work, 1)) if together else 1
 
 
@@ -128,27 +122,28 @@ class _Paths:
     """Blocks of paths in lanes, side by side: state (blocks, d, LANES) and what steps it."""
 
     def __init__(self, job: _Job, replicates: NDArray[np.int64]) -> None:
-        self.job = job
-        d, blocks = len(job.dual_start), -(-len(replicates) // LANES)
-        self.v, self.w = (lane_array(blocks * d).reshape(blocks, d, LANES) for _ in range(2))
-        self.v[:], self.w[:] = job.dual_start[:, None], job.primal_start[:, None]
-        self.work, self.scratch = lane_array(4 * d), lane_array(job.scratch_rows)
-        if job.make_streams is Problem.make_streams:
-            self.streams = stacked_streams(job.seed, replicates, _PURPOSE)
+        dynamics = job.dynamics
+        d, blocks = len(dynamics.dual_start), -(-len(replicates) // LANES)
+        dual, primal = (lane_array(blocks * d).reshape(blocks, d, LANES) for _ in range(2))
+        dual[:], primal[:] = dynamics.dual_start[:, None], dynamics.primal_start[:, None]
+        self.job, self.state = job, State(dual, primal, lane_array(4 * d))
+        self.coordinates = np.arange(d)
+        if dynamics.make_streams is Problem.make_streams:
+            streams: Any = stacked_streams(job.seed, replicates, _PURPOSE)
         else:
-            self.streams = job.make_streams(job.seed, replicates, _PURPOSE)
-            if isinstance(self.streams, Streams):
-                self.streams = self.streams._replace(state=self.streams.state[None])
+            streams = dynamics.make_streams(job.seed, replicates, _PURPOSE)
+            if isinstance(streams, Streams):
+                streams = streams._replace(state=streams.state[None])
+        self.source = Source(streams, dynamics.scratch.allocate())
 
     def step(self, begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
         """Steps begin + 1, ..., end; dual and primal (blocks, time, d, LANES) are recorded after `steps`."""
-        job = self.job
-        tail = (job.grid.times, job.noise_level, self.streams, self.scratch, self.v, self.w, self.work)
-        record = (begin, end, steps, dual, primal)
-        if job.fluctuation is None:
-            diffuse(job.problem, job.regularizer, job.thresholds, job.defect, job.feedback, *tail, *record)
+        dynamics, scheme = self.job.dynamics, self.job.scheme
+        span, record = Span(begin, end), Record(steps, self.coordinates, dual, primal)
+        if isinstance(scheme, Scheme):
+            diffuse(dynamics.problem, dynamics.mirror, scheme, self.source, self.state, span, record)
         else:
-            fluctuate(job.problem, *job.fluctuation, *tail, *record)
+            fluctuate(dynamics.problem, *scheme, self.source, self.state, span, record)
 
 
 def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Control | None) -> Arrays:
@@ -157,12 +152,13 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Control |
     if control is not None and control.stop.is_set():
         raise Stopped
     paths, recorded, count = _Paths(job, replicates), job.grid.recorded, len(replicates)
-    shape = (len(paths.v), len(recorded), *paths.v.shape[1:])
+    state = paths.state
+    shape = (len(state.dual), len(recorded), *state.dual.shape[1:])
     dual, primal = np.empty(shape), np.empty(shape)
     first = int(recorded[0] == 0)
-    dual[:, :first], primal[:, :first] = paths.v[:, None], paths.w[:, None]
+    dual[:, :first], primal[:, :first] = state.dual[:, None], state.primal[:, None]
     paths.step(0, int(recorded[-1]), recorded[first:], dual[:, first:], primal[:, first:])
-    if not np.isfinite(paths.v).all():  # where, is seen by marching
+    if not np.isfinite(state.dual).all():  # where, is seen by marching
         parts = [_march_block(job, block, None) for block in blocks_of(replicates)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if control is not None:
@@ -175,7 +171,7 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Control |
 
 
 def _march_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
-    count, d = len(block), len(job.dual_start)
+    count, d = len(block), len(job.dynamics.dual_start)
     paths = _Paths(job, block)
     shape = (count, len(job.grid.recorded), d)
     out: Arrays = {"dual": np.empty(shape), "primal": np.empty(shape)}
@@ -187,7 +183,7 @@ def _march_block(job: _Job, block: NDArray[np.int64], control: Control | None) -
         out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
         out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
 
-    state = (paths.v[0], paths.w[0], paths.streams)
+    state = (paths.state.dual[0], paths.state.primal[0], paths.source.streams)
     out["diverged"] = march(
         kernel, state, np.arange(d), job.grid.recorded, count, consume, control, stop_at_divergence=True
     )
@@ -197,7 +193,7 @@ def _march_block(job: _Job, block: NDArray[np.int64], control: Control | None) -
 def _run(
     job: _Job, paths: int, executor: concurrent.futures.Executor | None, progress: bool | None
 ) -> tuple[Floats, Floats]:
-    shape = (paths, len(job.grid.recorded), len(job.dual_start))
+    shape = (paths, len(job.grid.recorded), len(job.dynamics.dual_start))
     dual, primal = np.empty(shape), np.empty(shape)
     steps = int(job.grid.recorded[-1])
     control = Control(Progress(progress, steps * paths, "diffusion"))
@@ -241,10 +237,10 @@ def _defect(problem: Problem, algorithm: RDA, dual_start: Floats, grid: TimeGrid
         pieces[-1][-1] = b
     fine = np.concatenate(pieces)
     nodes = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces[1:]])])
-    v, w, work, out = lane_array(d), lane_array(d), lane_array(4 * d), np.empty((steps, d))
-    v[:] = dual_start[:, None]
-    thresholds = algorithm.thresholds(with_middles(fine))
-    follow(problem.parameters, algorithm.mirror.parameters, thresholds, fine, nodes, v, w, work, out)
+    state, out = State(lane_array(d), lane_array(d), lane_array(4 * d)), np.empty((steps, d))
+    state.dual[:] = dual_start[:, None]
+    fine_grid = FineGrid(fine, algorithm.thresholds(with_middles(fine)), nodes)
+    follow(problem.parameters, algorithm.mirror.parameters, fine_grid, problem.scratch.allocate(), state, out)
     out[~np.isfinite(out).all(axis=1)] = 0.0  # a flow that diverges is no guide: paths say so themselves
     return out
 
@@ -264,21 +260,10 @@ def dual_paths(
     longest = resolution(problem, tolerance)
     grid = diffusion_grid(axis.times, longest)
     thresholds = algorithm.thresholds(grid.with_middles)
-    job = _Job(
-        problem=problem.parameters,
-        make_streams=problem.make_streams,
-        scratch_rows=problem.scratch_rows,
-        regularizer=algorithm.mirror.parameters,
-        thresholds=thresholds,
-        defect=_defect(problem, algorithm, dual_start, grid),
-        feedback=has_feedback(problem, algorithm, longest, tolerance),
-        fluctuation=None,
-        grid=grid,
-        noise_level=float(np.sqrt(algorithm.step_size / algorithm.batch_size)),
-        dual_start=dual_start,
-        primal_start=algorithm.mirror.prox(dual_start, thresholds[0]),
-        seed=seed,
-    )
+    noise_level = float(np.sqrt(algorithm.step_size / algorithm.batch_size))
+    feedback = has_feedback(problem, algorithm, longest, tolerance)
+    scheme = Scheme(grid.times, thresholds, noise_level, _defect(problem, algorithm, dual_start, grid), feedback)
+    job = _Job(Dynamics.of(problem, algorithm, dual_start, thresholds), scheme, grid, seed)
     return _run(job, paths, executor, progress)
 
 
@@ -297,20 +282,6 @@ def fluctuation_paths(
 
     `fluctuation` holds at the times of the grid, `flow` also at the middles.
     """
-    start = np.zeros(problem.dimension)
-    job = _Job(
-        problem=problem.along(flow),
-        make_streams=problem.make_streams,
-        scratch_rows=problem.scratch_rows,
-        regularizer=algorithm.mirror.parameters,
-        thresholds=np.zeros(0),
-        defect=np.zeros((0, 0)),
-        feedback=False,
-        fluctuation=fluctuation,
-        grid=grid,
-        noise_level=float(1.0 / np.sqrt(algorithm.batch_size)),
-        dual_start=start,
-        primal_start=start,
-        seed=seed,
-    )
+    scheme = (fluctuation, Grid(grid.times, float(1.0 / np.sqrt(algorithm.batch_size))))
+    job = _Job(Dynamics.along(problem, algorithm, flow), scheme, grid, seed)
     return _run(job, paths, executor, progress)

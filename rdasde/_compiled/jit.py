@@ -21,33 +21,35 @@ import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 _PACKAGE = Path(__file__).parents[1]
 _OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
 _lock = threading.RLock()
-F = TypeVar("F", bound=Callable[..., Any])
-_unknown: list[Callable[..., Any]] = []  # what numba has not been told of yet
-_generics: dict[Callable[..., Any], dict[type, Callable[..., Any]]] = {}
+Compiled = Callable[..., Any]  # numba infers the types of what compiled code calls
+P = ParamSpec("P")
+R = TypeVar("R")
+_unknown: list[Compiled] = []  # what numba has not been told of yet
+_generics: dict[Compiled, dict[type, Compiled]] = {}
 
 
-def compilable(function: F) -> F:
+def compilable(function: Compiled) -> Compiled:
     """Mark a plain function as callable from compiled code."""
     _unknown.append(function)
     return function
 
 
-def generic(function: F) -> F:
+def generic(function: Compiled) -> Compiled:
     """Mark a function whose implementation is chosen by the type of its first argument."""
     _generics[function] = {}
     _unknown.append(function)
     return function
 
 
-def implements(function: Callable[..., Any], parameters: type) -> Callable[[F], F]:
+def implements(function: Compiled, parameters: type) -> Callable[[Compiled], Compiled]:
     """Give the implementation of a `generic` function for one NamedTuple class of parameters."""
 
-    def register(implementation: F) -> F:
+    def register(implementation: Compiled) -> Compiled:
         _generics[function][parameters] = implementation
         return implementation
 
@@ -119,14 +121,14 @@ def _holds_function(argument: Any) -> bool:
     return hasattr(argument, "py_func")
 
 
-class Kernel:
+class Kernel(Generic[P, R]):
     """A compiled entry point: ``kernel(*arguments)`` compiles, or loads from the disk cache, on first use.
 
     With a user's function among the parameters it never touches the disk cache, where entries could not be found again
     and would pile up.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[P, R]) -> None:
         functools.update_wrapper(self, function)
         self.python = function
         self._dispatchers: dict[bool, Any] = {}
@@ -152,8 +154,9 @@ class Kernel:
             files._data_name_pattern = f"{_package_stamp()}-{files._data_name_pattern}"
         return dispatcher
 
-    def __call__(self, *arguments: Any) -> Any:
-        return self.dispatcher(not _holds_function(arguments))(*arguments)
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        result: R = self.dispatcher(not _holds_function(arguments))(*arguments, **named)
+        return result
 
 
 @functools.lru_cache(maxsize=64)

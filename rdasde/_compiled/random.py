@@ -12,14 +12,14 @@ they vectorize. ``u`` is a multiple of 2^-52, so no normal exceeds 8.49 in absol
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rdasde._compiled.jit import Kernel, compilable, fma, generic, implements, one_row
+from rdasde._compiled.lanes import LANES, lane_array
 
-LANES = 16  # two AVX-512 or four AVX2 vectors: enough independent work to hide latencies
 _PAIRS = 32  # pairs of normals made at a time: their bits stay in the first-level cache
 
 _ONE = np.uint64(0x3FF0000000000000)  # the bits of 1.0
@@ -27,6 +27,7 @@ _MANTISSA = np.uint64(0x000FFFFFFFFFFFFF)
 _QUARTER_TURN, _HALF_TURN = np.uint64(1), np.uint64(2)
 _R11, _R12, _R19, _R41, _R52 = (np.uint64(k) for k in (11, 12, 19, 41, 52))
 _L17, _L23, _L45 = (np.uint64(k) for k in (17, 23, 45))
+_UNIT = 2.0**-53  # what 53 random bits count in
 _NONE = np.uint64(0)
 _ROW, _ANGLES = np.uint64(LANES), np.uint64(_PAIRS * LANES)
 
@@ -66,14 +67,6 @@ def block_streams(streams, block):
 @implements(block_streams, Streams)
 def _(streams, block):
     return Streams(streams.state[block], streams.bits)
-
-
-def lane_array(rows: int, dtype: type = np.float64) -> NDArray[Any]:
-    """Zeros of shape (rows, LANES), aligned to cache lines."""
-    size = rows * LANES * 8
-    raw = np.zeros(size + 64, dtype=np.uint8)
-    offset = -raw.ctypes.data % 64
-    return raw[offset : offset + size].view(dtype).reshape(rows, LANES)
 
 
 def streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> Streams:
@@ -275,7 +268,7 @@ def integers(streams, bound, out):
     words = streams.bits[0]
     random_words(streams.state, words)
     for lane in range(words.size):
-        out[lane] = np.int64(np.float64(words[lane] >> _R11) * 1.1102230246251565e-16 * bound)
+        out[lane] = np.int64(np.float64(words[lane] >> _R11) * _UNIT * bound)
 
 
 @compilable
@@ -284,4 +277,4 @@ def uniforms(streams, out):
     words = streams.bits[0]
     random_words(streams.state, words)
     for lane in range(words.size):
-        out[lane] = np.float64(words[lane] >> _R11) * 1.1102230246251565e-16
+        out[lane] = np.float64(words[lane] >> _R11) * _UNIT

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde import _check
-from rdasde._compiled.random import LANES
+from rdasde._compiled.lanes import LANES
 from rdasde._errors import TooMuchMemoryError
 
 Arrays = dict[str, NDArray[Any]]

@@ -1,214 +1,219 @@
 """The compiled loops: the discrete algorithm, the dual diffusion, the fluctuation limit, and moments over lanes.
 
-Each works on a block of replicates in lanes, `v` and `w` of shape (d, lanes), and is composed with a problem and a
+Each works on a block of replicates in lanes, states of shape (d, lanes), and is composed with a problem and a
 regularizer through the types of their parameters. Everything is elementwise over lanes, except `lane_moments`.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, compilable, fma, one_row
-from rdasde._compiled.random import LANES, block_streams
+from rdasde._compiled.lanes import LANES, move
+from rdasde._compiled.random import block_streams
 from rdasde._problems.base import add_gradient, drift, hessian_along, noise, noise_along
-from rdasde._regularizers.base import mirror
+from rdasde._regularizers.base import Fluctuation, mirror
+
+
+class Rule(NamedTuple):
+    """The discrete algorithm's numbers."""
+
+    thresholds: Floats  # g after every step, from step 0 on
+    step_size: float
+    batch_size: int
+
+
+class Scheme(NamedTuple):
+    """How the dual diffusion is stepped."""
+
+    times: Floats  # of the grid
+    thresholds: Floats  # at its times and middles in turn
+    noise_level: float
+    defect: Floats  # (time, d): what each step misses of the noiseless flow, from `follow`
+    feedback: bool  # whether the noise of a step is drawn in two halves
+
+
+class Grid(NamedTuple):
+    """How the fluctuation limit is stepped."""
+
+    times: Floats
+    noise_level: float
+
+
+class FineGrid(NamedTuple):
+    """A grid within another one."""
+
+    times: Floats
+    thresholds: Floats  # at its times and middles in turn
+    nodes: NDArray[np.int64]  # where each node of the coarser grid stands in it
+
+
+class Source(NamedTuple):
+    """Where samples come from, and where they are worked on."""
+
+    streams: Any
+    scratch: Any  # the areas of the problem's layout
+
+
+class State(NamedTuple):
+    """Of one block (d, lanes), or of several (block, d, lanes)."""
+
+    dual: Floats
+    primal: Floats
+    work: Floats  # (d, lanes) for the algorithm, zero on entry and return; (4 d, lanes) for the others
+
+
+class Span(NamedTuple):
+    """Steps start + 1, ..., stop are taken."""
+
+    start: int
+    stop: int
+
+
+class Record(NamedTuple):
+    """``dual[k]`` and ``primal[k]`` (coordinate, lanes) get the state after step ``steps[k]``."""
+
+    steps: NDArray[np.int64]
+    coordinates: NDArray[np.int64]
+    dual: Floats
+    primal: Floats
 
 
 @compilable
-def _record(v, w, coordinates, dual, primal):
-    for k in range(coordinates.size):
-        j = coordinates[k]
-        for lane in range(v.shape[1]):
-            dual[k, lane] = v[j, lane]
-            primal[k, lane] = w[j, lane]
+def _keep(state, record, k):
+    for i in range(record.coordinates.size):
+        j = record.coordinates[i]
+        for lane in range(state.dual.shape[1]):
+            record.dual[k, i, lane] = state.dual[j, lane]
+            record.primal[k, i, lane] = state.primal[j, lane]
 
 
 @Kernel
 def advance(
-    problem,
-    regularizer,
-    thresholds,
-    step_size,
-    batch_size,
-    streams,
-    scratch,
-    v,
-    w,
-    gradient,
-    start,
-    stop,
-    steps,
-    coordinates,
-    dual,
-    primal,
-):
-    """Steps start + 1, ..., stop of the algorithm; ``dual[k]``, ``primal[k]`` get the state after step ``steps[k]``.
-
-    `gradient` (d, lanes) is scratch, zero on entry and on return.
-    """
-    rate = -step_size / batch_size
+    problem: Any, regularizer: Any, rule: Rule, source: Source, state: State, span: Span, record: Record
+) -> None:
+    """Steps of the algorithm."""
+    v, w, gradient = state
+    rate = -rule.step_size / rule.batch_size
     flat, flat_gradient = one_row(v), one_row(gradient)
     k = 0
-    for n in range(start + 1, stop + 1):
-        for _ in range(batch_size):
-            add_gradient(problem, w, streams, scratch, gradient)
+    for n in range(span.start + 1, span.stop + 1):
+        for _ in range(rule.batch_size):
+            add_gradient(problem, w, source.streams, source.scratch, gradient)
         for i in range(flat.size):
             flat[i] = fma(rate, flat_gradient[i], flat[i])
             flat_gradient[i] = 0.0
-        mirror(regularizer, v, thresholds[n], w)
-        if k < steps.size and steps[k] == n:
-            _record(v, w, coordinates, dual[k], primal[k])
+        mirror(regularizer, v, rule.thresholds[n], w)
+        if k < record.steps.size and record.steps[k] == n:
+            _keep(state, record, k)
             k += 1
 
 
 @compilable
-def _move(v, step, slope, out):
-    """``out = v - step slope``, over lanes."""
-    flat, flat_slope, target = one_row(v), one_row(slope), one_row(out)
-    for i in range(flat.size):
-        target[i] = fma(-step, flat_slope[i], flat[i])
+def _diffuse(problem, regularizer, scheme, source, state, span, record):
+    """The dual diffusion on a grid: the trapezoidal rule in the drift, noise as it is half a step ahead.
 
-
-@compilable
-def _diffuse(
-    problem,
-    regularizer,
-    thresholds,
-    defect,
-    feedback,
-    times,
-    noise_level,
-    streams,
-    scratch,
-    v,
-    w,
-    work,
-    start,
-    stop,
-    steps,
-    dual,
-    primal,
-):
-    """The dual diffusion on the grid `times`: the trapezoidal rule in the drift, noise as it is half a step ahead.
-
-    ``dV = -G(W) dt + noise_level Sigma(W)^(1/2) dB``, ``W = prox(V, g(t))``. `thresholds` are at the times and middles
-    of the grid in turn; `defect` (time, d) is what a step misses of the noiseless flow, from `follow`. For smooth
+    ``dV = -G(W) dt + noise_level Sigma(W)^(1/2) dB``, ``W = prox(V, g(t))``. For smooth
     coefficients every term of the weak expansion to second order in the step is met but those of fourth order in the
     noise level: the weak error is O(noise_level h^2 + noise_level^4 h) (Milstein & Tretyakov, SIAM J. Sci. Comput. 18,
     1997, on small noise). With `feedback` the noise is drawn in two halves, the second where the first and the drift
     have led: then the covariance meets its terms of fourth order too, and of these only a third of the coupling to the
-    third moments is missed. `work` (4 d, lanes).
+    third moments is missed.
     """
+    v, w, work = state
+    streams, scratch = source
+    times, thresholds = scheme.times, scheme.thresholds
     d = v.shape[0]
     xi, slope, ahead, slope_ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
     flat, flat_xi, flat_slope, flat_ahead = one_row(v), one_row(xi), one_row(slope), one_row(slope_ahead)
     half, lanes = np.sqrt(0.5), np.uint64(LANES)
     k = 0
-    for n in range(start + 1, stop + 1):
+    for n in range(span.start + 1, span.stop + 1):
         h = times[n] - times[n - 1]
-        spread = noise_level * np.sqrt(h)
-        drift(problem, w, slope)
-        if feedback:
+        spread = scheme.noise_level * np.sqrt(h)
+        drift(problem, w, scratch, slope)
+        if scheme.feedback:
             noise(problem, w, streams, scratch, xi)
-            _move(v, h, slope, ahead)
-            _move(ahead, -spread, xi, ahead)
+            move(v, h, slope, ahead)
+            move(ahead, -spread, xi, ahead)
             mirror(regularizer, ahead, thresholds[2 * n], w)
             noise(problem, w, streams, scratch, slope_ahead)
             for i in range(flat.size):
                 flat_xi[i] = half * (flat_xi[i] + flat_ahead[i])
         else:
-            _move(v, 0.5 * h, slope, ahead)
+            move(v, 0.5 * h, slope, ahead)
             mirror(regularizer, ahead, thresholds[2 * n - 1], w)
             noise(problem, w, streams, scratch, xi)
-        _move(v, -spread, xi, v)
-        _move(v, h, slope, ahead)
+        move(v, -spread, xi, v)
+        move(v, h, slope, ahead)
         mirror(regularizer, ahead, thresholds[2 * n], w)
-        drift(problem, w, slope_ahead)
+        drift(problem, w, scratch, slope_ahead)
         for j in range(d):
-            missed, row = defect[n - 1, j], np.uint64(j) * lanes
+            missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
             for lane in range(lanes):
                 i = row + lane
                 flat[i] = fma(-0.5 * h, flat_slope[i] + flat_ahead[i], flat[i]) + missed
         mirror(regularizer, v, thresholds[2 * n], w)
-        if k < steps.size and steps[k] == n:
-            dual[k] = v
-            primal[k] = w
+        if k < record.steps.size and record.steps[k] == n:
+            _keep(state, record, k)
             k += 1
+
+
+@compilable
+def _of_block(source, state, record, block):
+    """What belongs to one of several blocks."""
+    return (
+        Source(block_streams(source.streams, block), source.scratch),
+        State(state.dual[block], state.primal[block], state.work),
+        Record(record.steps, record.coordinates, record.dual[block], record.primal[block]),
+    )
 
 
 @Kernel
 def diffuse(
-    problem,
-    regularizer,
-    thresholds,
-    defect,
-    feedback,
-    times,
-    noise_level,
-    streams,
-    scratch,
-    v,
-    w,
-    work,
-    start,
-    stop,
-    steps,
-    dual,
-    primal,
-):
-    """`_diffuse` of blocks, one after the other, along the first axis of `v`, `w`, `dual`, `primal` and `streams`."""
-    for block in range(v.shape[0]):
-        _diffuse(
-            problem,
-            regularizer,
-            thresholds,
-            defect,
-            feedback,
-            times,
-            noise_level,
-            block_streams(streams, block),
-            scratch,
-            v[block],
-            w[block],
-            work,
-            start,
-            stop,
-            steps,
-            dual[block],
-            primal[block],
-        )
+    problem: Any, regularizer: Any, scheme: Scheme, source: Source, state: State, span: Span, record: Record
+) -> None:
+    """`_diffuse` of blocks, one after the other, along the first axis of the streams, the states and the record."""
+    for block in range(state.dual.shape[0]):
+        own_source, own_state, own_record = _of_block(source, state, record, block)
+        _diffuse(problem, regularizer, scheme, own_source, own_state, span, own_record)
 
 
 @Kernel
-def follow(problem, regularizer, thresholds, times, nodes, v, w, work, defect):
+def follow(problem: Any, regularizer: Any, grid: FineGrid, scratch: Any, state: State, defect: Floats) -> None:
     """The noiseless flow ``dv/dt = -G(prox(v, g(t)))``, and what one step of `_diffuse` without noise misses of it.
 
-    `times` is a fine grid, stepped by the classical Runge-Kutta method; `thresholds` are at its times and middles in
-    turn. ``nodes[n]`` is where node n of the grid of `_diffuse` stands in it; ``defect[n - 1]`` (d,) gets the flow at
-    node n less a step of `_diffuse` from node n - 1. `work` (4 d, lanes).
+    The fine grid is stepped by the classical Runge-Kutta method; ``defect[n - 1]`` (d,) gets the flow at node n of the
+    coarser grid less a step of `_diffuse` from node n - 1.
     """
+    v, w, work = state
+    times, thresholds, nodes = grid
     d = v.shape[0]
     slope, total, ahead, coarse = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
     for n in range(1, nodes.size):
         first, last = nodes[n - 1], nodes[n]
         h = times[last] - times[first]
         mirror(regularizer, v, thresholds[2 * first], w)
-        drift(problem, w, slope)
-        _move(v, h, slope, ahead)
-        _move(v, 0.5 * h, slope, coarse)
+        drift(problem, w, scratch, slope)
+        move(v, h, slope, ahead)
+        move(v, 0.5 * h, slope, coarse)
         mirror(regularizer, ahead, thresholds[2 * last], w)
-        drift(problem, w, slope)
-        _move(coarse, 0.5 * h, slope, coarse)
+        drift(problem, w, scratch, slope)
+        move(coarse, 0.5 * h, slope, coarse)
         for k in range(first, last):
             h = times[k + 1] - times[k]
             mirror(regularizer, v, thresholds[2 * k], w)
-            drift(problem, w, slope)
-            _move(v, h / 6.0, slope, total)
+            drift(problem, w, scratch, slope)
+            move(v, h / 6.0, slope, total)
             for stage in range(1, 4):
-                _move(v, h if stage == 3 else 0.5 * h, slope, ahead)
+                move(v, h if stage == 3 else 0.5 * h, slope, ahead)
                 mirror(regularizer, ahead, thresholds[2 * k + (2 if stage == 3 else 1)], w)
-                drift(problem, w, slope)
-                _move(total, h / (6.0 if stage == 3 else 3.0), slope, total)
+                drift(problem, w, scratch, slope)
+                move(total, h / (6.0 if stage == 3 else 3.0), slope, total)
             v[:] = total
         for j in range(d):
             defect[n - 1, j] = v[j, 0] - coarse[j, 0]
@@ -223,105 +228,58 @@ def _fluctuation(u, slope, shift, kink):
 
 
 @compilable
-def _fluctuate(
-    along,
-    slope,
-    shift,
-    kink,
-    times,
-    noise_level,
-    streams,
-    scratch,
-    u,
-    mapped,
-    work,
-    start,
-    stop,
-    steps,
-    dual,
-    primal,
-):
+def _fluctuate(along, table, grid, source, state, span, record):
     """The fluctuation limit ``dU = -H(w(t)) D_t(U) dt + noise_level Sigma(w(t))^(1/2) dB`` around the flow w(t).
 
-    The scheme of `_diffuse`, here O(h^2) for any noise level but for the kinks, as Sigma does not depend on U. `slope`,
-    `shift` and `kink` are (time, d), `along` is the problem at times and middles of the grid in turn. Records U and
-    D_t(U). `work` (4 d, lanes).
+    The scheme of `_diffuse`, here O(h^2) for any noise level but for the kinks, as Sigma does not depend on U. The
+    table of D_t is (time, d), `along` is the problem at times and middles of the grid in turn. The states are U and
+    D_t(U).
     """
+    u, mapped, work = state
+    streams, scratch = source
     d = u.shape[0]
     xi, first, second, spare = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
     flat, flat_xi, flat_mapped = one_row(u), one_row(xi), one_row(mapped)
     flat_first, flat_second = one_row(first), one_row(second)
     lanes = np.uint64(u.shape[1])
     k = 0
-    for n in range(start + 1, stop + 1):
-        h = times[n] - times[n - 1]
-        spread = noise_level * np.sqrt(h)
-        hessian_along(along, 2 * n - 2, spare, mapped, first)
+    for n in range(span.start + 1, span.stop + 1):
+        h = grid.times[n] - grid.times[n - 1]
+        spread = grid.noise_level * np.sqrt(h)
+        hessian_along(along, 2 * n - 2, spare, mapped, scratch, first)
         noise_along(along, 2 * n - 1, spare, streams, scratch, xi)
         for j in range(d):
-            a, b, c, row = slope[n, j], shift[n, j], kink[n, j], np.uint64(j) * lanes
+            a, b, c, row = table.slope[n, j], table.shift[n, j], table.kink[n, j], np.uint64(j) * lanes
             for lane in range(lanes):
                 i = row + lane
                 moved = fma(spread, flat_xi[i], flat[i])
                 flat[i] = moved
                 flat_mapped[i] = _fluctuation(fma(-h, flat_first[i], moved), a, b, c)
-        hessian_along(along, 2 * n, spare, mapped, second)
+        hessian_along(along, 2 * n, spare, mapped, scratch, second)
         for j in range(d):
-            a, b, c, row = slope[n, j], shift[n, j], kink[n, j], np.uint64(j) * lanes
+            a, b, c, row = table.slope[n, j], table.shift[n, j], table.kink[n, j], np.uint64(j) * lanes
             for lane in range(lanes):
                 i = row + lane
                 moved = fma(-0.5 * h, flat_first[i] + flat_second[i], flat[i])
                 flat[i] = moved
                 flat_mapped[i] = _fluctuation(moved, a, b, c)
-        if k < steps.size and steps[k] == n:
-            dual[k] = u
-            primal[k] = mapped
+        if k < record.steps.size and record.steps[k] == n:
+            _keep(state, record, k)
             k += 1
 
 
 @Kernel
 def fluctuate(
-    along,
-    slope,
-    shift,
-    kink,
-    times,
-    noise_level,
-    streams,
-    scratch,
-    u,
-    mapped,
-    work,
-    start,
-    stop,
-    steps,
-    dual,
-    primal,
-):
+    along: Any, table: Fluctuation, grid: Grid, source: Source, state: State, span: Span, record: Record
+) -> None:
     """`_fluctuate` of blocks, like `diffuse`."""
-    for block in range(u.shape[0]):
-        _fluctuate(
-            along,
-            slope,
-            shift,
-            kink,
-            times,
-            noise_level,
-            block_streams(streams, block),
-            scratch,
-            u[block],
-            mapped[block],
-            work,
-            start,
-            stop,
-            steps,
-            dual[block],
-            primal[block],
-        )
+    for block in range(state.dual.shape[0]):
+        own_source, own_state, own_record = _of_block(source, state, record, block)
+        _fluctuate(along, table, grid, own_source, own_state, span, own_record)
 
 
 @Kernel
-def lane_moments(states, count, mean, squares, zeros):
+def lane_moments(states: Floats, count: int, mean: Floats, squares: Floats, zeros: Floats) -> None:
     """Over the first `count` lanes of `states` (time, coordinate, lanes): mean, sum of squared deviations, zeros."""
     for k in range(states.shape[0]):
         for j in range(states.shape[1]):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde._check import Floats
-from rdasde._compiled.random import LANES
+from rdasde._compiled.lanes import LANES
 from rdasde._engine.blocks import Control
 
 Kernel = Callable[[int, int, NDArray[np.int64], Floats, Floats], None]

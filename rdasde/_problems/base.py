@@ -1,4 +1,8 @@
-"""What a problem is: a mean gradient, a Hessian, a noise covariance, and the same in lanes for the kernels."""
+"""What a problem is: a mean gradient, a Hessian, a noise covariance, and the same in lanes for the kernels.
+
+The compiled pieces are generic functions of the type of the problem's parameters. `scratch` holds the areas of the
+problem's `Layout`; no piece keeps anything in it from one call to the next, and none allocates.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import generic, implements
 from rdasde._compiled.random import streams
+from rdasde._compiled.scratch import Layout
 
 
 @generic
@@ -21,7 +26,7 @@ def add_gradient(problem, w, streams, scratch, out):
 
 
 @generic
-def drift(problem, w, out):
+def drift(problem, w, scratch, out):
     """The mean gradient at `w` into `out`, both (d, lanes)."""
 
 
@@ -31,7 +36,7 @@ def noise(problem, w, streams, scratch, out):
 
 
 @generic
-def hessian_product(problem, w, u, out):
+def hessian_product(problem, w, u, scratch, out):
     """H(w) u into `out`, all (d, lanes)."""
 
 
@@ -44,12 +49,12 @@ class Along(NamedTuple):
 
 @generic
 def noise_along(along, k, spare, streams, scratch, out):
-    """`noise` at point k of a path; `spare` (d, lanes) is scratch."""
+    """`noise` at point k of a path; `spare` (d, lanes) holds the point."""
 
 
 @generic
-def hessian_along(along, k, spare, u, out):
-    """`hessian_product` at point k of a path; `spare` (d, lanes) is scratch."""
+def hessian_along(along, k, spare, u, scratch, out):
+    """`hessian_product` at point k of a path; `spare` (d, lanes) holds the point."""
 
 
 @implements(noise_along, Along)
@@ -60,10 +65,10 @@ def _(along, k, spare, streams, scratch, out):
 
 
 @implements(hessian_along, Along)
-def _(along, k, spare, u, out):
+def _(along, k, spare, u, scratch, out):
     for j in range(spare.shape[0]):
         spare[j] = along.points[k, j]
-    hessian_product(along.problem, spare, u, out)
+    hessian_product(along.problem, spare, u, scratch, out)
 
 
 class Expectations(NamedTuple):
@@ -89,8 +94,8 @@ class Problem(abc.ABC):
     minimizer: Floats | None
     is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
-    parameters: NamedTuple
-    scratch_rows: int
+    parameters: NamedTuple  # what compiled code sees
+    scratch: Layout  # what compiled code works in
 
     @staticmethod
     def make_streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> Any:

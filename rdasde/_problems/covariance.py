@@ -15,29 +15,41 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel, compilable, fma, generic, implements, one_row
-from rdasde._compiled.random import LANES
+from rdasde._compiled.jit import Kernel, fma, generic, implements, one_row
+from rdasde._compiled.lanes import LANES, four_rows, multiply, single_row
 
-SPARE = 4  # rows of scratch that `color` asks for
+SPARE = 4  # rows of scratch that `color` and `correlate` ask for
 
 
 @generic
-def correlate(covariance, x, out):
-    """H x into `out`; both (d, lanes)."""
+def correlate(covariance, x, spare, out):
+    """H x into `out`; both (d, lanes), `spare` (SPARE, lanes) is scratch."""
 
 
 @generic
 def color(covariance, z, spare):
-    """L z in place, ``L L' = H``; `z` (d, lanes), `spare` (4, lanes) is scratch."""
+    """L z in place, ``L L' = H``; `z` (d, lanes), `spare` (SPARE, lanes) is scratch."""
 
 
 @Kernel
-def _multiply(covariance, x, out):
-    correlate(covariance, x, out)
+def _multiply(covariance, x, spare, out):
+    correlate(covariance, x, spare, out)
+
+
+class Modes(NamedTuple):
+    """``x = sum_i components_i vectors_i``, unit eigenvectors of a covariance; None for the coordinate axes."""
+
+    values: Floats
+    components: Floats
+    vectors: Floats | None  # (mode, d)
+
+    def together(self, weights: Floats) -> Floats:
+        """``sum_i weights_i vectors_i`` for `weights` (..., mode)."""
+        return weights if self.vectors is None else weights @ self.vectors
 
 
 class Covariance(abc.ABC):
-    """What the three kinds share. `parameters` is the NamedTuple that compiled code sees."""
+    """What all kinds share. `parameters` is the NamedTuple that compiled code sees."""
 
     dimension: int
     parameters: NamedTuple
@@ -58,6 +70,31 @@ class Covariance(abc.ABC):
         """H x for `x` of shape (d,) or (d, m)."""
         return self.dense() @ x
 
+    @functools.cached_property
+    def matrix(self) -> Floats:
+        """`dense`, computed once."""
+        return self.dense()
+
+    @functools.cached_property
+    def factor(self) -> Floats:
+        """`root`, computed once."""
+        return self.root()
+
+    @functools.cached_property
+    def _eigen(self) -> tuple[Floats, Floats]:
+        values, vectors = np.linalg.eigh(self.matrix)
+        return np.maximum(values, 0.0), vectors
+
+    def leading(self) -> Floats:
+        """A leading unit eigenvector, (d,)."""
+        vector: Floats = self._eigen[1][:, -1]
+        return vector
+
+    def modes(self, x: Floats) -> Modes:
+        """A vector (d,) taken apart along eigenvectors."""
+        values, vectors = self._eigen
+        return Modes(values, x @ vectors, vectors.T)
+
     @property
     def trace(self) -> float:
         """Sum of the eigenvalues."""
@@ -75,7 +112,7 @@ class DiagonalParameters(NamedTuple):
 
 
 @implements(correlate, DiagonalParameters)
-def _(covariance, x, out):
+def _(covariance, x, spare, out):
     flat, target, lanes = one_row(x), one_row(out), np.uint64(LANES)
     for j in range(x.shape[0]):
         variance, row = covariance.variance[j], np.uint64(j) * lanes
@@ -110,6 +147,14 @@ class Diagonal(Covariance):
     def multiply(self, x: Floats) -> Floats:
         return (self.parameters.variance * x.T).T
 
+    def leading(self) -> Floats:
+        vector: Floats = np.zeros(self.dimension)
+        vector[np.argmax(self.parameters.variance)] = 1.0
+        return vector
+
+    def modes(self, x: Floats) -> Modes:
+        return Modes(self.parameters.variance, x, None)
+
     def __repr__(self) -> str:
         variance = self.parameters.variance
         return "None" if np.all(variance == 1.0) else f"<diagonal, d={self.dimension}>"
@@ -121,7 +166,7 @@ class AR1Parameters(NamedTuple):
 
 
 @implements(correlate, AR1Parameters)
-def _(covariance, x, out):
+def _(covariance, x, spare, out):
     # H = (I - rho S)^-1 diag(1, s^2, ..., s^2) (I - rho S')^-1 with S the shift, s^2 = 1 - rho^2
     d, rho, width = x.shape[0], covariance.rho, np.uint64(x.shape[1])  # any width: see `AR1.multiply`
     flat, target = one_row(x), one_row(out)
@@ -200,7 +245,7 @@ class AR1(Covariance):
 
             return np.asarray(scipy.linalg.matmul_toeplitz(self.parameters.rho ** np.arange(self.dimension), x))
         out = np.empty_like(x, order="C")
-        _multiply(self.parameters, np.ascontiguousarray(x), out)
+        _multiply(self.parameters, np.ascontiguousarray(x), np.empty((SPARE, 0)), out)  # an AR(1) needs no scratch
         return out
 
     def __repr__(self) -> str:
@@ -212,61 +257,8 @@ class DenseParameters(NamedTuple):
     factor: Floats  # lower triangular
 
 
-@compilable
-def _four_rows(matrix, i, stop, x, out, row):
-    """out[row + k] = sum over j < stop of matrix[i + k, j] x[j], k = 0..3: blocks of 4 x 4 in registers.
-
-    Flat arrays and unsigned indices let the compiler see that `x` and `out` do not overlap (`random._word_pairs`).
-    """
-    lanes = np.uint64(LANES)
-    flat, target = one_row(x), one_row(out)
-    out[row : row + 4] = 0.0
-    o0 = np.uint64(row) * lanes
-    o1, o2, o3 = o0 + lanes, o0 + lanes + lanes, o0 + lanes + lanes + lanes
-    whole = stop - stop % 4
-    for j in range(0, whole, 4):
-        a0, a1, a2, a3 = matrix[i, j], matrix[i, j + 1], matrix[i, j + 2], matrix[i, j + 3]
-        b0, b1, b2, b3 = matrix[i + 1, j], matrix[i + 1, j + 1], matrix[i + 1, j + 2], matrix[i + 1, j + 3]
-        c0, c1, c2, c3 = matrix[i + 2, j], matrix[i + 2, j + 1], matrix[i + 2, j + 2], matrix[i + 2, j + 3]
-        d0, d1, d2, d3 = matrix[i + 3, j], matrix[i + 3, j + 1], matrix[i + 3, j + 2], matrix[i + 3, j + 3]
-        s0 = np.uint64(j) * lanes
-        s1, s2, s3 = s0 + lanes, s0 + lanes + lanes, s0 + lanes + lanes + lanes
-        for lane in range(lanes):
-            x0, x1, x2, x3 = flat[s0 + lane], flat[s1 + lane], flat[s2 + lane], flat[s3 + lane]
-            target[o0 + lane] = fma(a3, x3, fma(a2, x2, fma(a1, x1, fma(a0, x0, target[o0 + lane]))))
-            target[o1 + lane] = fma(b3, x3, fma(b2, x2, fma(b1, x1, fma(b0, x0, target[o1 + lane]))))
-            target[o2 + lane] = fma(c3, x3, fma(c2, x2, fma(c1, x1, fma(c0, x0, target[o2 + lane]))))
-            target[o3 + lane] = fma(d3, x3, fma(d2, x2, fma(d1, x1, fma(d0, x0, target[o3 + lane]))))
-    for j in range(whole, stop):
-        for k in range(4):
-            a0 = matrix[i + k, j]
-            for lane in range(x.shape[1]):
-                out[row + k, lane] = fma(a0, x[j, lane], out[row + k, lane])
-
-
-@compilable
-def _one_row(matrix, i, stop, x, out, row):
-    """out[row] = sum over j < stop of matrix[i, j] x[j], in the order of `_four_rows`."""
-    out[row] = 0.0
-    for j in range(stop):
-        a0 = matrix[i, j]
-        for lane in range(x.shape[1]):
-            out[row, lane] = fma(a0, x[j, lane], out[row, lane])
-
-
-@compilable
-def multiply(matrix, x, out):
-    """matrix x into `out`, in lanes."""
-    rows = matrix.shape[0]
-    whole = rows - rows % 4
-    for i in range(0, whole, 4):
-        _four_rows(matrix, i, matrix.shape[1], x, out, i)
-    for i in range(whole, rows):
-        _one_row(matrix, i, matrix.shape[1], x, out, i)
-
-
 @implements(correlate, DenseParameters)
-def _(covariance, x, out):
+def _(covariance, x, spare, out):
     multiply(covariance.matrix, x, out)
 
 
@@ -277,10 +269,10 @@ def _(covariance, z, spare):
     d = factor.shape[0]
     whole = d - d % 4
     for i in range(d - 1, whole - 1, -1):
-        _one_row(factor, i, i + 1, z, spare, 0)
+        single_row(factor, i, i + 1, z, spare, 0)
         z[i] = spare[0]
     for i in range(whole - 4, -1, -4):
-        _four_rows(factor, i, i + 4, z, spare, 0)
+        four_rows(factor, i, i + 4, z, spare, 0)
         z[i : i + 4] = spare
 
 
@@ -342,132 +334,3 @@ def as_covariance(value: ArrayLike | Covariance | None, dimension: int) -> Covar
             "pass (C + C.T) / 2 if rounding made the difference",
         )
     return Dense(np.ascontiguousarray((matrix + matrix.T) / 2.0))
-
-
-@compilable
-def dot(x, y, out):
-    """x'y in every lane, summed four coordinates at a time; `x`, `y` (d, lanes), `out` (lanes,)."""
-    d = x.shape[0]
-    whole = d - d % 4
-    out[:] = 0.0
-    for j in range(0, whole, 4):
-        for lane in range(out.size):
-            left = fma(x[j, lane], y[j, lane], x[j + 1, lane] * y[j + 1, lane])
-            right = fma(x[j + 2, lane], y[j + 2, lane], x[j + 3, lane] * y[j + 3, lane])
-            out[lane] += left + right
-    for j in range(whole, d):
-        for lane in range(out.size):
-            out[lane] = fma(x[j, lane], y[j, lane], out[lane])
-
-
-@compilable
-def project(vector, x, out):
-    """vector'x in every lane: `dot` with a vector (d,) that all lanes share."""
-    d = vector.size
-    whole = d - d % 4
-    out[:] = 0.0
-    for j in range(0, whole, 4):
-        v0, v1, v2, v3 = vector[j], vector[j + 1], vector[j + 2], vector[j + 3]
-        for lane in range(out.size):
-            left = fma(v0, x[j, lane], v1 * x[j + 1, lane])
-            right = fma(v2, x[j + 2, lane], v3 * x[j + 3, lane])
-            out[lane] += left + right
-    for j in range(whole, d):
-        v0 = vector[j]
-        for lane in range(out.size):
-            out[lane] = fma(v0, x[j, lane], out[lane])
-
-
-class SpikedParameters(NamedTuple):
-    spikes: Floats  # (k,)
-    gains: Floats  # sqrt(1 + spikes) - 1
-    directions: Floats  # (k, d), orthonormal rows
-
-
-@compilable
-def _add_spikes(directions, gains, x, sums, out):
-    """out += sum_k gains_k u_k u_k'x; `out` may be `x`, for what is added along u_k leaves the other u'x alone."""
-    for k in range(gains.size):
-        direction = directions[k]
-        project(direction, x, sums)
-        for lane in range(sums.size):
-            sums[lane] *= gains[k]
-        for j in range(direction.size):
-            u = direction[j]
-            for lane in range(sums.size):
-                out[j, lane] = fma(u, sums[lane], out[j, lane])
-
-
-@implements(correlate, SpikedParameters)
-def _(covariance, x, out):
-    out[:] = x
-    _add_spikes(covariance.directions, covariance.spikes, x, np.empty(LANES), out)
-
-
-@implements(color, SpikedParameters)
-def _(covariance, z, spare):
-    _add_spikes(covariance.directions, covariance.gains, z, spare[0], z)
-
-
-class Spiked(Covariance):
-    """A few directions of larger variance: ``A = I + sum_k spikes_k u_k u_k'``, everything in O(d k).
-
-    The square root is as simple: ``L = I + sum_k (sqrt(1 + spikes_k) - 1) u_k u_k'``, symmetric.
-
-    Parameters
-    ----------
-    spikes : array_like of shape (k,)
-        Excess variances, > 0.
-    directions : array_like of shape (k, d)
-        Orthonormal rows u_k.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a spike is not > 0, or the rows are not orthonormal to 1e-8.
-    """
-
-    def __init__(self, spikes: ArrayLike, directions: ArrayLike) -> None:
-        spikes = _check.array("spikes", spikes, (None,), mend="give one excess variance for each direction")
-        if spikes.min() <= 0.0:
-            raise _check.bad("spikes", f"{spikes.min():g} somewhere", "> 0", "drop directions of unit variance")
-        k = len(spikes)
-        rows = _check.array("directions", directions, (k, None), mend="give one row for each spike")
-        gap = float(np.abs(rows @ rows.T - np.eye(k)).max())
-        if gap > 1e-8:
-            raise _check.bad(
-                "directions",
-                f"rows whose inner products are off by {gap:.3g}",
-                "orthonormal to 1e-8",
-                "pass np.linalg.qr(directions.T)[0].T",
-            )
-        # to rounding: the nearest orthonormal rows
-        left, _, right = np.linalg.svd(rows, full_matrices=False)
-        self.dimension = rows.shape[1]
-        self.parameters: SpikedParameters = SpikedParameters(
-            spikes, np.sqrt(1.0 + spikes) - 1.0, np.ascontiguousarray(left @ right)
-        )
-
-    def _filled(self, gains: Floats) -> Floats:
-        directions = self.parameters.directions
-        matrix: Floats = (directions.T * gains) @ directions
-        matrix[np.diag_indices(self.dimension)] += 1.0
-        return (matrix + matrix.T) / 2.0
-
-    def dense(self) -> Floats:
-        return self._filled(self.parameters.spikes)
-
-    def root(self) -> Floats:
-        """L itself, (d, d)."""
-        return self._filled(self.parameters.gains)
-
-    def eigenvalues(self) -> Floats:
-        spikes = np.sort(self.parameters.spikes)
-        return np.concatenate([np.ones(self.dimension - len(spikes)), 1.0 + spikes])
-
-    def multiply(self, x: Floats) -> Floats:
-        directions = self.parameters.directions
-        return x + (directions.T * self.parameters.spikes) @ (directions @ x)
-
-    def __repr__(self) -> str:
-        return f"<spiked, d={self.dimension}, k={len(self.parameters.spikes)}>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -10,134 +9,11 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel, compilable, fma, implements, one_row
-from rdasde._compiled.random import LANES, integers, normals
-from rdasde._problems.base import (
-    Expectations,
-    Problem,
-    add_gradient,
-    drift,
-    gaussian_instability,
-    hessian_along,
-    hessian_product,
-    noise,
-    noise_along,
-)
-from rdasde._problems.covariance import SPARE, Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
-from rdasde._problems.rows import CHUNK, RowNoise, residual_noise, row_dot, row_residual
-
-
-class GaussianParameters(NamedTuple):
-    coef: Floats
-    target: Floats  # H coef
-    noise_std: float
-    covariance: NamedTuple
-
-
-@compilable
-def _residual(x, w, coef, out):
-    """out += x'(w - coef), summed four coordinates at a time."""
-    d = coef.size
-    whole = d - d % 4
-    flat, flat_w = one_row(x), one_row(w)
-    row = np.uint64(LANES)
-    for j in range(0, whole, 4):
-        c0, c1, c2, c3 = coef[j], coef[j + 1], coef[j + 2], coef[j + 3]
-        i0 = np.uint64(j) * row
-        i1, i2, i3 = i0 + row, i0 + row + row, i0 + row + row + row
-        for lane in range(row):  # unsigned, constant strides: see random._word_pairs
-            left = fma(flat[i0 + lane], flat_w[i0 + lane] - c0, flat[i1 + lane] * (flat_w[i1 + lane] - c1))
-            right = fma(flat[i2 + lane], flat_w[i2 + lane] - c2, flat[i3 + lane] * (flat_w[i3 + lane] - c3))
-            out[lane] += left + right
-    for j in range(whole, d):
-        c0 = coef[j]
-        for lane in range(out.size):
-            out[lane] = fma(x[j, lane], w[j, lane] - c0, out[lane])
-
-
-@implements(add_gradient, GaussianParameters)
-def _(problem, w, streams, scratch, out):
-    # grad f = x (x'(w - coef) - noise_std eps)
-    d = w.shape[0]
-    even = d + 1 + (d + 1) % 2
-    x = scratch[:even]
-    residual = scratch[even]
-    normals(streams, x)
-    for lane in range(residual.size):
-        residual[lane] = -problem.noise_std * x[d, lane]
-    color(problem.covariance, x[:d], scratch[even + 1 : even + 1 + SPARE])
-    _residual(x, w, problem.coef, residual)
-    for j in range(d):
-        for lane in range(residual.size):
-            out[j, lane] = fma(x[j, lane], residual[lane], out[j, lane])
-
-
-@implements(drift, GaussianParameters)
-def _(problem, w, out):
-    correlate(problem.covariance, w, out)
-    flat, lanes = one_row(out), np.uint64(LANES)
-    for j in range(w.shape[0]):
-        target, row = problem.target[j], np.uint64(j) * lanes
-        for lane in range(lanes):
-            flat[row + lane] -= target
-
-
-@implements(hessian_product, GaussianParameters)
-def _(problem, w, u, out):
-    correlate(problem.covariance, u, out)
-
-
-@implements(noise, GaussianParameters)
-def _(problem, w, streams, scratch, out):
-    # sqrt(e'He + noise_std^2) L xi + (He) eta
-    d = w.shape[0]
-    even = d + 1 + (d + 1) % 2
-    xi = scratch[:even]
-    level = scratch[even]
-    normals(streams, xi)
-    drift(problem, w, out)
-    for lane in range(level.size):
-        level[lane] = problem.noise_std * problem.noise_std
-    _residual(out, w, problem.coef, level)
-    color(problem.covariance, xi[:d], scratch[even + 1 : even + 1 + SPARE])
-    for lane in range(level.size):
-        level[lane] = np.sqrt(level[lane])
-    flat, flat_xi, flat_level, lanes = one_row(out), one_row(xi), one_row(level), np.uint64(LANES)
-    last = np.uint64(d) * lanes
-    for j in range(d):
-        row = np.uint64(j) * lanes
-        for lane in range(lanes):
-            i = row + lane
-            flat[i] = fma(flat[i], flat_xi[last + lane], flat_level[lane] * flat_xi[i])
-
-
-class GaussianAlong(NamedTuple):
-    covariance: NamedTuple
-    level: Floats  # (time,): sqrt(e'He + noise_std^2)
-    gradient: Floats  # (time, d): He
-
-
-@implements(noise_along, GaussianAlong)
-def _(along, k, spare, streams, scratch, out):
-    d = out.shape[0]
-    even = d + 1 + (d + 1) % 2
-    xi = scratch[:even]
-    normals(streams, xi)
-    color(along.covariance, xi[:d], scratch[even + 1 : even + 1 + SPARE])
-    flat, flat_xi, lanes = one_row(out), one_row(xi), np.uint64(out.shape[1])
-    level, last = along.level[k], np.uint64(d) * lanes
-    for i in range(flat.size):
-        flat[i] = level * flat_xi[i]
-    for j in range(d):
-        slope, row = along.gradient[k, j], np.uint64(j) * lanes
-        if slope != 0.0:
-            for lane in range(lanes):
-                flat[row + lane] = fma(slope, flat_xi[last + lane], flat[row + lane])
-
-
-@implements(hessian_along, GaussianAlong)
-def _(along, k, spare, u, out):
-    correlate(along.covariance, u, out)
+from rdasde._compiled.jit import Kernel
+from rdasde._problems.base import Expectations, Problem, gaussian_instability
+from rdasde._problems.covariance import Covariance, Dense, as_covariance
+from rdasde._problems.linear_regression_lanes import GaussianAlong, GaussianParameters, RowParameters, gaussian_layout
+from rdasde._problems.rows import RowNoise, row_layout
 
 
 @Kernel
@@ -146,54 +22,6 @@ def _add_level(level, hessian, gradient, out):
     for i in range(gradient.size):
         for j in range(gradient.size):
             out[i, j] += level * hessian[i, j] + gradient[i] * gradient[j]
-
-
-class RowParameters(NamedTuple):
-    rows: Floats  # (n, d)
-    response: Floats  # (n,)
-    gram: Floats  # X'X / n
-    target: Floats  # X'y / n
-
-
-@implements(row_residual, RowParameters)
-def _(problem, i, w, out):
-    row_dot(problem.rows[i], w, out)
-    for lane in range(out.size):
-        out[lane] -= problem.response[i]
-
-
-@implements(add_gradient, RowParameters)
-def _(problem, w, streams, scratch, out):
-    d, lanes = w.shape
-    n = problem.response.size
-    drawn = scratch[0]
-    integers(streams, n, drawn)
-    for lane in range(lanes):
-        i = int(drawn[lane])
-        residual = -problem.response[i]
-        for j in range(d):
-            residual = fma(problem.rows[i, j], w[j, lane], residual)
-        for j in range(d):
-            out[j, lane] = fma(problem.rows[i, j], residual, out[j, lane])
-
-
-@implements(drift, RowParameters)
-def _(problem, w, out):
-    multiply(problem.gram, w, out)
-    for j in range(w.shape[0]):
-        target = problem.target[j]
-        for lane in range(w.shape[1]):
-            out[j, lane] -= target
-
-
-@implements(hessian_product, RowParameters)
-def _(problem, w, u, out):
-    multiply(problem.gram, u, out)
-
-
-@implements(noise, RowParameters)
-def _(problem, w, streams, scratch, out):
-    residual_noise(problem, w, streams, scratch, out)
 
 
 class LinearRegression(Problem):
@@ -231,7 +59,7 @@ class LinearRegression(Problem):
         self.parameters: NamedTuple = GaussianParameters(
             self.coef, self.covariance.multiply(self.coef), self.noise_std, self.covariance.parameters
         )
-        self.scratch_rows = self.dimension + 3 + SPARE
+        self.scratch = gaussian_layout(self.dimension)
 
     @staticmethod
     def from_data(X: ArrayLike, y: ArrayLike) -> LinearRegression:
@@ -257,13 +85,13 @@ class LinearRegression(Problem):
 
     def hessian(self, w: ArrayLike) -> Floats:
         self._point(w)
-        return self._hessian.copy()
+        return self.covariance.matrix.copy()
 
     def noise_covariance(self, w: ArrayLike) -> Floats:
         error = self._point(w) - self.coef
         gradient = self.covariance.multiply(error)
         level = float(error @ gradient) + self.noise_std**2
-        return level * self._hessian + np.outer(gradient, gradient)
+        return level * self.covariance.matrix + np.outer(gradient, gradient)
 
     def along(self, points: Floats) -> NamedTuple:
         error = points - self.coef
@@ -274,25 +102,17 @@ class LinearRegression(Problem):
     def default_start(self) -> Floats:
         return np.zeros(self.dimension)
 
-    @functools.cached_property
-    def _eigen(self) -> tuple[Floats, Floats]:
-        values, vectors = np.linalg.eigh(self.covariance.dense())
-        return np.maximum(values, 0.0), vectors
-
     def flow(self, start: Floats, times: Floats) -> Floats:
         """``w* + exp(-tH)(w_0 - w*)``."""
         minimizer = np.zeros(self.dimension) if self.minimizer is None else self.minimizer
-        error = start - minimizer
-        if isinstance(self.covariance, Diagonal):
-            return minimizer + np.exp(-np.outer(times, self.covariance.parameters.variance)) * error
-        values, vectors = self._eigen
-        return minimizer + (np.exp(-np.outer(times, values)) * (vectors.T @ error)) @ vectors.T
+        modes = self.covariance.modes(start - minimizer)
+        return minimizer + modes.together(np.exp(-np.outer(times, modes.values)) * modes.components)
 
     def fastest_rate(self) -> float:
         return self.covariance.largest
 
     def typical_rate(self) -> float:
-        return float(np.linalg.norm(self._hessian, axis=1).max())
+        return float(np.linalg.norm(self.covariance.matrix, axis=1).max())
 
     def trace(self) -> float:
         return self.covariance.trace
@@ -304,11 +124,7 @@ class LinearRegression(Problem):
         error = w - self.coef
         gradient = self.covariance.multiply(error)
         level = np.sqrt(float(error @ gradient) + self.noise_std**2)
-        return np.column_stack([level * self._root, gradient])
-
-    @functools.cached_property
-    def _root(self) -> Floats:
-        return self.covariance.root()
+        return np.column_stack([level * self.covariance.factor, gradient])
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         error = mean - self.coef
@@ -316,12 +132,8 @@ class LinearRegression(Problem):
         spread = self.covariance.multiply(covariance)
         level = float(error @ gradient) + float(np.trace(spread)) + self.noise_std**2
         sigma = self.covariance.multiply(spread.T)
-        _add_level(level, self._hessian, gradient, sigma)
+        _add_level(level, self.covariance.matrix, gradient, sigma)
         return Expectations(gradient, self.covariance.multiply, sigma)
-
-    @functools.cached_property
-    def _hessian(self) -> Floats:
-        return self.covariance.dense()
 
     def __repr__(self) -> str:
         return (
@@ -344,7 +156,7 @@ class _RowRegression(RowNoise, LinearRegression):
         self.noise_std = float(np.std(self.rows @ self.coef - self.response))
         self.minimizer = self.coef.copy()
         self.parameters = RowParameters(self.rows, self.response, self.covariance.dense(), target)
-        self.scratch_rows = CHUNK + 2 + d
+        self.scratch = row_layout(d)
 
     def along(self, points: Floats) -> NamedTuple:
         return Problem.along(self, points)

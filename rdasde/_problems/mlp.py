@@ -16,7 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
-from rdasde._compiled.random import LANES, integers, normals
+from rdasde._compiled.lanes import LANES
+from rdasde._compiled.random import integers, normals
+from rdasde._compiled.scratch import ROW, Layout
 from rdasde._problems.base import add_gradient, drift, hessian_product, noise
 from rdasde._problems.rows import RowNoise
 
@@ -30,6 +32,20 @@ class MLPParameters(NamedTuple):
     labels: NDArray[np.int64]  # (n,), 0 to classes - 1
     hidden: int
     classes: int
+
+
+class MLPScratch(NamedTuple):
+    normals: Floats  # (draws, lanes)
+    ahead: Floats  # (d, lanes)
+    behind: Floats  # (d, lanes)
+    inputs: Floats  # (p, lanes)
+    hidden: Floats  # (hidden, lanes)
+    pull: Floats  # (hidden, lanes)
+    outputs: Floats  # (classes, lanes)
+    drawn: Floats  # (lanes,), as all below
+    weight: Floats
+    centre: Floats
+    step: Floats
 
 
 @compilable
@@ -95,10 +111,10 @@ def _softmax(s):
 
 
 @compilable
-def _add_weighted(problem, drawn, weight, w, work, out):
-    """Add ``weight[lane]`` times the gradient of row ``drawn[lane]``; `work` has p + 2 hidden + classes rows."""
+def _add_weighted(problem, drawn, weight, w, scratch, out):
+    """Add ``weight[lane]`` times the gradient of row ``drawn[lane]``."""
     p, h = problem.rows.shape[1], problem.hidden
-    x, z, pull, r = work[:p], work[p : p + h], work[p + h : p + 2 * h], work[p + 2 * h : p + 2 * h + problem.classes]
+    x, z, pull, r = scratch.inputs, scratch.hidden, scratch.pull, scratch.outputs
     first, second = w[: h * (p + 1)], w[h * (p + 1) :]
     for lane in range(LANES):
         row = problem.rows[int(drawn[lane])]
@@ -122,16 +138,16 @@ def _add_weighted(problem, drawn, weight, w, work, out):
 
 @implements(add_gradient, MLPParameters)
 def _(problem, w, streams, scratch, out):
-    drawn, weight = scratch[0], scratch[1]
+    drawn, weight = scratch.drawn, scratch.weight
     integers(streams, problem.labels.size, drawn)
     weight[:] = 1.0
-    _add_weighted(problem, drawn, weight, w, scratch[2:], out)
+    _add_weighted(problem, drawn, weight, w, scratch, out)
 
 
 @implements(noise, MLPParameters)
 def _(problem, w, streams, scratch, out):
     # (K - 1)^-1/2 sum_i (g_i - mean g) xi_i = (K - 1)^-1/2 sum_i g_i (xi_i - mean xi), over K rows drawn afresh
-    xi, drawn, centre = scratch[:_DRAWS], scratch[_DRAWS], scratch[_DRAWS + 1]
+    xi, drawn, centre = scratch.normals, scratch.drawn, scratch.centre
     normals(streams, xi)
     centre[:] = 0.0
     for i in range(_DRAWS):
@@ -142,26 +158,25 @@ def _(problem, w, streams, scratch, out):
         for lane in range(LANES):
             xi[i, lane] = (xi[i, lane] - centre[lane]) / np.sqrt(_DRAWS - 1.0)
         integers(streams, problem.labels.size, drawn)
-        _add_weighted(problem, drawn, xi[i], w, scratch[_DRAWS + 2 :], out)
+        _add_weighted(problem, drawn, xi[i], w, scratch, out)
 
 
 @implements(drift, MLPParameters)
-def _(problem, w, out):
-    n, p = problem.rows.shape
-    room = np.empty((2 + p + 2 * problem.hidden + problem.classes, LANES))  # `drift` is handed no scratch
-    drawn, weight = room[0], room[1]
+def _(problem, w, scratch, out):
+    n = problem.rows.shape[0]
+    drawn, weight = scratch.drawn, scratch.weight
     weight[:] = 1.0 / n
     out[:] = 0.0
     for i in range(n):
         drawn[:] = i
-        _add_weighted(problem, drawn, weight, w, room[2:], out)
+        _add_weighted(problem, drawn, weight, w, scratch, out)
 
 
 @implements(hessian_product, MLPParameters)
-def _(problem, w, u, out):
+def _(problem, w, u, scratch, out):
     # central differences of the mean gradient along u
     d = w.shape[0]
-    ahead, behind, h = np.empty_like(w), np.empty_like(w), np.empty(LANES)
+    ahead, behind, h = scratch.ahead, scratch.behind, scratch.step
     for lane in range(LANES):
         size, length = 1.0, 0.0
         for j in range(d):
@@ -172,9 +187,9 @@ def _(problem, w, u, out):
         for lane in range(LANES):
             ahead[j, lane] = fma(h[lane], u[j, lane], w[j, lane])
             behind[j, lane] = fma(-h[lane], u[j, lane], w[j, lane])
-    drift(problem, ahead, out)
+    drift(problem, ahead, scratch, out)
     slope = ahead  # no longer needed
-    drift(problem, behind, slope)
+    drift(problem, behind, scratch, slope)
     for j in range(d):
         for lane in range(LANES):
             out[j, lane] = (out[j, lane] - slope[j, lane]) / (2.0 * h[lane])
@@ -220,14 +235,14 @@ class MLP(RowNoise):
     def __init__(self, X: ArrayLike, y: ArrayLike, hidden: int = 16, *, rate: float | None = None) -> None:
         self.rows = _check.array("X", X, (None, None), mend="give one row for each observation")
         n, p = self.rows.shape
-        found = _check.array("y", y, (n,), mend="give one label for each row of X")
-        labels = found.astype(np.int64)
+        given = _check.array("y", y, (n,), mend="give one label for each row of X")
+        labels = given.astype(np.int64)
         classes = int(labels.max()) + 1
-        if classes < 2 or np.any(labels != found) or not np.array_equal(np.unique(labels), np.arange(classes)):
+        if classes < 2 or np.any(labels != given) or not np.array_equal(np.unique(labels), np.arange(classes)):
             raise _check.bad(
                 "y",
                 "an array with fractions"
-                if np.any(labels != found)
+                if np.any(labels != given)
                 else f"labels {_check.show(np.unique(labels).tolist())}",
                 "whole numbers 0, 1, ..., each of which occurs, at least two",
                 "pass np.unique(y, return_inverse=True)[1]",
@@ -242,7 +257,17 @@ class MLP(RowNoise):
         for layer in self.layers(self.bias):
             layer[:, -1] = True
         self.parameters: NamedTuple = MLPParameters(self.rows, labels, self.hidden, classes)
-        self.scratch_rows = _DRAWS + 2 + p + 2 * self.hidden + classes
+        self.scratch = Layout(
+            MLPScratch,
+            normals=_DRAWS,
+            ahead=self.dimension,
+            behind=self.dimension,
+            inputs=p,
+            hidden=self.hidden,
+            pull=self.hidden,
+            outputs=classes,
+            **dict.fromkeys(("drawn", "weight", "centre", "step"), ROW),
+        )
 
     def layers(self, w: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """The matrices B and A within w: views, biases in their last columns."""

@@ -15,205 +15,14 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import compilable, fma, implements
-from rdasde._compiled.random import LANES, integers, normals
-from rdasde._problems.base import Expectations, Problem, add_gradient, drift, hessian_product, noise
-from rdasde._problems.covariance import (
-    SPARE,
-    Covariance,
-    Dense,
-    Diagonal,
-    Spiked,
-    as_covariance,
-    color,
-    correlate,
-    dot,
-    multiply,
-)
-from rdasde._problems.rows import CHUNK, RowNoise, row_dot
+from rdasde._problems.base import Expectations, Problem
+from rdasde._problems.covariance import Covariance, Dense, as_covariance
+from rdasde._problems.online_pca_lanes import SQRT2, GaussianParameters, RowParameters, gaussian_layout
+from rdasde._problems.rows import RowNoise, row_layout
+from rdasde._problems.spiked import Spiked
 
-_SQRT2 = float(np.sqrt(2.0))
 _SIMPLE = 1e-10  # relative gap below which the leading eigenvalue counts as multiple
 _VARIANTS = ("oja", "krasulina")
-
-
-class GaussianParameters(NamedTuple):
-    covariance: NamedTuple
-    normalized: bool  # Krasulina's rule
-
-
-class RowParameters(NamedTuple):
-    rows: Floats  # (n, d)
-    gram: Floats  # Z'Z / n
-    normalized: bool
-
-
-@compilable
-def _per_norm(normalized, w, norm, level):
-    """level / N; where Krasulina's w = 0, an absorbing state, 0. `norm` (lanes,) is scratch."""
-    if normalized:
-        dot(w, w, norm)
-        for lane in range(level.size):
-            level[lane] = level[lane] / norm[lane] if norm[lane] > 0.0 else 0.0
-
-
-@compilable
-def _drift(normalized, w, out):
-    """`out` = A w on entry, -(A w - r w) on return."""
-    row = np.empty((2, LANES))  # `drift` is handed no scratch
-    level = row[0]
-    dot(w, out, level)
-    _per_norm(normalized, w, row[1], level)
-    for j in range(w.shape[0]):
-        for lane in range(level.size):
-            out[j, lane] = fma(level[lane], w[j, lane], -out[j, lane])
-
-
-@compilable
-def _slopes(normalized, w, u, image, level, slope, norm):
-    """r and the derivative of r along u, from ``image = A w``: ``(2 / N)(u'Aw - r w'u)``, the last term Krasulina's."""
-    dot(w, image, level)
-    dot(u, image, slope)
-    _per_norm(normalized, w, norm, level)
-    if normalized:
-        dot(w, u, norm)
-        for lane in range(level.size):
-            slope[lane] = fma(-level[lane], norm[lane], slope[lane])
-        _per_norm(normalized, w, norm, slope)
-    for lane in range(level.size):
-        slope[lane] *= 2.0
-
-
-@compilable
-def _hessian_product(w, u, level, slope, out):
-    """`out` = A u on entry, -(A u - r u - w slope) on return."""
-    for j in range(w.shape[0]):
-        for lane in range(level.size):
-            out[j, lane] = fma(slope[lane], w[j, lane], fma(level[lane], u[j, lane], -out[j, lane]))
-
-
-@implements(add_gradient, GaussianParameters)
-def _(problem, w, streams, scratch, out):
-    # grad f = -(z y - w y^2 / N)
-    d = w.shape[0]
-    even = d + d % 2
-    z, y, level, norm = scratch[:even], scratch[even], scratch[even + 1], scratch[even + 2]
-    normals(streams, z)
-    color(problem.covariance, z[:d], scratch[even + 3 : even + 3 + SPARE])
-    dot(z[:d], w, y)
-    for lane in range(y.size):
-        level[lane] = y[lane] * y[lane]
-    _per_norm(problem.normalized, w, norm, level)
-    for j in range(d):
-        for lane in range(y.size):
-            out[j, lane] += fma(-z[j, lane], y[lane], level[lane] * w[j, lane])
-
-
-@implements(drift, GaussianParameters)
-def _(problem, w, out):
-    correlate(problem.covariance, w, out)
-    _drift(problem.normalized, w, out)
-
-
-@implements(hessian_product, GaussianParameters)
-def _(problem, w, u, out):
-    row = np.empty((3, LANES))
-    correlate(problem.covariance, w, out)
-    _slopes(problem.normalized, w, u, out, row[0], row[1], row[2])
-    correlate(problem.covariance, u, out)
-    _hessian_product(w, u, row[0], row[1], out)
-
-
-@implements(noise, GaussianParameters)
-def _(problem, w, streams, scratch, out):
-    # sqrt(q) (L xi - Aw (w'L xi) / q) + sqrt(2) (Aw - r w) eta
-    d = w.shape[0]
-    even = d + 1 + (d + 1) % 2
-    xi, image, rest = scratch[:even], scratch[even : even + d], scratch[even + d :]
-    q, level, inner, norm = rest[0], rest[1], rest[2], rest[3]
-    normals(streams, xi)
-    color(problem.covariance, xi[:d], rest[4 : 4 + SPARE])
-    correlate(problem.covariance, w, image)
-    dot(w, image, q)
-    level[:] = q
-    _per_norm(problem.normalized, w, norm, level)
-    dot(w, xi[:d], inner)
-    for lane in range(q.size):
-        # rounding can leave q < 0 where A w = 0
-        scale = np.sqrt(q[lane]) if q[lane] > 0.0 else 0.0
-        eta = _SQRT2 * xi[d, lane]
-        inner[lane] = eta - (inner[lane] / scale if scale > 0.0 else 0.0)
-        level[lane] = -level[lane] * eta
-        q[lane] = scale
-    for j in range(d):
-        for lane in range(q.size):
-            along = fma(inner[lane], image[j, lane], level[lane] * w[j, lane])
-            out[j, lane] = fma(q[lane], xi[j, lane], along)
-
-
-@implements(add_gradient, RowParameters)
-def _(problem, w, streams, scratch, out):
-    d, lanes = w.shape
-    drawn = scratch[0]
-    integers(streams, problem.rows.shape[0], drawn)
-    for lane in range(lanes):
-        z = problem.rows[int(drawn[lane])]
-        y, norm = 0.0, 0.0
-        for j in range(d):
-            y = fma(z[j], w[j, lane], y)
-            norm = fma(w[j, lane], w[j, lane], norm)
-        level = y * y
-        if problem.normalized:
-            level = level / norm if norm > 0.0 else 0.0
-        for j in range(d):
-            out[j, lane] += fma(-z[j], y, level * w[j, lane])
-
-
-@implements(drift, RowParameters)
-def _(problem, w, out):
-    multiply(problem.gram, w, out)
-    _drift(problem.normalized, w, out)
-
-
-@implements(hessian_product, RowParameters)
-def _(problem, w, u, out):
-    row = np.empty((3, LANES))
-    multiply(problem.gram, w, out)
-    _slopes(problem.normalized, w, u, out, row[0], row[1], row[2])
-    multiply(problem.gram, u, out)
-    _hessian_product(w, u, row[0], row[1], out)
-
-
-@implements(noise, RowParameters)
-def _(problem, w, streams, scratch, out):
-    # n^-1/2 sum_i g_i (xi_i - mean xi) = n^-1/2 (sum_i z_i y_i xi_i - w sum_i y_i^2 xi_i / N + G sum_i xi_i)
-    d, lanes = w.shape
-    n = problem.rows.shape[0]
-    xi, rest, gradient = scratch[:CHUNK], scratch[CHUNK : CHUNK + 4], scratch[CHUNK + 4 : CHUNK + 4 + d]
-    y, total, level, norm = rest[0], rest[1], rest[2], rest[3]
-    drift(problem, w, gradient)
-    out[:] = 0.0
-    total[:] = 0.0
-    level[:] = 0.0
-    for start in range(0, n, CHUNK):
-        normals(streams, xi)
-        for i in range(start, min(start + CHUNK, n)):
-            row_dot(problem.rows[i], w, y)
-            for lane in range(lanes):
-                total[lane] += xi[i - start, lane]
-                product = y[lane] * xi[i - start, lane]
-                level[lane] = fma(product, y[lane], level[lane])
-                y[lane] = product
-            for j in range(d):
-                z = problem.rows[i, j]
-                for lane in range(lanes):
-                    out[j, lane] = fma(z, y[lane], out[j, lane])
-    _per_norm(problem.normalized, w, norm, level)
-    scale = 1.0 / np.sqrt(float(n))
-    for j in range(d):
-        for lane in range(lanes):
-            rest_of_it = fma(gradient[j, lane], total[lane], -level[lane] * w[j, lane])
-            out[j, lane] = scale * (out[j, lane] + rest_of_it)
 
 
 class OnlinePCA(Problem):
@@ -271,7 +80,7 @@ class OnlinePCA(Problem):
         self.covariance = _as_covariance(covariance)
         self.dimension = self.covariance.dimension
         self.parameters: NamedTuple = GaussianParameters(self.covariance.parameters, variant == "krasulina")
-        self.scratch_rows = 2 * self.dimension + 6 + SPARE
+        self.scratch = gaussian_layout(self.dimension)
 
     @staticmethod
     def spiked(spikes: ArrayLike, directions: ArrayLike, variant: str = "oja") -> OnlinePCA:
@@ -329,28 +138,25 @@ class OnlinePCA(Problem):
         slope = 2.0 * image
         if self.variant == "krasulina":
             slope = (slope - 2.0 * r * w) / norm if norm > 0.0 else np.zeros_like(w)
-        return r * np.eye(self.dimension) + np.outer(w, slope) - self._dense
+        return r * np.eye(self.dimension) + np.outer(w, slope) - self.covariance.matrix
 
     def noise_covariance(self, w: ArrayLike) -> Floats:
         w = self._point(w)
         image, q, r, _ = self._rates(w)
         cross = np.outer(image, w)
-        return q * self._dense + np.outer(image, image) - 2.0 * r * (cross + cross.T) + 2.0 * r**2 * np.outer(w, w)
+        return (
+            q * self.covariance.matrix
+            + np.outer(image, image)
+            - 2.0 * r * (cross + cross.T)
+            + 2.0 * r**2 * np.outer(w, w)
+        )
 
     def noise_factor(self, w: Floats) -> Floats:
         image, q, r, _ = self._rates(w)
-        factor = np.sqrt(q) * self._root
+        factor = np.sqrt(q) * self.covariance.factor
         if q > 0.0:
-            factor -= np.outer(image, w @ self._root) / np.sqrt(q)
-        return np.column_stack([factor, _SQRT2 * (image - r * w)])
-
-    @functools.cached_property
-    def _dense(self) -> Floats:
-        return self.covariance.dense()
-
-    @functools.cached_property
-    def _root(self) -> Floats:
-        return self.covariance.root()
+            factor -= np.outer(image, w @ self.covariance.factor) / np.sqrt(q)
+        return np.column_stack([factor, SQRT2 * (image - r * w)])
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         """As if W were Gaussian: exact for Oja's mean gradient and Hessian, leading terms in Cov W for the rest.
@@ -395,7 +201,7 @@ class OnlinePCA(Problem):
         image = self.covariance.multiply(second)
         q = float(np.trace(image))
         cross = self.covariance.multiply(first_rate)
-        noise = q * self._dense + self.covariance.multiply(np.ascontiguousarray(image.T))
+        noise = q * self.covariance.matrix + self.covariance.multiply(np.ascontiguousarray(image.T))
         noise -= 2.0 * (cross + cross.T)
         return noise + 2.0 * second_rate
 
@@ -407,20 +213,9 @@ class OnlinePCA(Problem):
             "pass start=, for example a random unit vector",
         )
 
-    @functools.cached_property
-    def _eigen(self) -> tuple[Floats, Floats]:
-        values, vectors = np.linalg.eigh(self._dense)
-        return np.maximum(values, 0.0), vectors
-
     def _leading(self) -> Floats:
         """A leading unit eigenvector, its entry of largest magnitude positive."""
-        if isinstance(self.covariance, Diagonal):
-            vector: Floats = np.zeros(self.dimension)
-            vector[np.argmax(self.covariance.parameters.variance)] = 1.0
-        elif isinstance(self.covariance, Spiked):
-            vector = self.covariance.parameters.directions[np.argmax(self.covariance.parameters.spikes)]
-        else:
-            vector = self._eigen[1][:, -1]
+        vector = self.covariance.leading()
         return vector * np.copysign(1.0, vector[np.argmax(np.abs(vector))])
 
     @functools.cached_property
@@ -430,21 +225,6 @@ class OnlinePCA(Problem):
         second = values[-2] if len(values) > 1 else 0.0
         return self._leading() if values[-1] - second > _SIMPLE * values[-1] else None
 
-    def _modes(self, start: Floats) -> tuple[Floats, Floats, Floats | None]:
-        """Eigenvalues, the components of `start` along unit eigenvectors, and these (None: the coordinate axes)."""
-        if isinstance(self.covariance, Diagonal):
-            return self.covariance.parameters.variance, start, None
-        if isinstance(self.covariance, Spiked):
-            spikes, _, directions = self.covariance.parameters
-            along = directions @ start
-            rest = start - along @ directions
-            size = float(np.linalg.norm(rest))
-            # off the spikes all of `start` grows alike: one mode
-            unit = rest / size if size > 0.0 else rest
-            return np.append(1.0 + spikes, 1.0), np.append(along, size), np.vstack([directions, unit])
-        values, vectors = self._eigen
-        return values, start @ vectors, vectors.T
-
     def flow(self, start: Floats, times: Floats) -> Floats:
         """``e^{At} w_0 / sqrt(1 + w_0'(e^{2At} - I) w_0)``, or ``||w_0|| e^{At} w_0 / ||e^{At} w_0||`` (Krasulina).
 
@@ -453,7 +233,8 @@ class OnlinePCA(Problem):
         norm = float(np.linalg.norm(start))
         if norm == 0.0:
             return np.zeros((len(times), self.dimension))
-        values, components, vectors = self._modes(start)
+        along = self.covariance.modes(start)
+        values, components = along.values, along.components
         growth = np.outer(times, values)
         with np.errstate(divide="ignore"):
             exponents = growth + np.log(np.abs(components))
@@ -468,7 +249,7 @@ class OnlinePCA(Problem):
             gained = -np.sum(modes**2 * np.expm1(-2.0 * growth), axis=1, keepdims=True)
             modes /= np.sqrt(np.exp(-2.0 * largest) + gained)
         modes *= np.sign(components)
-        return modes if vectors is None else modes @ vectors
+        return along.together(modes)
 
     def fastest_rate(self) -> float:
         """``2 l_1``, at the minimizer Oja's rate along w; all others, and Krasulina's, are at most ``l_1 - l_d``."""
@@ -517,7 +298,7 @@ class _RowPCA(RowNoise, OnlinePCA):
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)
         self.parameters = RowParameters(self.rows, self.covariance.dense(), variant == "krasulina")
-        self.scratch_rows = CHUNK + 4 + d
+        self.scratch = row_layout(d)
 
     def row_gradients(self, w: Floats) -> Floats:
         y = self.rows @ w

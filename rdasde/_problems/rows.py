@@ -1,37 +1,40 @@
-"""What problems on the rows of a data set share: products with a row in lanes, and the noise of drawing rows."""
+"""What problems on the rows of a data set share: their scratch, and the noise of drawing rows."""
 
 from __future__ import annotations
 
 import abc
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, generic
+from rdasde._compiled.lanes import add_row
 from rdasde._compiled.random import normals
+from rdasde._compiled.scratch import ROW, Layout
 from rdasde._problems.base import Problem, drift
 
-CHUNK = 64  # rows whose noise is drawn at a time
+_CHUNK = 64  # rows whose noise is drawn at a time
 
 
-@compilable
-def row_dot(row, w, out):
-    """out = row'w in every lane."""
-    out[:] = 0.0
-    for j in range(row.size):
-        x = row[j]
-        for lane in range(out.size):
-            out[lane] = fma(x, w[j, lane], out[lane])
+class RowScratch(NamedTuple):
+    """What pieces over the rows of a data set work in."""
+
+    normals: Floats  # (chunk, lanes)
+    gradient: Floats  # (d, lanes)
+    drawn: Floats  # (lanes,), as all below
+    residual: Floats
+    total: Floats
+    level: Floats
+    slope: Floats
+    norm: Floats
 
 
-@compilable
-def add_row(row, level, out):
-    """out += row level in every lane."""
-    for j in range(row.size):
-        x = row[j]
-        for lane in range(level.size):
-            out[j, lane] = fma(x, level[lane], out[j, lane])
+def row_layout(dimension: int) -> Layout:
+    """The scratch of a problem of this dimension on the rows of a data set."""
+    rows = dict.fromkeys(("drawn", "residual", "total", "level", "slope", "norm"), ROW)
+    return Layout(RowScratch, normals=_CHUNK, gradient=dimension, **rows)
 
 
 @generic
@@ -47,13 +50,13 @@ def residual_noise(problem, w, streams, scratch, out):
     """
     d, lanes = w.shape
     n = problem.rows.shape[0]
-    xi, residual, total, gradient = scratch[:CHUNK], scratch[CHUNK], scratch[CHUNK + 1], scratch[CHUNK + 2 :]
-    drift(problem, w, gradient)
+    xi, residual, total, gradient = scratch.normals, scratch.residual, scratch.total, scratch.gradient
+    drift(problem, w, scratch, gradient)
     out[:] = 0.0
     total[:] = 0.0
-    for start in range(0, n, CHUNK):
+    for start in range(0, n, _CHUNK):
         normals(streams, xi)
-        for i in range(start, min(start + CHUNK, n)):
+        for i in range(start, min(start + _CHUNK, n)):
             row_residual(problem, i, w, residual)
             for lane in range(lanes):
                 total[lane] += xi[i - start, lane]

@@ -5,166 +5,27 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel, compiled, fma, implements
-from rdasde._compiled.random import LANES, Streams, block_streams, normals, streams
-from rdasde._problems.base import Problem, add_gradient, drift, hessian_product, noise
+from rdasde._compiled.jit import compiled
+from rdasde._compiled.lanes import LANES
+from rdasde._compiled.random import streams
+from rdasde._problems.base import Problem
+from rdasde._problems.stochastic_problem_lanes import CustomParameters, CustomStreams, custom_layout, moments
+from rdasde._problems.user_functions import compile_for, takes_parameters
 
-_DRAWS = 32  # gradients that one noise vector is made of
 _DIFFERENCE = float(np.cbrt(np.finfo(float).eps))  # step of central differences, in units of the point's size
 _NORMALS, _ESTIMATES = 3, 4  # families of streams: of the diffusion's normals, of the estimates
 _KNOWN = ("mean_gradient", "hessian", "noise_covariance")
 
 
-class CustomStreams(NamedTuple):
-    """The random streams of one block: a numpy Generator for each replicate, and normals in lanes."""
-
-    generators: tuple[np.random.Generator, ...]  # LANES of them, the first `used` in use
-    used: int
-    lanes: Streams
-
-
-class CustomParameters(NamedTuple):
-    gradient: Any  # numba's dispatcher of the user's function
-    parameters: Any
-    mean_gradient: Any  # a dispatcher, or None
-
-
-@implements(add_gradient, CustomParameters)
-def _(problem, w, streams, scratch, out):
-    d = w.shape[0]
-    flat = scratch[_DRAWS:].reshape(-1)
-    point, sample = flat[:d], flat[d : 2 * d]
-    for lane in range(streams.used):
-        for j in range(d):
-            point[j] = w[j, lane]
-            sample[j] = 0.0  # nothing of another replicate, whatever the function does
-        problem.gradient(problem.parameters, point, streams.generators[lane], sample)
-        for j in range(d):
-            out[j, lane] += sample[j]
-
-
-@implements(noise, CustomParameters)
-def _(problem, w, streams, scratch, out):
-    # (K - 1)^-1/2 sum_i (g_i - mean g) xi_i = (K - 1)^-1/2 sum_i g_i (xi_i - mean xi)
-    d = w.shape[0]
-    xi, flat = scratch[:_DRAWS], scratch[_DRAWS:].reshape(-1)
-    point, sample = flat[:d], flat[d : 2 * d]
-    normals(streams.lanes, xi)
-    out[:] = 0.0
-    for lane in range(streams.used):
-        centre = 0.0
-        for i in range(_DRAWS):
-            centre += xi[i, lane] / _DRAWS
-        for j in range(d):
-            point[j] = w[j, lane]
-        for i in range(_DRAWS):
-            sample[:] = 0.0
-            problem.gradient(problem.parameters, point, streams.generators[lane], sample)
-            weight = (xi[i, lane] - centre) / np.sqrt(_DRAWS - 1.0)
-            for j in range(d):
-                out[j, lane] = fma(weight, sample[j], out[j, lane])
-
-
-@implements(block_streams, CustomStreams)
-def _(streams, block):
-    return streams  # of one block only
-
-
-@implements(drift, CustomParameters)
-def _(problem, w, out):
-    d = w.shape[0]
-    point = np.empty(d)
-    for lane in range(w.shape[1]):
-        for j in range(d):
-            point[j] = w[j, lane]
-        slope = problem.mean_gradient(problem.parameters, point)
-        for j in range(d):
-            out[j, lane] = slope[j]
-
-
-@implements(hessian_product, CustomParameters)
-def _(problem, w, u, out):
-    # central differences of the mean gradient along u
-    d = w.shape[0]
-    ahead, behind = np.empty(d), np.empty(d)
-    for lane in range(w.shape[1]):
-        size, length = 1.0, 0.0
-        for j in range(d):
-            size = max(size, abs(w[j, lane]))
-            length = max(length, abs(u[j, lane]))
-        h = _DIFFERENCE * size / length if length > 0.0 else 1.0
-        for j in range(d):
-            ahead[j], behind[j] = w[j, lane] + h * u[j, lane], w[j, lane] - h * u[j, lane]
-        right = problem.mean_gradient(problem.parameters, ahead)
-        left = problem.mean_gradient(problem.parameters, behind)
-        for j in range(d):
-            out[j, lane] = (right[j] - left[j]) / (2.0 * h)
-
-
-@Kernel
-def _moments(gradient, parameters, generator, w, samples, mean, squares):
-    """Mean, and unless `squares` is empty the sum of squared deviations (d, d), of gradients at w (Welford 1962)."""
-    d = w.size
-    point, sample = np.empty(d), np.empty(d)
-    mean[:] = 0.0
-    squares[:] = 0.0
-    for n in range(samples):
-        point[:] = w
-        sample[:] = 0.0
-        gradient(parameters, point, generator, sample)
-        for j in range(d):
-            sample[j] -= mean[j]
-            mean[j] += sample[j] / (n + 1.0)
-        for i in range(squares.shape[0]):
-            for j in range(d):
-                squares[i, j] += sample[i] * sample[j] * (n / (n + 1.0))
-
-
 def _generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
-
-
-def _compile(name: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Any]:
-    """numba's dispatcher of a function, compiled for such arguments, and the type that it returns."""
-    import numba
-
-    try:
-        dispatcher: Any = function if hasattr(function, "py_func") else compiled(function)
-        types = tuple(map(numba.typeof, arguments))
-        dispatcher.compile(types)
-        return dispatcher, dispatcher.overloads[types].signature.return_type
-    except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Failed in")]
-        reason = " ".join(lines[0].split())[:120] if lines else type(error).__name__
-        raise ValueError(
-            f"{name} is a function that numba cannot compile with these parameters ({reason}): "
-            "use arrays, numbers and what numba supports of NumPy."
-        ) from error
-
-
-def _takes_parameters(name: str, function: Any) -> bool:
-    """Whether a function is called ``(parameters, w)`` and not ``(w)``."""
-    try:
-        found = inspect.signature(getattr(function, "py_func", function)).parameters.values()
-    except (TypeError, ValueError):  # a builtin that does not say
-        return False
-    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = sum(p.default is p.empty and p.kind in places for p in found)
-    if needed not in (1, 2):
-        raise _check.bad(
-            name,
-            f"a function of {needed} arguments",
-            f"{name}(parameters, w) or {name}(w)",
-            "give other arguments default values",
-        )
-    return needed == 2
 
 
 class StochasticProblem(Problem):
@@ -279,7 +140,7 @@ class StochasticProblem(Problem):
             if not callable(function):
                 accepted = f"a function {name}(parameters, w) or {name}(w)"
                 raise _check.wrong_kind(name, function, accepted, "pass one, or leave it out")
-            self._with_parameters[name] = _takes_parameters(name, function)
+            self._with_parameters[name] = takes_parameters(name, function)
             self._given[name] = function
         self.estimated = tuple(
             name
@@ -290,14 +151,14 @@ class StochasticProblem(Problem):
         self._try_gradient(getattr(gradient, "py_func", gradient), probe)
         for name in self._given:
             self._evaluate(name, probe)
-        dispatcher, _ = _compile("gradient", gradient, (parameters, probe, _generator(0), probe))
+        dispatcher, _ = compile_for("gradient", gradient, (parameters, probe, _generator(0), probe))
         mean: Any = mean_gradient if self._with_parameters.get("mean_gradient", False) else None
         if inspect.isfunction(mean):
             mean = compiled(mean)  # so far only marked for numba: see has_compiled_drift
         self.parameters: CustomParameters = CustomParameters(
             dispatcher, parameters, mean if hasattr(mean, "py_func") else None
         )
-        self.scratch_rows = _DRAWS + -(-2 * self.dimension // LANES)
+        self.scratch = custom_layout(self.dimension)
 
     def _try_gradient(self, function: Callable[..., object], probe: Floats) -> None:
         """Call the user's function as Python does, which sees what compiled code would not: indices out of bounds."""
@@ -333,7 +194,7 @@ class StochasticProblem(Problem):
         if function is None:
             return False
         try:
-            _, returned = _compile("mean_gradient", function, (self._user_parameters, np.zeros(self.dimension)))
+            _, returned = compile_for("mean_gradient", function, (self._user_parameters, np.zeros(self.dimension)))
         except ValueError:
             return False
         return getattr(returned, "ndim", None) == 1
@@ -357,7 +218,7 @@ class StochasticProblem(Problem):
         d = self.dimension
         mean, squares = np.empty(d), np.empty((d if covariance else 0, d))
         generator = _generator(0, 0, _ESTIMATES)
-        _moments(self.parameters.gradient, self._user_parameters, generator, w, samples, mean, squares)
+        moments(self.parameters.gradient, self._user_parameters, generator, w, samples, mean, squares)
         return mean, squares / (samples - 1)
 
     def mean_gradient(self, w: ArrayLike) -> Floats:

@@ -3,54 +3,27 @@
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
 import os
-import pickle
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
-from rdasde._check import Floats
-from rdasde._compiled.random import lane_array
 from rdasde._engine.blocks import Arrays, Control, Progress, Store, blocks_of, need_memory, run_blocks
-from rdasde._engine.loops import advance, lane_moments
-from rdasde._engine.march import march
+from rdasde._engine.dynamics import Dynamics
 from rdasde._engine.time_axis import TimeAxis, kept_coordinates, start_point, time_axis
 from rdasde._errors import DivergenceError, StabilityWarning
 from rdasde._problems.base import Problem
+from rdasde._simulation.block import Job, simulate_block
+from rdasde._simulation.description import description
+from rdasde._simulation.statistics import Statistic, check_statistics
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Statistic = Callable[[Floats], Any]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """All that a block needs; travels to other processes."""
-
-    problem: NamedTuple
-    make_streams: Callable[..., Any]
-    scratch_rows: int
-    regularizer: NamedTuple
-    thresholds: Floats
-    step_size: float
-    batch_size: int
-    dual_start: Floats
-    primal_start: Floats
-    seed: int
-    steps: NDArray[np.int64]
-    coordinates: NDArray[np.int64]
-    summary: bool
-    statistics: Mapping[str, Statistic]
-    vectorized: Mapping[str, bool]
-    stop_at_divergence: bool
 
 
 def simulate(
@@ -136,7 +109,7 @@ def simulate(
     kept = kept_coordinates(coordinates, problem.dimension)
     summary = _check.choice("keep", keep, ("paths", "summary")) == "summary"
     stop = _check.choice("on_divergence", on_divergence, ("raise", "keep")) == "raise"
-    vectorized = _check_statistics(statistics, problem.dimension, executor)
+    vectorized = check_statistics(statistics, problem.dimension, executor)
     _check.executor(executor)
     if store is not None and not isinstance(store, str | os.PathLike):
         raise _check.wrong_kind("store", store, "a path or None", "name a directory")
@@ -150,16 +123,10 @@ def simulate(
     warn_if_unstable(problem, algorithm)
     thresholds = algorithm.thresholds(np.arange(axis.steps[-1] + 1) * algorithm.step_size)
 
-    job = _Job(
-        problem=problem.parameters,
-        make_streams=problem.make_streams,
-        scratch_rows=problem.scratch_rows,
-        regularizer=algorithm.mirror.parameters,
-        thresholds=thresholds,
+    job = Job(
+        dynamics=Dynamics.of(problem, algorithm, dual_start, thresholds),
         step_size=algorithm.step_size,
         batch_size=algorithm.batch_size,
-        dual_start=dual_start,
-        primal_start=algorithm.mirror.prox(dual_start, thresholds[0]),
         seed=seed,
         steps=axis.steps,
         coordinates=kept,
@@ -168,10 +135,10 @@ def simulate(
         vectorized=vectorized,
         stop_at_divergence=stop,
     )
-    kept_store = None if store is None else Store(store, _description(job, problem))
+    kept_store = None if store is None else Store(store, description(job, problem))
     collected = _Collected(job, numbers, axis, problem, algorithm)
     parts = run_blocks(
-        _simulate_block,
+        simulate_block,
         job,
         blocks_of(numbers),
         executor=executor,
@@ -224,152 +191,10 @@ def _replicate_numbers(replicates: int | ArrayLike) -> NDArray[np.int64]:
     return numbers
 
 
-def _check_statistics(
-    statistics: Mapping[str, Statistic] | None, dimension: int, executor: concurrent.futures.Executor | None
-) -> dict[str, bool]:
-    """By name, whether a statistic takes many states at once."""
-    if statistics is None:
-        return {}
-    accepted = "a dict from name to a function of w"
-    taken = {"dual", "primal", "threshold", "dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero"}
-    taken |= {"replicate", "time", "coordinate"}
-    if not isinstance(statistics, Mapping) or not all(callable(f) for f in statistics.values()):
-        raise _check.wrong_kind("statistics", statistics, accepted, "pass for example {'risk': lambda w: (w @ w)}")
-    probe = np.random.default_rng(0).standard_normal((3 if dimension != 3 else 4, dimension))
-    vectorized = {}
-    for name, function in statistics.items():
-        if not isinstance(name, str) or name in taken:
-            raise _check.bad("statistics", f"named {name!r}", "named by other words than the results", "rename it")
-        alone = [np.asarray(function(w.copy())) for w in probe]
-        if any(value.ndim != 0 or value.dtype.kind not in "biuf" for value in alone):
-            raise _check.bad(
-                f"statistics[{name!r}]", "a function that does not return one number", accepted, "reduce over w"
-            )
-        try:
-            together = np.asarray(function(probe.copy()))
-            vectorized[name] = together.shape == (len(probe),) and bool(np.allclose(together, np.array(alone)))
-        except Exception:  # a function of one state only
-            vectorized[name] = False
-    if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
-        try:
-            pickle.dumps(dict(statistics))
-        except Exception:
-            raise _check.bad(
-                "statistics",
-                "functions that cannot be sent to another process",
-                "functions defined at the top of a module",
-                "use threads (executor=None) for lambdas",
-            ) from None
-    return vectorized
-
-
-def _description(job: _Job, problem: Problem) -> dict[str, Any]:
-    """What makes two runs the same, in JSON's types."""
-
-    def digest(value: Any) -> str:
-        return hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()[:16]
-
-    return {
-        "seed": job.seed,
-        "problem": f"{problem!r} {digest(_plain(job.problem))}",
-        "regularizer": digest(_plain(job.regularizer)),
-        "schedule": digest(job.thresholds.tobytes()),
-        "step_size": job.step_size,
-        "batch_size": job.batch_size,
-        "start": digest(job.dual_start.tobytes()),
-        "times": digest(job.steps.tobytes()),
-        "coordinates": digest(job.coordinates.tobytes()),
-        "keep": "summary" if job.summary else "paths",
-        "statistics": sorted(job.statistics),
-        "on_divergence": "raise" if job.stop_at_divergence else "keep",
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return (type(value).__name__, *map(_plain, value))
-    if isinstance(value, np.ndarray):
-        return (value.shape, value.tobytes())
-    if hasattr(value, "py_func"):  # a user's compiled function: what it does, not which object it is
-        code = value.py_func.__code__
-        return (code.co_code, code.co_names, [c for c in code.co_consts if isinstance(c, int | float | str | bool)])
-    return value
-
-
-def _simulate_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
-    """One block of replicates from start to end."""
-    d = len(job.dual_start)
-    count = len(block)
-    v, w, gradient = lane_array(d), lane_array(d), lane_array(d)
-    v[:], w[:] = job.dual_start[:, None], job.primal_start[:, None]
-    stream = job.make_streams(job.seed, block)
-    scratch = lane_array(job.scratch_rows)
-    everything = np.arange(d)
-    recorded = everything if job.statistics else job.coordinates
-    where = job.coordinates if job.statistics else np.arange(len(job.coordinates))
-    shape = (len(job.steps), len(job.coordinates))
-    out: Arrays = {name: np.empty((count, len(job.steps))) for name in job.statistics}
-    if job.summary:
-        for space in ("dual", "primal"):
-            out[f"{space}_mean"], out[f"{space}_squares"] = np.empty(shape), np.empty(shape)
-        out["zeros"] = np.empty(shape)
-        ignored = np.empty(shape)
-    else:
-        out["dual"], out["primal"] = np.empty((count, *shape)), np.empty((count, *shape))
-
-    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
-        advance(
-            job.problem,
-            job.regularizer,
-            job.thresholds,
-            job.step_size,
-            job.batch_size,
-            stream,
-            scratch,
-            v,
-            w,
-            gradient,
-            begin,
-            end,
-            steps,
-            recorded,
-            dual,
-            primal,
-        )
-
-    def consume(part: slice, dual: Floats, primal: Floats) -> None:
-        if job.statistics:
-            states = np.ascontiguousarray(np.moveaxis(primal, 2, 0)[:count])  # (replicate, time, d)
-            flat = states.reshape(-1, d)
-            for name, function in job.statistics.items():
-                values = function(flat) if job.vectorized[name] else [function(state) for state in flat]
-                out[name][:, part] = np.asarray(values, dtype=np.float64).reshape(count, -1)
-            dual, primal = np.ascontiguousarray(dual[:, where]), np.ascontiguousarray(primal[:, where])
-        if job.summary:
-            lane_moments(dual, count, out["dual_mean"][part], out["dual_squares"][part], ignored[part])
-            lane_moments(primal, count, out["primal_mean"][part], out["primal_squares"][part], out["zeros"][part])
-        else:
-            out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
-            out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
-
-    state = (v, w, gradient, stream)
-    out["diverged"] = march(
-        kernel,
-        state,
-        recorded,
-        job.steps,
-        count,
-        consume,
-        control,
-        stop_at_divergence=job.stop_at_divergence,
-    )
-    return out
-
-
 class _Collected:
     """Blocks put together in their order: paths side by side, moments merged (Chan, Golub & LeVeque 1983)."""
 
-    def __init__(self, job: _Job, numbers: NDArray[np.int64], axis: TimeAxis, problem: Problem, algorithm: RDA) -> None:
+    def __init__(self, job: Job, numbers: NDArray[np.int64], axis: TimeAxis, problem: Problem, algorithm: RDA) -> None:
         self.job, self.numbers, self.axis, self.problem, self.algorithm = job, numbers, axis, problem, algorithm
         shape = (len(axis.steps), len(job.coordinates))
         self.done = 0
@@ -425,7 +250,7 @@ class _Collected:
                 data[name] = (("replicate", "time", "coordinate"), self.arrays[name])
         for name in job.statistics:
             data[name] = (("replicate", "time"), self.arrays[name])
-        data["threshold"] = (("time",), job.thresholds[self.axis.steps])
+        data["threshold"] = (("time",), job.dynamics.thresholds[self.axis.steps])
         coords: dict[str, Any] = {"time": self.axis.times, "coordinate": job.coordinates}
         if not job.summary or job.statistics:
             coords["replicate"] = self.numbers

@@ -26,7 +26,8 @@ import rdasde as rs
 from rdasde import plot
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
-from rdasde._compiled.random import LANES, lane_array, normals, streams
+from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._compiled.random import normals, streams
 from rdasde._engine.blocks import workers
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report, markdown

@@ -21,10 +21,12 @@ from rdasde._approximations.closure import gaussian_closure
 from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
-from rdasde._compiled.random import LANES, Streams, lane_array, streams
+from rdasde._compiled.lanes import LANES, add, lane_array
+from rdasde._compiled.random import Streams, streams
+from rdasde._compiled.scratch import Layout
+from rdasde._engine.extended import Extended
 from rdasde._engine.time_axis import TimeAxis
 from rdasde._problems.base import Problem, add_gradient, drift, hessian_product, noise
-from rdasde._regularizers.base import Regularizer, mirror
 
 _NODES = 200  # of the table of J, in time
 
@@ -38,71 +40,67 @@ class ControlledParameters(NamedTuple):
     passes_zero: bool  # whether the mirror map has slope 1 at 0 too
 
 
-class ControlledMap(NamedTuple):
-    mirror: NamedTuple
+class ControlledScratch(NamedTuple):
+    inner: NamedTuple  # of the problem itself
+    sample: Floats  # (d, lanes), as all below
+    change: Floats
+    along: Floats
+    moved: Floats
 
 
 @compilable
-def _decay(problem, state, spare, out):
-    """``J(t) u`` into `out`; `spare` (2 d, lanes)."""
+def _decay(problem, state, scratch, out):
+    """``J(t) u`` into `out`."""
     d = out.shape[0]
     node = min(int(state[2 * d, 0] * problem.per_time + 0.5), problem.path.shape[0] - 1)
-    along, moved = spare[:d], spare[d:]
+    along, moved = scratch.along, scratch.moved
     for j in range(d):
         place, slope = problem.path[node, j], problem.slope[node, j]
         for lane in range(LANES):
             along[j, lane] = place
             moved[j, lane] = slope * state[d + j, lane]
-    hessian_product(problem.problem, along, moved, out)
-
-
-@compilable
-def _add(x, out):
-    """``out += x``; flat, so that it vectorizes."""
-    flat, flat_out = x.reshape(-1), out.reshape(-1)
-    for i in range(flat.size):
-        flat_out[i] += flat[i]
+    hessian_product(problem.problem, along, moved, scratch.inner, out)
 
 
 @implements(add_gradient, ControlledParameters)
 def _(problem, state, streams, scratch, out):
     d = (state.shape[0] - 1) // 2
     w = state[:d]
-    sample, other, spare, rest = scratch[:d], scratch[d : 2 * d], scratch[2 * d : 4 * d], scratch[4 * d :]
+    sample, other = scratch.sample, scratch.change
     sample[:] = 0.0
-    add_gradient(problem.problem, w, streams, rest, sample)
-    _add(sample, out[:d])
-    drift(problem.problem, w, other)
+    add_gradient(problem.problem, w, streams, scratch.inner, sample)
+    add(sample, out[:d])
+    drift(problem.problem, w, scratch.inner, other)
     flat, flat_mean = sample.reshape(-1), other.reshape(-1)
     for i in range(flat.size):
         flat[i] -= flat_mean[i]
-    _decay(problem, state, spare, other)
-    _add(other, sample)
-    _add(sample, out[d : 2 * d])
+    _decay(problem, state, scratch, other)
+    add(other, sample)
+    add(sample, out[d : 2 * d])
     for lane in range(LANES):
         out[2 * d, lane] -= 1.0
 
 
 @compilable
-def _add_curvature(problem, w, moved, change, out):
-    """``out += (gamma / 2) H D out`` at w; `moved` and `change` are scratch, all (d, lanes)."""
+def _add_curvature(problem, w, scratch, out):
+    """``out += (gamma / 2) H D out`` at w."""
+    moved, change = scratch.moved, scratch.change
     flat, flat_w, flat_out, flat_change = moved.reshape(-1), w.reshape(-1), out.reshape(-1), change.reshape(-1)
     for i in range(flat.size):
         flat[i] = flat_out[i] if problem.passes_zero or flat_w[i] != 0.0 else 0.0
-    hessian_product(problem.problem, w, moved, change)
+    hessian_product(problem.problem, w, moved, scratch.inner, change)
     for i in range(flat.size):
         flat_out[i] = fma(problem.half_step, flat_change[i], flat_out[i])
 
 
 @implements(drift, ControlledParameters)
-def _(problem, state, out):
+def _(problem, state, scratch, out):
     d = (state.shape[0] - 1) // 2
     w = state[:d]
-    spare = np.empty((2 * d, LANES))  # `drift` is handed no scratch
-    drift(problem.problem, w, out[:d])
+    drift(problem.problem, w, scratch.inner, out[:d])
     if problem.half_step > 0.0:
-        _add_curvature(problem, w, spare[:d], spare[d:], out[:d])
-    _decay(problem, state, spare, out[d : 2 * d])
+        _add_curvature(problem, w, scratch, out[:d])
+    _decay(problem, state, scratch, out[d : 2 * d])
     out[2 * d, :] = -1.0
 
 
@@ -111,28 +109,21 @@ def _(problem, state, streams, scratch, out):
     d = (state.shape[0] - 1) // 2
     w = state[:d]
     if problem.half_step > 0.0:
-        before, change, moved, rest = scratch[:d], scratch[d : 2 * d], scratch[2 * d : 3 * d], scratch[3 * d :]
-        drift(problem.problem, w, change)
+        before, change = scratch.sample, scratch.change
+        drift(problem.problem, w, scratch.inner, change)
         flat, flat_w, flat_change = before.reshape(-1), w.reshape(-1), change.reshape(-1)
         for i in range(flat.size):  # where the flow was half a step ago
             active = problem.passes_zero or flat_w[i] != 0.0
             flat[i] = fma(problem.half_step, flat_change[i], flat_w[i]) if active else flat_w[i]
-        noise(problem.problem, before, streams, rest, out[:d])
-        _add_curvature(problem, w, moved, change, out[:d])
+        noise(problem.problem, before, streams, scratch.inner, out[:d])
+        _add_curvature(problem, w, scratch, out[:d])
     else:
-        noise(problem.problem, w, streams, scratch, out[:d])
+        noise(problem.problem, w, streams, scratch.inner, out[:d])
     out[d : 2 * d] = out[:d]
     out[2 * d, :] = 0.0
 
 
-@implements(mirror, ControlledMap)
-def _(regularizer, v, threshold, w):
-    d = (v.shape[0] - 1) // 2
-    mirror(regularizer.mirror, v[:d], threshold, w[:d])
-    w[d:] = v[d:]
-
-
-class Controlled(Problem):
+class Controlled(Extended):
     """A problem with its control variate beside it: states (w, u, t), dimension 2 d + 1.
 
     `algorithm` says along which path J is taken, up to time `end`. With ``second_order=True`` drift and noise of the
@@ -150,12 +141,11 @@ class Controlled(Problem):
         second_order: bool = False,
         rate: float | None = None,
     ) -> None:
-        self.inner = problem
-        self.dimension = 2 * problem.dimension + 1
-        self.minimizer = None
-        self.scratch_rows = problem.scratch_rows + 4 * problem.dimension
-        own = type(problem).make_streams is not Problem.make_streams
-        self.make_streams = problem.make_streams if own else _block_streams  # type: ignore[method-assign]
+        super().__init__(problem, problem.dimension + 1)
+        areas = dict.fromkeys(("sample", "change", "along", "moved"), problem.dimension)
+        self.scratch = Layout(ControlledScratch, inner=problem.scratch, **areas)
+        if type(problem).make_streams is Problem.make_streams:
+            self.make_streams = _block_streams  # type: ignore[method-assign]
         self._rate = problem.fastest_rate() if rate is None else rate
         path, slope = _mean_path(problem, algorithm, dual_start, end)
         self.parameters: NamedTuple = ControlledParameters(
@@ -166,10 +156,6 @@ class Controlled(Problem):
             0.5 * algorithm.step_size if second_order else 0.0,
             not algorithm.mirror.needs_schedule,
         )
-
-    def start(self, dual_start: Floats) -> Floats:
-        """The dual start of all three."""
-        return np.concatenate([dual_start, np.zeros(self.inner.dimension + 1)])
 
     def _split(self, w: ArrayLike) -> tuple[Floats, Floats, int]:
         state = self._point(w)
@@ -204,41 +190,11 @@ class Controlled(Problem):
         factor = self.noise_factor(self._point(w))
         return factor @ factor.T
 
-    def hessian(self, w: ArrayLike) -> Floats:
-        raise NotImplementedError("No closure is made of a control variate.")
-
-    def default_start(self) -> Floats:
-        return self.start(self.inner.default_start())
-
     def fastest_rate(self) -> float:
         return self._rate
 
     def typical_rate(self) -> float:
         return self._rate
-
-    def trace(self) -> float:
-        return self.inner.trace()
-
-
-class ControlledRegularizer(Regularizer):
-    """A mirror map on w, nothing on what stands beside it."""
-
-    has_moments = False
-    separable = False
-
-    def __init__(self, inner: Regularizer) -> None:
-        self.inner = inner
-        self.needs_schedule = inner.needs_schedule
-        self.parameters: NamedTuple = ControlledMap(inner.parameters)
-
-    def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        v = np.array(v, dtype=np.float64)
-        d = (v.shape[-1] - 1) // 2
-        v[..., :d] = self.inner.prox(v[..., :d], threshold)
-        return v
-
-    def to_json(self) -> str:
-        return self.inner.to_json()
 
 
 def _block_streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> Streams:
@@ -252,11 +208,11 @@ def _block_streams(seed: int, replicates: NDArray[np.int64], purpose: tuple[int,
 def _mean_path(problem: Problem, algorithm: RDA, dual_start: Floats, end: float) -> tuple[Floats, Floats]:
     """E W and E D along the run, (node, d): from the closure, or else the limiting flow."""
     times = np.linspace(0.0, end, _NODES + 1)
-    mapping = algorithm.mirror
-    if mapping.has_moments and mapping.separable:
-        found = gaussian_closure(problem, algorithm, dual_start, TimeAxis(np.arange(len(times)), times, _NODES))
+    mirror = algorithm.mirror
+    if mirror.has_moments and mirror.separable:
+        law = gaussian_closure(problem, algorithm, dual_start, TimeAxis(np.arange(len(times)), times, _NODES))
         thresholds = algorithm.thresholds(times)[:, None]
-        slope = mapping.gaussian_moments(found["dual_mean"], found["dual_std"], thresholds).slope
-        return np.ascontiguousarray(found["primal_mean"]), np.ascontiguousarray(slope)
+        slope = mirror.gaussian_moments(law["dual_mean"], law["dual_std"], thresholds).slope
+        return np.ascontiguousarray(law["primal_mean"]), np.ascontiguousarray(slope)
     path = MeanFlow(problem, algorithm, dual_start, end)(times).primal
     return np.ascontiguousarray(path), np.ones_like(path)

@@ -17,6 +17,7 @@ from rdasde._algorithm import RDA
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
 from rdasde._engine.blocks import Progress
+from rdasde._engine.extended import ExtendedMirror
 from rdasde._engine.time_axis import TimeAxis, start_point, time_axis
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Unregularized
@@ -24,7 +25,7 @@ from rdasde._regularizers.l1 import L1
 from rdasde._regularizers.nonnegative_l1 import NonNegativeL1
 from rdasde._schedule import Schedule
 from rdasde._simulation.simulate import check_pair, simulate, warn_if_unstable
-from rdasde._weak_error.control_variate import Controlled, ControlledRegularizer
+from rdasde._weak_error.control_variate import Controlled
 from rdasde._weak_error.order import fit_order
 
 if TYPE_CHECKING:
@@ -264,8 +265,8 @@ class _Case:
             yield self._columns(self.algorithm.mirror.prox(states[:, : self.problem.dimension], threshold), states)
 
     def _controlled(self, schedule: Schedule | None) -> RDA:
-        mapping = ControlledRegularizer(self.algorithm.mirror)
-        return dataclasses.replace(self.algorithm, regularizer=mapping, schedule=schedule)
+        mirror = ExtendedMirror(self.algorithm.mirror, self.problem.dimension)
+        return dataclasses.replace(self.algorithm, regularizer=mirror, schedule=schedule)
 
     def _columns(self, w: Floats, states: Floats) -> Floats:
         d = self.problem.dimension

@@ -14,7 +14,7 @@ from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._engine.time_axis import start_point, time_axis
 from rdasde._problems.base import Problem
-from rdasde._problems.linear_regression import GaussianParameters
+from rdasde._problems.linear_regression_lanes import GaussianParameters
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.custom import CustomRegularizer
 from rdasde._simulation.simulate import check_pair, simulate

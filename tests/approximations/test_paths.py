@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 import rdasde as rs
 from rdasde._approximations import paths as _diffusion
 from rdasde._approximations.paths import dual_paths
-from rdasde._compiled.random import lane_array
+from rdasde._compiled.lanes import lane_array
 from rdasde._engine.time_axis import TimeAxis
 
 
@@ -57,7 +57,7 @@ def test_twin(step):
     grid = _diffusion.diffusion_grid(np.array([end]), longest)
     defect = _diffusion._defect(problem, algorithm, start, grid)
     streams = problem.make_streams(3, np.arange(16), (1,))
-    scratch, xi, lanes = lane_array(problem.scratch_rows), lane_array(3), lane_array(3)
+    scratch, xi, lanes = problem.scratch.allocate(), lane_array(3), lane_array(3)
     v = np.repeat(start[:, None], 16, axis=1)
 
     def primal(v, t):

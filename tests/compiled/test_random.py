@@ -5,7 +5,8 @@ import pytest
 import scipy.stats
 from helpers import draw_integers, draw_normals
 
-from rdasde._compiled.random import LANES, lane_array, streams
+from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._compiled.random import streams
 
 MASK = (1 << 64) - 1
 

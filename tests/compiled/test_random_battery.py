@@ -23,7 +23,8 @@ from helpers import draw_normals, draw_words
 
 from rdasde._compiled import random as _random
 from rdasde._compiled.jit import Kernel
-from rdasde._compiled.random import LANES, lane_array, streams
+from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._compiled.random import streams
 
 ALPHA = 1e-4
 SEED = 20261122

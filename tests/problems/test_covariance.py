@@ -5,7 +5,7 @@ import pytest
 from helpers import colored, correlated
 
 import rdasde as rs
-from rdasde._compiled.random import LANES, lane_array
+from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._problems.covariance import as_covariance
 
 
@@ -34,7 +34,7 @@ def test_products_and_coloring(case):
     dense = covariance.dense()
     x, out, spare = lane_array(d), lane_array(d), lane_array(4)
     x[:] = np.random.default_rng(1).standard_normal((d, LANES))
-    correlated(covariance.parameters, x, out)
+    correlated(covariance.parameters, x, lane_array(4), out)
     np.testing.assert_allclose(out, dense @ x, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(covariance.multiply(x[:, 0].copy()), dense @ x[:, 0], rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(covariance.multiply(x), dense @ x, rtol=1e-12, atol=1e-13)

@@ -6,7 +6,7 @@ import scipy.linalg
 from helpers import add_gradient, covariance_z_scores, drift, hessian_product, in_lanes, noise, sample
 
 import rdasde as rs
-from rdasde._compiled.random import lane_array
+from rdasde._compiled.lanes import lane_array
 
 
 def gaussian():
@@ -51,9 +51,9 @@ def test_compiled_pieces_equal_numpy(problem):
     d = problem.dimension
     w, u = np.linspace(0.5, -1.0, d), np.linspace(1.0, 2.0, d)
     out = lane_array(d)
-    drift(problem.parameters, in_lanes(w), out)
+    drift(problem.parameters, in_lanes(w), problem.scratch.allocate(), out)
     np.testing.assert_allclose(out, in_lanes(problem.mean_gradient(w)), rtol=1e-12, atol=1e-12)
-    hessian_product(problem.parameters, in_lanes(w), in_lanes(u), out)
+    hessian_product(problem.parameters, in_lanes(w), in_lanes(u), problem.scratch.allocate(), out)
     np.testing.assert_allclose(out, in_lanes(problem.hessian(w) @ u), rtol=1e-12, atol=1e-12)
 
 

@@ -9,8 +9,8 @@ from scipy.special import expit
 import rdasde as rs
 from rdasde._compiled import random as _random
 from rdasde._compiled.jit import Kernel
-from rdasde._compiled.random import LANES, lane_array
-from rdasde._problems.logistic_regression import _joint, _slopes
+from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._problems.logistic_means import joint_means, slope_means
 
 
 @Kernel
@@ -57,7 +57,7 @@ def test_means_of_one_normal(q):
             lambda z: function(np.sqrt(q) * z) * np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi), -ends, ends, epsabs=1e-13
         )[0]
 
-    first, third = _slopes(q)
+    first, third = slope_means(q)
     assert first == pytest.approx(mean(slope), abs=1e-10)
     assert third == pytest.approx(mean(lambda s: slope(s) * (1.0 - 6.0 * slope(s))), abs=1e-10)
 
@@ -90,12 +90,12 @@ def test_means_of_two_normals(q, c, q_star):
             (second(s), expit(star) - 0.5),
         ]
     ]
-    np.testing.assert_allclose(_joint(q, c, q_star), target, atol=3e-8)
+    np.testing.assert_allclose(joint_means(q, c, q_star), target, atol=3e-8)
 
 
 def test_means_of_two_normals_stay_bounded_far_out():
     for q in (1e4, 1e8):
-        assert np.all(np.abs(_joint(q, 0.5 * q, q)) <= 0.26)
+        assert np.all(np.abs(joint_means(q, 0.5 * q, q)) <= 0.26)
 
 
 @each
@@ -134,17 +134,17 @@ def test_compiled_pieces_equal_numpy(problem):
     d = problem.dimension
     w, u, out = lane_array(d), in_lanes(np.linspace(1.0, 2.0, d)), lane_array(d)
     w[:] = point(problem)[:, None] * np.linspace(0.0, 5.0, LANES)
-    drift(problem.parameters, w, out)
+    drift(problem.parameters, w, problem.scratch.allocate(), out)
     expected = np.array([problem.mean_gradient(lane) for lane in w.T]).T
     np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
-    hessian_product(problem.parameters, w, u, out)
+    hessian_product(problem.parameters, w, u, problem.scratch.allocate(), out)
     expected = np.array([problem.hessian(a) @ b for a, b in zip(w.T, u.T, strict=True)]).T
     np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_compiled_noise_is_the_noise_factor_times_the_numbers_drawn():
     problem = COMPILED["dense"]
-    out, scratch, xi = lane_array(3), lane_array(problem.scratch_rows), lane_array(4)
+    out, scratch, xi = lane_array(3), problem.scratch.allocate(), lane_array(4)
     for w in (point(problem), problem.minimizer, np.zeros(3)):
         noise(problem.parameters, in_lanes(w), _random.streams(7, np.arange(LANES)), scratch, out)
         draw_normals(_random.streams(7, np.arange(LANES)), xi)

@@ -5,7 +5,7 @@ import pytest
 from helpers import add_gradient, covariance_z_scores, drift, hessian_product, in_lanes, noise, sample
 
 import rdasde as rs
-from rdasde._compiled.random import LANES, lane_array
+from rdasde._compiled.lanes import LANES, lane_array
 
 
 def make(n=60, p=3, classes=3, hidden=4, seed=0, **options):
@@ -47,10 +47,10 @@ def test_compiled_drift_and_hessian_product_are_those_of_numpy():
     points[:] = np.random.default_rng(2).standard_normal((d, LANES))
     along, out = lane_array(d), lane_array(d)
     along[:] = np.random.default_rng(3).standard_normal((d, LANES))
-    drift(PROBLEM.parameters, points, out)
+    drift(PROBLEM.parameters, points, PROBLEM.scratch.allocate(), out)
     for lane in range(LANES):
         np.testing.assert_allclose(out[:, lane], PROBLEM.mean_gradient(points[:, lane]), atol=1e-14)
-    hessian_product(PROBLEM.parameters, points, along, out)
+    hessian_product(PROBLEM.parameters, points, along, PROBLEM.scratch.allocate(), out)
     for lane in range(LANES):
         target = PROBLEM.hessian(points[:, lane]) @ along[:, lane]
         np.testing.assert_allclose(out[:, lane], target, atol=1e-8 * np.abs(target).max() + 1e-9)
@@ -80,7 +80,7 @@ def test_large_weights_do_not_overflow():
     w = np.full(PROBLEM.dimension, 800.0)
     w[::2] *= -1.0
     out = lane_array(PROBLEM.dimension)
-    drift(PROBLEM.parameters, in_lanes(w), out)
+    drift(PROBLEM.parameters, in_lanes(w), PROBLEM.scratch.allocate(), out)
     np.testing.assert_allclose(out[:, 0], PROBLEM.mean_gradient(w), atol=1e-12)
     assert np.all(np.isfinite(out))
 

@@ -19,8 +19,8 @@ from scipy.integrate import solve_ivp
 
 import rdasde as rs
 from rdasde._compiled import random as _random
-from rdasde._compiled.random import LANES, lane_array
-from rdasde._problems.covariance import Spiked
+from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._problems.spiked import Spiked
 
 DIRECTIONS = np.linalg.qr(np.random.default_rng(5).standard_normal((5, 2)))[0].T
 MATRIX = np.array([[1.0, 0.4, 0.1], [0.4, 0.8, 0.0], [0.1, 0.0, 1.5]])
@@ -109,10 +109,10 @@ def test_compiled_pieces_equal_numpy(problem):
     d = problem.dimension
     w, u, out = lane_array(d), in_lanes(np.linspace(1.0, 2.0, d)), lane_array(d)
     w[:] = point(problem)[:, None] * np.linspace(0.2, 2.0, LANES)
-    drift(problem.parameters, w, out)
+    drift(problem.parameters, w, problem.scratch.allocate(), out)
     expected = np.array([problem.mean_gradient(lane) for lane in w.T]).T
     np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
-    hessian_product(problem.parameters, w, u, out)
+    hessian_product(problem.parameters, w, u, problem.scratch.allocate(), out)
     expected = np.array([problem.hessian(a) @ b for a, b in zip(w.T, u.T, strict=True)]).T
     np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
 
@@ -121,7 +121,7 @@ def test_compiled_pieces_equal_numpy(problem):
 def test_compiled_noise_is_the_factored_form_of_the_numbers_drawn(problem):
     # xi from the same streams; equal to sqrt(q) L(I - uu')xi + sqrt(2)(Aw - r w) eta for each, so exact in law
     d, w = problem.dimension, point(problem)
-    out, scratch = lane_array(d), lane_array(problem.scratch_rows)
+    out, scratch = lane_array(d), problem.scratch.allocate()
     noise(problem.parameters, in_lanes(w), _random.streams(7, np.arange(LANES)), scratch, out)
     xi = lane_array(d + 1 + (d + 1) % 2)
     draw_normals(_random.streams(7, np.arange(LANES)), xi)
@@ -146,16 +146,16 @@ def test_samples_have_the_mean_and_covariance_of_the_theory(problem, kernel):
 @each_compiled
 def test_zero_is_absorbing_lane_by_lane(problem):
     d = problem.dimension
-    w, scratch = in_lanes(point(problem)), lane_array(problem.scratch_rows)
+    w, scratch = in_lanes(point(problem)), problem.scratch.allocate()
     w[:, 3] = 0.0
     streams, out = _random.streams(0, np.arange(LANES)), lane_array(d)
-    for piece in ((add_gradient, (streams, scratch, out)), (noise, (streams, scratch, out)), (drift, (out,))):
+    for piece in ((add_gradient, (streams, scratch, out)), (noise, (streams, scratch, out)), (drift, (scratch, out))):
         out[:] = 0.0
         piece[0](problem.parameters, w, *piece[1])
         assert np.all(out[:, 3] == 0.0)
         assert np.all(np.isfinite(out))
         assert np.all(np.any(out != 0.0, axis=0) == (np.arange(LANES) != 3))
-    hessian_product(problem.parameters, w, w, out)
+    hessian_product(problem.parameters, w, w, problem.scratch.allocate(), out)
     assert np.all(np.isfinite(out))
     np.testing.assert_array_equal(problem.mean_gradient(np.zeros(d)), 0.0)
     np.testing.assert_array_equal(problem.noise_covariance(np.zeros(d)), 0.0)
@@ -173,7 +173,7 @@ def test_spiked_equals_dense():
         np.testing.assert_allclose(covariance.multiply(x), dense @ x, atol=1e-13)
     x, out = lane_array(5), lane_array(5)
     x[:] = np.random.default_rng(0).standard_normal(x.shape)
-    correlated(covariance.parameters, x, out)
+    correlated(covariance.parameters, x, lane_array(4), out)
     np.testing.assert_allclose(out, dense @ x, atol=1e-13)
     out[:] = x
     colored(covariance.parameters, out, lane_array(4))

@@ -10,7 +10,7 @@ import xarray as xr
 from helpers import covariance_z_scores, drift, hessian_product, in_lanes, noise
 
 import rdasde as rs
-from rdasde._compiled.random import LANES, lane_array
+from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._engine import march as _march
 from rdasde._problems import stochastic_problem as _stochastic_problem
 
@@ -235,17 +235,17 @@ def test_whether_the_drift_compiles():
 def test_lanes_agree_with_the_formulas():
     problem = rs.StochasticProblem(retrieval, SIGNAL, 4, mean_gradient=retrieval_mean)
     w, u, out = np.array([0.5, 0.3, -0.2, 0.1]), np.array([1.0, -2.0, 0.0, 0.5]), lane_array(4)
-    drift(problem.parameters, in_lanes(w), out)
+    drift(problem.parameters, in_lanes(w), problem.scratch.allocate(), out)
     np.testing.assert_allclose(out, in_lanes(retrieval_mean(SIGNAL, w)), rtol=1e-12)
-    hessian_product(problem.parameters, in_lanes(w), in_lanes(u), out)
+    hessian_product(problem.parameters, in_lanes(w), in_lanes(u), problem.scratch.allocate(), out)
     np.testing.assert_allclose(out, in_lanes(retrieval_hessian(w) @ u), rtol=1e-8)
-    hessian_product(problem.parameters, in_lanes(w), in_lanes(0 * u), out)
+    hessian_product(problem.parameters, in_lanes(w), in_lanes(0 * u), problem.scratch.allocate(), out)
     np.testing.assert_array_equal(out, 0.0)
 
 
 def test_noise_has_its_covariance():
     problem, w = own_linear(), np.array([0.3, 0.2, -0.5, 1.0, 0.0])
-    scratch, lanes, out = lane_array(problem.scratch_rows), in_lanes(w), lane_array(5)
+    scratch, lanes, out = problem.scratch.allocate(), in_lanes(w), lane_array(5)
     streams = problem.make_streams(0, np.arange(LANES), (99,))
     found = np.empty((1000, LANES, 5))
     for block in found:

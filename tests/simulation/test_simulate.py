@@ -15,7 +15,8 @@ import xarray as xr
 from helpers import draw_normals
 
 import rdasde as rs
-from rdasde._compiled.random import LANES, lane_array, streams
+from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._compiled.random import streams
 from rdasde._engine import blocks as _ensemble
 from rdasde._engine import march as _march
 

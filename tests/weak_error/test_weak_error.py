@@ -10,7 +10,7 @@ from helpers import add_gradient, covariance_z_scores, drift, in_lanes, noise, s
 
 import rdasde as rs
 from rdasde._compiled import random as _random
-from rdasde._compiled.random import LANES, lane_array
+from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._weak_error import weak_error as _weak_error
 from rdasde._weak_error.control_variate import Controlled
 from rdasde._weak_error.order import fit_order
@@ -127,7 +127,7 @@ class TestControl:
     def test_drift_as_in_numpy(self):
         controlled, states = self.pair()
         out = lane_array(7)
-        drift(controlled.parameters, states, out)
+        drift(controlled.parameters, states, controlled.scratch.allocate(), out)
         for lane in range(LANES):
             np.testing.assert_allclose(out[:, lane], controlled.mean_gradient(states[:, lane]), rtol=1e-12)
 
@@ -146,10 +146,10 @@ class TestControl:
         """u gets the same sample less its mean, and J u; the clock one step."""
         controlled, states = self.pair()
         out, inner = lane_array(7), lane_array(3)
-        scratch = lane_array(controlled.scratch_rows)
+        scratch = controlled.scratch.allocate()
         streams = [_random.streams(3, np.arange(LANES)) for _ in range(2)]
         add_gradient(controlled.parameters, states, streams[0], scratch, out)
-        add_gradient(PROBLEM.parameters, lane_copy(states[:3]), streams[1], scratch, inner)
+        add_gradient(PROBLEM.parameters, lane_copy(states[:3]), streams[1], PROBLEM.scratch.allocate(), inner)
         np.testing.assert_array_equal(out[:3], inner)
         for lane in range(LANES):
             decay = controlled.mean_gradient(states[:, lane])[3:6]

@@ -1,0 +1,86 @@
+"""One block of replicates of the discrete algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdasde._check import Floats
+from rdasde._compiled.lanes import lane_array
+from rdasde._engine.blocks import Arrays, Control
+from rdasde._engine.dynamics import Dynamics
+from rdasde._engine.loops import Record, Rule, Source, Span, State, advance, lane_moments
+from rdasde._engine.march import march
+from rdasde._simulation.statistics import Statistic
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a block needs; travels to other processes."""
+
+    dynamics: Dynamics
+    step_size: float
+    batch_size: int
+    seed: int
+    steps: NDArray[np.int64]
+    coordinates: NDArray[np.int64]
+    summary: bool
+    statistics: Mapping[str, Statistic]
+    vectorized: Mapping[str, bool]
+    stop_at_divergence: bool
+
+
+def simulate_block(job: Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
+    """One block of replicates from start to end."""
+    dynamics, count = job.dynamics, len(block)
+    d = len(dynamics.dual_start)
+    state = State(lane_array(d), lane_array(d), lane_array(d))
+    state.dual[:], state.primal[:] = dynamics.dual_start[:, None], dynamics.primal_start[:, None]
+    source = Source(dynamics.make_streams(job.seed, block), dynamics.scratch.allocate())
+    rule = Rule(dynamics.thresholds, job.step_size, job.batch_size)
+    everything = np.arange(d)
+    recorded = everything if job.statistics else job.coordinates
+    where = job.coordinates if job.statistics else np.arange(len(job.coordinates))
+    shape = (len(job.steps), len(job.coordinates))
+    out: Arrays = {name: np.empty((count, len(job.steps))) for name in job.statistics}
+    if job.summary:
+        for space in ("dual", "primal"):
+            out[f"{space}_mean"], out[f"{space}_squares"] = np.empty(shape), np.empty(shape)
+        out["zeros"] = np.empty(shape)
+        ignored = np.empty(shape)
+    else:
+        out["dual"], out["primal"] = np.empty((count, *shape)), np.empty((count, *shape))
+
+    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
+        record = Record(steps, recorded, dual, primal)
+        advance(dynamics.problem, dynamics.mirror, rule, source, state, Span(begin, end), record)
+
+    def consume(part: slice, dual: Floats, primal: Floats) -> None:
+        if job.statistics:
+            states = np.ascontiguousarray(np.moveaxis(primal, 2, 0)[:count])  # (replicate, time, d)
+            flat = states.reshape(-1, d)
+            for name, function in job.statistics.items():
+                values = function(flat) if job.vectorized[name] else [function(row) for row in flat]
+                out[name][:, part] = np.asarray(values, dtype=np.float64).reshape(count, -1)
+            dual, primal = np.ascontiguousarray(dual[:, where]), np.ascontiguousarray(primal[:, where])
+        if job.summary:
+            lane_moments(dual, count, out["dual_mean"][part], out["dual_squares"][part], ignored[part])
+            lane_moments(primal, count, out["primal_mean"][part], out["primal_squares"][part], out["zeros"][part])
+        else:
+            out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
+            out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
+
+    out["diverged"] = march(
+        kernel,
+        (*state, source.streams),
+        recorded,
+        job.steps,
+        count,
+        consume,
+        control,
+        stop_at_divergence=job.stop_at_divergence,
+    )
+    return out

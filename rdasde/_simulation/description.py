@@ -1,0 +1,45 @@
+"""What makes two runs the same: by this a store knows its own."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from typing import Any
+
+import numpy as np
+
+from rdasde._problems.base import Problem
+from rdasde._simulation.block import Job
+
+
+def description(job: Job, problem: Problem) -> dict[str, Any]:
+    """What makes two runs the same, in JSON's types."""
+
+    def digest(value: Any) -> str:
+        return hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()[:16]
+
+    return {
+        "seed": job.seed,
+        "problem": f"{problem!r} {digest(_plain(job.dynamics.problem))}",
+        "regularizer": digest(_plain(job.dynamics.mirror)),
+        "schedule": digest(job.dynamics.thresholds.tobytes()),
+        "step_size": job.step_size,
+        "batch_size": job.batch_size,
+        "start": digest(job.dynamics.dual_start.tobytes()),
+        "times": digest(job.steps.tobytes()),
+        "coordinates": digest(job.coordinates.tobytes()),
+        "keep": "summary" if job.summary else "paths",
+        "statistics": sorted(job.statistics),
+        "on_divergence": "raise" if job.stop_at_divergence else "keep",
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return (type(value).__name__, *map(_plain, value))
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.tobytes())
+    if hasattr(value, "py_func"):  # a user's compiled function: what it does, not which object it is
+        code = value.py_func.__code__
+        return (code.co_code, code.co_names, [c for c in code.co_consts if isinstance(c, int | float | str | bool)])
+    return value

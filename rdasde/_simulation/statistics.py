@@ -1,0 +1,54 @@
+"""Functions of the primal state that are recorded beside it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from rdasde import _check
+from rdasde._check import Floats
+
+Statistic = Callable[[Floats], Any]
+
+
+def check_statistics(
+    statistics: Mapping[str, Statistic] | None, dimension: int, executor: concurrent.futures.Executor | None
+) -> dict[str, bool]:
+    """By name, whether a statistic takes many states at once."""
+    if statistics is None:
+        return {}
+    accepted = "a dict from name to a function of w"
+    taken = {"dual", "primal", "threshold", "dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero"}
+    taken |= {"replicate", "time", "coordinate"}
+    if not isinstance(statistics, Mapping) or not all(callable(f) for f in statistics.values()):
+        raise _check.wrong_kind("statistics", statistics, accepted, "pass for example {'risk': lambda w: (w @ w)}")
+    probe = np.random.default_rng(0).standard_normal((3 if dimension != 3 else 4, dimension))
+    vectorized = {}
+    for name, function in statistics.items():
+        if not isinstance(name, str) or name in taken:
+            raise _check.bad("statistics", f"named {name!r}", "named by other words than the results", "rename it")
+        alone = [np.asarray(function(w.copy())) for w in probe]
+        if any(value.ndim != 0 or value.dtype.kind not in "biuf" for value in alone):
+            raise _check.bad(
+                f"statistics[{name!r}]", "a function that does not return one number", accepted, "reduce over w"
+            )
+        try:
+            together = np.asarray(function(probe.copy()))
+            vectorized[name] = together.shape == (len(probe),) and bool(np.allclose(together, np.array(alone)))
+        except Exception:  # a function of one state only
+            vectorized[name] = False
+    if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+        try:
+            pickle.dumps(dict(statistics))
+        except Exception:
+            raise _check.bad(
+                "statistics",
+                "functions that cannot be sent to another process",
+                "functions defined at the top of a module",
+                "use threads (executor=None) for lambdas",
+            ) from None
+    return vectorized

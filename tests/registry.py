@@ -1,0 +1,54 @@
+"""One of each built-in problem and design, for the laws that hold for all of them."""
+
+import numpy as np
+
+import rdasde as rs
+
+_RNG = np.random.default_rng(20)
+_ROWS = _RNG.standard_normal((70, 5)) * [1.0, 0.5, 2.0, 1.0, 1.5]  # more than one chunk of 64
+_LABELS = (_RNG.uniform(size=70) < 0.5).astype(float)
+_SQUARE = _RNG.standard_normal((5, 5))
+_DENSE = _SQUARE @ _SQUARE.T / 5 + 0.2 * np.eye(5)
+_DIRECTIONS = np.linalg.qr(_RNG.standard_normal((5, 5)))[0][:2]
+_COEF = np.array([0.5, -0.4, 0.0, 0.3, 0.0])
+_EVEN = np.array([0.5, -0.4, 0.0, 0.3])
+
+
+def _retrieval(coef, w, rng, out):
+    z = rng.standard_normal(w.size)
+    y = (z @ coef) ** 2 + 0.5 * rng.standard_normal()
+    out[:] = ((z @ w) ** 2 - y) * (z @ w) * z
+
+
+def _retrieval_mean(coef, w):
+    return (3 * (w @ w) - coef @ coef) * w - 2 * (coef @ w) * coef
+
+
+PROBLEMS = {
+    "linear-identity": rs.LinearRegression(_COEF),
+    "linear-diagonal": rs.LinearRegression(_EVEN, np.linspace(0.5, 2.0, 4), noise_std=0.5),
+    "linear-ar1": rs.LinearRegression(_COEF, rs.AR1(5, 0.6)),
+    "linear-dense": rs.LinearRegression(_COEF, _DENSE),
+    "linear-one": rs.LinearRegression([0.3]),
+    "linear-rows": rs.LinearRegression.from_data(_ROWS, _ROWS @ _COEF + _RNG.standard_normal(70)),
+    "logistic-identity": rs.LogisticRegression(_COEF),
+    "logistic-ar1": rs.LogisticRegression(_EVEN, rs.AR1(4, 0.6)),
+    "logistic-dense": rs.LogisticRegression(_COEF, _DENSE),
+    "logistic-rows": rs.LogisticRegression.from_data(_ROWS, _LABELS),
+    "oja-diagonal": rs.OnlinePCA(np.linspace(0.5, 2.0, 4)),
+    "oja-dense": rs.OnlinePCA(_DENSE),
+    "oja-ar1": rs.OnlinePCA(rs.AR1(5, 0.5)),
+    "krasulina-dense": rs.OnlinePCA(_DENSE, "krasulina"),
+    "oja-spiked": rs.OnlinePCA.spiked([2.0, 0.5], _DIRECTIONS),
+    "krasulina-spiked": rs.OnlinePCA.spiked([2.0, 0.5], _DIRECTIONS, "krasulina"),
+    "oja-rows": rs.OnlinePCA.from_data(_ROWS),
+    "krasulina-rows": rs.OnlinePCA.from_data(_ROWS, "krasulina"),
+    "mlp": rs.MLP(_ROWS, _LABELS, hidden=3),
+    "own": rs.StochasticProblem(_retrieval, _EVEN, 4, mean_gradient=_retrieval_mean, minimizer=_EVEN),
+}
+
+
+def some_points(problem):
+    """Three points (3, d) in general position, of length about one."""
+    points = np.random.default_rng(problem.dimension).standard_normal((3, problem.dimension))
+    return points / np.sqrt(problem.dimension)
