@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._regularizers.base import Regularizer
+from rdasde._regularizers.kinds import from_json
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -225,7 +226,7 @@ def mirror_of(result: xr.Dataset, regularizer: Regularizer | None = None) -> Reg
             "one with it",
             "pass regularizer=, for example rs.L1()",
         ) from None
-    return Regularizer.from_json(json.dumps(settings))
+    return from_json(json.dumps(settings))
 
 
 def _samples(result: xr.Dataset, space: str) -> Floats:

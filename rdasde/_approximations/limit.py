@@ -16,7 +16,8 @@ from rdasde._approximations.paths import diffusion_grid, fluctuation_paths, reso
 from rdasde._check import Floats
 from rdasde._engine.time_axis import TimeAxis
 from rdasde._problems.base import Problem
-from rdasde._regularizers.base import Fluctuation, Unregularized
+from rdasde._regularizers.base import Fluctuation
+from rdasde._regularizers.unregularized import Unregularized
 from rdasde._schedule import Constant, Linear, PowerLaw
 
 Velocity = Callable[[float, Floats], Floats]

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import compiled, implements
-from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror, normal_cdf
+from rdasde._normal import normal_cdf
+from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror
 
 _REACH = 8.5  # standard deviations that the quadrature covers
 _NODES = np.linspace(-_REACH, _REACH, 1001)
@@ -140,7 +141,7 @@ class CustomRegularizer(Regularizer):
             )
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Regularizer:
+    def from_settings(cls, settings: dict[str, Any]) -> Regularizer:
         raise ValueError(
             "The regularizer is a function of the user's own, which a result does not carry: pass regularizer=."
         )

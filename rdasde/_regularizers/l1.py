@@ -10,16 +10,8 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import implements, one_row
-from rdasde._regularizers.base import (
-    Fluctuation,
-    GaussianMoments,
-    NDArrayBool,
-    Regularizer,
-    mirror,
-    normal_cdf,
-    positive_part,
-    standardized,
-)
+from rdasde._normal import normal_cdf, positive_part, standardized
+from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
 
 
 def soft_threshold_moments(mean: Floats, std: Floats, threshold: Floats) -> GaussianMoments:

@@ -18,10 +18,11 @@ from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
 from rdasde._engine.blocks import Progress
 from rdasde._engine.time_axis import TimeAxis, start_point, time_axis
+from rdasde._normal import Z95
 from rdasde._problems.base import Problem
-from rdasde._regularizers.base import Unregularized
 from rdasde._regularizers.l1 import L1
 from rdasde._regularizers.nonnegative_l1 import NonNegativeL1
+from rdasde._regularizers.unregularized import Unregularized
 from rdasde._schedule import Schedule
 from rdasde._simulation.simulate import check_pair, simulate, warn_if_unstable
 from rdasde._weak_error.control_variate import Controlled, ControlledRegularizer
@@ -183,7 +184,7 @@ def weak_error(
     finally:
         bar.close()
     found["error"] = found["discrete"] - found["diffusion"]
-    found["floor"] = 1.96 * found["standard_error"]
+    found["floor"] = Z95 * found["standard_error"]
     data: dict[str, Any] = {name: (("test_function", "step_size"), values) for name, values in found.items()}
     orders = [fit_order(gammas, found["error"][i], found["standard_error"][i]) for i in range(len(names))]
     for position, name in enumerate(("order", "order_lower", "order_upper", "scatter")):

@@ -17,6 +17,7 @@ from rdasde._bands import band
 from rdasde._check import Floats
 from rdasde._engine.blocks import Progress
 from rdasde._engine.time_axis import start_point, time_axis
+from rdasde._normal import Z95
 from rdasde._problems.base import Problem
 from rdasde._simulation.simulate import check_pair, simulate
 
@@ -154,13 +155,12 @@ def coverage(
     estimate = share / replicates
     spread = (squares - replicates * estimate**2) / (replicates - 1)
     error = np.sqrt(np.maximum(spread, 0.0) * (1.0 / replicates + (1.0 / paths if sampled else 0.0)))
-    z = 1.959963984540054
     found: dict[str, Floats] = {
         "estimate": estimate,
         "bias": estimate - wanted[:, None],
         "standard_error": error,
-        "lower": estimate - z * error,
-        "upper": estimate + z * error,
+        "lower": estimate - Z95 * error,
+        "upper": estimate + Z95 * error,
     }
     found |= _extremes(covered[:, :, late], members, wanted, replicates, paths if sampled else None)
     empty = members.sum(axis=1) == 0
