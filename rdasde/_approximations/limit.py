@@ -17,8 +17,7 @@ from rdasde._check import Floats
 from rdasde._engine.time_axis import TimeAxis
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Fluctuation
-from rdasde._regularizers.unregularized import Unregularized
-from rdasde._schedule import Constant, Linear, PowerLaw
+from rdasde._schedule import has_limit, limit_thresholds, vanishing_tuning
 
 Velocity = Callable[[float, Floats], Floats]
 
@@ -35,7 +34,7 @@ class _Switches(NamedTuple):
 def check_limit(algorithm: RDA) -> None:
     """ValueError where theory gives no map D_t."""
     mirror, schedule = algorithm.mirror, algorithm.schedule
-    if isinstance(mirror, Unregularized):
+    if mirror.is_identity:
         return
     if not mirror.has_fluctuation:
         raise _check.bad(
@@ -44,7 +43,7 @@ def check_limit(algorithm: RDA) -> None:
             "'limit' only with L1 or ElasticNet",
             "use method='paths' instead",
         )
-    if not isinstance(schedule, PowerLaw | Linear | Constant):
+    if not has_limit(schedule, algorithm.step_size):
         raise _check.bad(
             "method",
             "'limit' with a schedule of your own",
@@ -99,7 +98,7 @@ def _find_switches(algorithm: RDA, mean_flow: MeanFlow, end: float) -> _Switches
     flow = mean_flow(times)
     signs = _signs(flow.primal)
     zero = np.all(signs[1:] == 0.0, axis=0) if mean_flow.vanishing else np.zeros(signs.shape[1], dtype=bool)
-    if isinstance(algorithm.mirror, Unregularized):
+    if algorithm.mirror.is_identity:
         return _Switches(np.zeros(0), np.zeros_like(zero))
     row, which = np.nonzero(signs[1:-1] != signs[2:])  # at the very start a coordinate may leave zero
     low, high, before = times[row + 1], times[row + 2], signs[row + 1, which]
@@ -122,12 +121,12 @@ def _tables(
     """The map D_t at each time, and the flow there; `signs` of the flow where they are known better."""
     flow = mean_flow(times)
     mirror, schedule = algorithm.mirror, algorithm.schedule
-    if isinstance(schedule, PowerLaw) or isinstance(mirror, Unregularized):
-        tuning = schedule.tuning(times) if isinstance(schedule, PowerLaw) else np.zeros(len(times))
+    tuning = vanishing_tuning(schedule, times) if mean_flow.vanishing else None
+    if tuning is not None or mirror.is_identity:
+        tuning = np.zeros(len(times)) if tuning is None else tuning
         signs = _signs(flow.primal) if signs is None else signs
         return mirror.fluctuation(signs * np.abs(flow.primal), switches.zero, tuning), flow.primal
-    assert isinstance(schedule, Linear | Constant)
-    slope = mirror.jacobian_diagonal(flow.dual, np.asarray(schedule.limit(times))[:, None])
+    slope = mirror.jacobian_diagonal(flow.dual, limit_thresholds(schedule, times)[:, None])
     return Fluctuation(slope, np.zeros_like(slope), np.zeros_like(slope)), flow.primal
 
 
@@ -163,14 +162,13 @@ def _gaussian_moments(
 
         return velocity
 
-    schedule = algorithm.schedule
-    reach = float(schedule.tuning(np.float64(end))) if isinstance(schedule, PowerLaw) else 0.0
+    tuning = vanishing_tuning(algorithm.schedule, np.float64(end)) if mean_flow.vanishing else None
     mean = _piecewise(
         [mean_velocity(*piece) for piece in zip(knots[:-1], knots[1:], signs, strict=True)],
         np.zeros(d),
         np.sqrt(knots),
         np.sqrt(times),
-        1e-10 * max(reach, 1e-30),
+        1e-10 * max(0.0 if tuning is None else float(tuning), 1e-30),
         lambda u: u,
     )
     # the variance only sees the slopes, which jump to and from zero

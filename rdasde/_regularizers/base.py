@@ -43,13 +43,43 @@ class Fluctuation(NamedTuple):
 
 
 class Regularizer:
-    """A mirror map. Concrete ones stand in modules of their own, for example `rdasde.L1`."""
+    """A mirror map. Concrete ones stand in modules of their own, for example `rdasde.L1`.
+
+    Attributes
+    ----------
+    separable : bool
+        Whether each coordinate of the image depends on that coordinate of the argument alone.
+    needs_schedule : bool
+        Whether the map uses its threshold.
+    is_identity : bool
+        Whether the map is the identity whatever the threshold.
+    identity_at_zero : bool
+        Whether ``prox(v, 0) = v``.
+    slope_is_indicator : bool
+        Whether the slope ``d prox_j / d v_j`` is 1 where ``w_j != 0`` and 0 elsewhere, kinks apart.
+    has_constant_slope : bool
+        Whether, at a given threshold, the slope is one number on the whole support, which in every coordinate reaches
+        to both sides of 0.
+    has_moments : bool
+        Whether `gaussian_moments` is known.
+    has_fluctuation : bool
+        Whether `fluctuation` is known.
+    has_value : bool
+        Whether P in its domain follows from `subgradient`, ``P(w) = subgradient(w / 2)'w``: along a ray from 0, where P
+        is 0, its slope is linear.
+    parameters : NamedTuple
+        What compiled code is handed.
+    """
 
     separable: bool = True
-    identity_at_zero: bool = True  # whether prox(v, 0) = v
-    has_moments: bool = True  # whether `gaussian_moments` is known
-    has_fluctuation: bool = False  # whether `fluctuation` is known
     needs_schedule: bool = True
+    is_identity: bool = False
+    identity_at_zero: bool = True
+    slope_is_indicator: bool = False
+    has_constant_slope: bool = False
+    has_moments: bool = True
+    has_fluctuation: bool = False
+    has_value: bool = True
     parameters: NamedTuple
     kinds: ClassVar[dict[str, type[Regularizer]]] = {}  # all that have been defined so far, by name
 
@@ -70,6 +100,10 @@ class Regularizer:
         At a settled primal state the dual one is ``w + threshold * subgradient(w)`` there.
         """
         return np.zeros_like(w)
+
+    def kink_weights(self, dimension: int) -> Floats | None:
+        """``k`` (d,) where ``P(w) = sum_j k_j |w_j|`` and what has no kink; None where P is not of this kind."""
+        return None
 
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         """The interval of v_j that the map sends to 0, where it is one and the same for every coordinate."""

@@ -65,6 +65,8 @@ class L1(Regularizer):
         If a weight is negative or not finite, or `weights` is not one-dimensional.
     """
 
+    slope_is_indicator = True
+    has_constant_slope = True
     has_fluctuation = True
 
     def __init__(self, weights: ArrayLike | None = None) -> None:
@@ -101,6 +103,9 @@ class L1(Regularizer):
 
     def subgradient(self, w: Floats) -> Floats:
         return self.parameters.weights * np.sign(w)
+
+    def kink_weights(self, dimension: int) -> Floats | None:
+        return np.broadcast_to(self.parameters.weights, (dimension,)).copy()
 
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         return (-threshold, threshold) if self.weights is None else None

@@ -26,8 +26,11 @@ def _(regularizer, v, threshold, w):
 class Unregularized(Regularizer):
     """No regularizer: the mirror map is the identity, the algorithm is SGD."""
 
-    has_fluctuation = True
     needs_schedule = False
+    is_identity = True
+    slope_is_indicator = True
+    has_constant_slope = True
+    has_fluctuation = True
     parameters: UnregularizedParameters = UnregularizedParameters(0.0)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:

@@ -20,9 +20,6 @@ from rdasde._engine.blocks import Progress
 from rdasde._engine.time_axis import TimeAxis, start_point, time_axis
 from rdasde._normal import Z95
 from rdasde._problems.base import Problem
-from rdasde._regularizers.l1 import L1
-from rdasde._regularizers.nonnegative_l1 import NonNegativeL1
-from rdasde._regularizers.unregularized import Unregularized
 from rdasde._schedule import Schedule
 from rdasde._simulation.simulate import check_pair, simulate, warn_if_unstable
 from rdasde._weak_error.control_variate import Controlled, ControlledRegularizer
@@ -134,7 +131,7 @@ def weak_error(
     _check.executor(executor)
     if equation_order not in (1, 2) or isinstance(equation_order, bool):
         raise _check.bad("equation_order", equation_order, "1 or 2", "choose one of these")
-    if equation_order == 2 and not isinstance(algorithm.mirror, L1 | NonNegativeL1 | Unregularized):
+    if equation_order == 2 and not algorithm.mirror.slope_is_indicator:
         raise _check.bad(
             "equation_order",
             f"2 with {algorithm.mirror!r}",
