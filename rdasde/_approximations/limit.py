@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.mean_flow import MeanFlow
-from rdasde._approximations.paths import diffusion_grid, fluctuation_paths, resolution
+from rdasde._approximations.paths import fluctuation_paths, need_compiled_drift
+from rdasde._approximations.time_grid import diffusion_grid, resolution
 from rdasde._check import Floats
-from rdasde._engine.time_axis import TimeAxis
+from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Fluctuation
 from rdasde._schedule import has_limit, limit_thresholds, vanishing_tuning
@@ -31,11 +31,15 @@ class _Switches(NamedTuple):
     zero: NDArray[np.bool_]  # (d,): the coordinates that are zero throughout
 
 
-def check_limit(algorithm: RDA) -> None:
-    """ValueError where theory gives no map D_t."""
+def check(problem: Problem, algorithm: RDA) -> None:
+    """Theory must give a map D_t, by mirror map and schedule, and the mean gradient be compiled."""
+    if not algorithm.mirror.is_identity:
+        _need_fluctuation(algorithm)
+    need_compiled_drift("limit", problem)
+
+
+def _need_fluctuation(algorithm: RDA) -> None:
     mirror, schedule = algorithm.mirror, algorithm.schedule
-    if mirror.is_identity:
-        return
     if not mirror.has_fluctuation:
         raise _check.bad(
             "method",
@@ -52,28 +56,23 @@ def check_limit(algorithm: RDA) -> None:
         )
 
 
-def fluctuation_limit(
-    problem: Problem,
-    algorithm: RDA,
-    dual_start: Floats,
-    axis: TimeAxis,
-    paths: int,
-    seed: int,
-    executor: concurrent.futures.Executor | None,
-    progress: bool | None,
-    tolerance: float,
-) -> dict[str, Floats]:
+def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
+    """Moments, or paths where a coordinate of the flow is zero throughout."""
+    return Solution(fluctuation_limit(run, monte_carlo), {})
+
+
+def fluctuation_limit(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
     """Gaussian moments (time, d), or paths (path, time, d) where a coordinate of the flow is zero throughout."""
-    check_limit(algorithm)
+    problem, algorithm, dual_start, axis = run
     mean_flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
     switches = _find_switches(algorithm, mean_flow, float(axis.times[-1]))
     root = float(np.sqrt(algorithm.step_size))
     flow = mean_flow(axis.times)
     if switches.zero.any():
-        grid = diffusion_grid(axis.times, resolution(problem, tolerance), switches.times)
+        grid = diffusion_grid(axis.times, resolution(problem, monte_carlo.tolerance), switches.times)
         table, _ = _tables(algorithm, mean_flow, switches, grid.times)
         along = mean_flow(grid.with_middles).primal
-        u, mapped = fluctuation_paths(problem, algorithm, grid, table, along, paths, seed, executor, progress)
+        u, mapped = fluctuation_paths(run, monte_carlo, grid, table, along)
         u *= root
         mapped *= root
         u += flow.dual

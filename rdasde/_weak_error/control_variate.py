@@ -22,6 +22,7 @@ from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
 from rdasde._compiled.random import LANES, Streams, lane_array, streams
+from rdasde._engine.run import Run
 from rdasde._engine.time_axis import TimeAxis
 from rdasde._problems.base import Problem, add_gradient, drift, hessian_product, noise
 from rdasde._regularizers.base import Regularizer, mirror
@@ -254,7 +255,8 @@ def _mean_path(problem: Problem, algorithm: RDA, dual_start: Floats, end: float)
     times = np.linspace(0.0, end, _NODES + 1)
     mapping = algorithm.mirror
     if mapping.has_moments and mapping.separable:
-        found = gaussian_closure(problem, algorithm, dual_start, TimeAxis(np.arange(len(times)), times, _NODES))
+        axis = TimeAxis(np.arange(len(times)), times, _NODES)
+        found = gaussian_closure(Run(problem, algorithm, dual_start, axis))
         thresholds = algorithm.thresholds(times)[:, None]
         slope = mapping.gaussian_moments(found["dual_mean"], found["dual_std"], thresholds).slope
         return np.ascontiguousarray(found["primal_mean"]), np.ascontiguousarray(slope)

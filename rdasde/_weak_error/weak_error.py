@@ -17,6 +17,7 @@ from rdasde._algorithm import RDA
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
 from rdasde._engine.blocks import Progress
+from rdasde._engine.run import MonteCarlo, Run
 from rdasde._engine.time_axis import TimeAxis, start_point, time_axis
 from rdasde._normal import Z95
 from rdasde._problems.base import Problem
@@ -256,8 +257,8 @@ class _Case:
         threshold = self.algorithm.thresholds(self.axis.times)[0]
         for k, chunk in enumerate(_chunks(number, problem.dimension)):
             own = int(np.random.SeedSequence(seed, spawn_key=(k,)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-            start = problem.start(self.dual_start)
-            dual, _ = dual_paths(problem, algorithm, start, self.axis, len(chunk), own, self.executor, False)
+            run = Run(problem, algorithm, problem.start(self.dual_start), self.axis)
+            dual, _ = dual_paths(run, MonteCarlo(len(chunk), own, self.executor))
             states = dual[:, 0]
             yield self._columns(self.algorithm.mirror.prox(states[:, : self.problem.dimension], threshold), states)
 

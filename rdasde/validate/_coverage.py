@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.approximate import approximate
-from rdasde._approximations.paths import TOLERANCE
 from rdasde._bands import band
 from rdasde._check import Floats
 from rdasde._engine.blocks import Progress
+from rdasde._engine.run import TOLERANCE
 from rdasde._engine.time_axis import start_point, time_axis
 from rdasde._normal import Z95
 from rdasde._problems.base import Problem
@@ -38,7 +38,7 @@ def coverage(
     horizon: float,
     *,
     levels: Sequence[float] = (0.8, 0.9, 0.95, 0.99),
-    method: str = "paths",
+    method: Literal["paths", "closure", "limit"] = "paths",
     replicates: int = 4000,
     paths: int = 4000,
     times: int | ArrayLike = 11,
