@@ -15,11 +15,12 @@ from rdasde._approximations import closure, limit, paths, sdeint
 from rdasde._approximations.marginals import SCORES
 from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._check import Floats
+from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import need_memory
+from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
-from rdasde._engine.time_axis import start_point, time_axis
+from rdasde._engine.time_axis import time_axis
 from rdasde._problems.base import Problem
-from rdasde._simulation.simulate import check_pair, result_attributes, warn_if_unstable
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -6,7 +6,6 @@ import concurrent.futures
 import hashlib
 import os
 import pickle
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,11 +17,13 @@ from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._compiled.random import lane_array
+from rdasde._engine.arguments import check_pair, kept_coordinates, start_point, warn_if_unstable
 from rdasde._engine.blocks import Arrays, Control, Progress, Store, blocks_of, need_memory, run_blocks
 from rdasde._engine.loops import advance, lane_moments
 from rdasde._engine.march import march
-from rdasde._engine.time_axis import TimeAxis, kept_coordinates, start_point, time_axis
-from rdasde._errors import DivergenceError, StabilityWarning
+from rdasde._engine.results import result_attributes
+from rdasde._engine.time_axis import TimeAxis, time_axis
+from rdasde._errors import DivergenceError
 from rdasde._problems.base import Problem
 
 if TYPE_CHECKING:
@@ -190,25 +191,6 @@ def simulate(
     finally:
         parts.close()
     return collected.dataset()
-
-
-def check_pair(problem: Problem, algorithm: RDA) -> None:
-    """The first two arguments of every verb."""
-    _check.instance("problem", problem, Problem, "a problem", "pass for example rs.LinearRegression(coef)")
-    _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
-    algorithm.mirror.check_dimension(problem.dimension)
-
-
-def warn_if_unstable(problem: Problem, algorithm: RDA) -> None:
-    """StabilityWarning where the unregularized algorithm would not be stable in mean square."""
-    reason = problem.instability(algorithm.step_size, algorithm.batch_size)
-    if reason is not None:
-        warnings.warn(
-            f"step_size {algorithm.step_size:g} is past mean-square stability without a regularizer ({reason}): "
-            "the run may diverge; take a smaller step or a larger batch.",
-            StabilityWarning,
-            stacklevel=3,
-        )
 
 
 def _replicate_numbers(replicates: int | ArrayLike) -> NDArray[np.int64]:
@@ -433,18 +415,6 @@ class _Collected:
         result.attrs = result_attributes(self.problem, self.algorithm, "simulate")
         result.attrs |= {"seed": job.seed, "replicates": self.done, "diverged": self.diverged}
         return result
-
-
-def result_attributes(problem: Problem, algorithm: RDA, verb: str) -> dict[str, Any]:
-    """What every result says about itself, in types that netCDF keeps."""
-    return {
-        "produced_by": f"rdasde.{verb}",
-        "problem": repr(problem),
-        "step_size": algorithm.step_size,
-        "batch_size": algorithm.batch_size,
-        "regularizer": algorithm.mirror.to_json(),
-        "schedule": repr(algorithm.schedule),
-    }
 
 
 def _divergence(

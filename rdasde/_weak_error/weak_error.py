@@ -16,13 +16,15 @@ from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
+from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import Progress
+from rdasde._engine.results import result_attributes
 from rdasde._engine.run import MonteCarlo, Run
-from rdasde._engine.time_axis import TimeAxis, start_point, time_axis
+from rdasde._engine.time_axis import TimeAxis, time_axis
 from rdasde._normal import Z95
 from rdasde._problems.base import Problem
 from rdasde._schedule import Schedule
-from rdasde._simulation.simulate import check_pair, simulate, warn_if_unstable
+from rdasde._simulation.simulate import simulate
 from rdasde._weak_error.control_variate import Controlled, ControlledRegularizer
 from rdasde._weak_error.order import fit_order
 
@@ -189,17 +191,9 @@ def weak_error(
         data[name] = (("test_function",), np.array([order[position] for order in orders]))
     data["time"] = (("step_size",), np.array([axis.times[-1] for axis in axes]))
     result = xr.Dataset(data, coords={"test_function": list(names), "step_size": gammas})
-    result.attrs = {
-        "produced_by": "rdasde.weak_error",
-        "problem": repr(problem),
-        "batch_size": algorithm.batch_size,
-        "regularizer": algorithm.mirror.to_json(),
-        "schedule": repr(algorithm.schedule),
-        "equation_order": equation_order,
-        "replicates": replicates,
-        "paths": paths,
-        "seed": seed,
-    }
+    result.attrs = result_attributes(problem, algorithm, "weak_error")
+    del result.attrs["step_size"]  # there are several
+    result.attrs |= {"equation_order": equation_order, "replicates": replicates, "paths": paths, "seed": seed}
     return result
 
 

@@ -14,12 +14,13 @@ from rdasde._algorithm import RDA
 from rdasde._approximations.approximate import approximate
 from rdasde._bands import band
 from rdasde._check import Floats
+from rdasde._engine.arguments import check_pair, start_point
 from rdasde._engine.blocks import Progress
 from rdasde._engine.run import TOLERANCE
-from rdasde._engine.time_axis import start_point, time_axis
+from rdasde._engine.time_axis import time_axis
 from rdasde._normal import Z95
 from rdasde._problems.base import Problem
-from rdasde._simulation.simulate import check_pair, simulate
+from rdasde._simulation.simulate import simulate
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
