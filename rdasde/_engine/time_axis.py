@@ -1,4 +1,4 @@
-"""The time axis: steps, recorded times, coordinates; the same in `simulate` and `approximate`."""
+"""The time axis: steps and recorded times; the same in `simulate` and `approximate`."""
 
 from __future__ import annotations
 
