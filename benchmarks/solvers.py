@@ -18,7 +18,10 @@ PATHS = 1000
 
 def setup_ours(structured, executor=None):
     import rdasde as rs
-    from rdasde._approximations.paths import TimeGrid, fluctuation_paths
+    from rdasde._approximations.paths import fluctuation_paths
+    from rdasde._approximations.time_grid import TimeGrid
+    from rdasde._engine.run import MonteCarlo, Run
+    from rdasde._engine.time_axis import TimeAxis
 
     algorithm = rs.RDA(1e-3, rs.L1(), rs.PowerLaw(c=C, mu=MU))
     problem = rs.LinearRegression(COEF, rs.AR1(D, RHO) if structured else H)
@@ -27,7 +30,9 @@ def setup_ours(structured, executor=None):
         grid = TimeGrid(np.linspace(0.0, HORIZON, n + 1), np.array([n]))
         flow = np.tile(COEF, (2 * n + 1, 1))
         table = algorithm.mirror.fluctuation(flow[::2], COEF == 0.0, C * grid.times**MU)
-        return fluctuation_paths(problem, algorithm, grid, table, flow, paths, seed, executor, False)[1][:, 0]
+        axis = TimeAxis(grid.recorded, grid.times[grid.recorded], n)
+        whole = Run(problem, algorithm, np.zeros(D), axis)
+        return fluctuation_paths(whole, MonteCarlo(paths, seed, executor), grid, table, flow)[1][:, 0]
 
     return run
 

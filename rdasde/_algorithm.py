@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._regularizers.base import Regularizer, Unregularized
+from rdasde._regularizers.base import Regularizer
+from rdasde._regularizers.unregularized import Unregularized
 from rdasde._schedule import Schedule, thresholds
 
 

@@ -6,7 +6,6 @@ The mirror map of a separable penalty is nondecreasing in each coordinate, so qu
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
+from rdasde._engine.results import mirror_of
 from rdasde._regularizers.base import Regularizer
 
 if TYPE_CHECKING:
@@ -209,23 +209,6 @@ def _source(result: xr.Dataset, of: str, simultaneous: bool) -> str:
     if "dual" in result and (of == "iterate" or simultaneous):
         return "paths"
     return "marginals" if "dual_quantile" in result and of == "iterate" else "gaussian"
-
-
-def mirror_of(result: xr.Dataset, regularizer: Regularizer | None = None) -> Regularizer:
-    """The mirror map of a result: the one given, or what its attributes say."""
-    if regularizer is not None:
-        _check.instance("regularizer", regularizer, Regularizer, "a regularizer", "pass for example rs.L1()")
-        return regularizer
-    try:
-        settings = json.loads(str(result.attrs["regularizer"]))
-    except (KeyError, json.JSONDecodeError):
-        raise _check.bad(
-            "result",
-            "a Dataset that does not say its mirror map",
-            "one with it",
-            "pass regularizer=, for example rs.L1()",
-        ) from None
-    return Regularizer.from_json(json.dumps(settings))
 
 
 def _samples(result: xr.Dataset, space: str) -> Floats:

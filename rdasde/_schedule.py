@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class PowerLaw:
 
     c: float
     mu: float
+    takes_arrays: ClassVar[bool] = True  # of times; a schedule that does not say so is asked for one after the other
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "c", _check.number("c", self.c, least=0.0, mend="give for example c=0.5"))
@@ -54,6 +55,7 @@ class Linear:
     """``g = rate t``: Xiao's regularized dual averaging at constant step size (Flammarion & Bach 2017)."""
 
     rate: float
+    takes_arrays: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", _check.number("rate", self.rate, least=0.0, mend="give for example rate=0.1"))
@@ -71,6 +73,7 @@ class Constant:
     """``g = value``, the same threshold at every step."""
 
     value: float
+    takes_arrays: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         value = _check.number("value", self.value, least=0.0, mend="give for example value=0.01")
@@ -88,7 +91,7 @@ def thresholds(schedule: Schedule | None, times: Floats, step_size: float) -> Fl
     """The schedule at every time, checked: finite and nonnegative."""
     if schedule is None:
         return np.zeros(len(times))
-    if isinstance(schedule, PowerLaw | Linear | Constant):
+    if getattr(schedule, "takes_arrays", False):
         values = np.asarray(schedule(times, step_size), dtype=np.float64)
     else:
         values = np.array([_one(schedule, float(t), step_size) for t in times])
@@ -111,6 +114,22 @@ def limit_thresholds(schedule: Schedule | None, times: Floats) -> Floats:
         return np.asarray(schedule.limit(times), dtype=np.float64)
     values = thresholds(schedule, times, 1e-30)
     return np.where(values < 1e-12, 0.0, values)
+
+
+def has_limit(schedule: Schedule | None, step_size: float) -> bool:
+    """Whether it says what becomes of the threshold as the step size goes to 0.
+
+    Its ``limit(t)`` does, and where that is 0 its ``tuning(t)``, the threshold in units of ``sqrt(step_size)``; without
+    this it must be 0 for good.
+    """
+    if not hasattr(schedule, "limit") or schedule is None:
+        return False
+    return hasattr(schedule, "tuning") or bool(np.any(schedule.limit(1.0))) or not np.any(schedule(1.0, step_size))
+
+
+def vanishing_tuning(schedule: Schedule | None, times: Any) -> Any:
+    """The ``tuning(t)`` of a schedule whose limit is 0; None where it has none."""
+    return schedule.tuning(times) if schedule is not None and hasattr(schedule, "tuning") else None
 
 
 def _one(schedule: Schedule, t: float, step_size: float) -> float:

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._bands import band as _band
-from rdasde._bands import mirror_of
 from rdasde._check import Floats
-from rdasde._engine.time_axis import kept_coordinates
+from rdasde._engine.arguments import kept_coordinates
+from rdasde._engine.results import mirror_of
 
 if TYPE_CHECKING:
     import xarray as xr

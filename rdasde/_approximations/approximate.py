@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import concurrent.futures
-import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._algorithm import RDA
-from rdasde._approximations.closure import gaussian_closure
-from rdasde._approximations.limit import check_limit, fluctuation_limit
+from rdasde._approximations import closure, limit, paths, sdeint
 from rdasde._approximations.marginals import SCORES
 from rdasde._approximations.mean_flow import MeanFlow
-from rdasde._approximations.paths import TOLERANCE, diffusion_grid, dual_paths, resolution
-from rdasde._approximations.sdeint import sdeint_paths
 from rdasde._check import Floats
+from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import need_memory
-from rdasde._engine.time_axis import TimeAxis, start_point, time_axis
-from rdasde._errors import ClosureWarning
+from rdasde._engine.results import result_attributes
+from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
+from rdasde._engine.time_axis import time_axis
 from rdasde._problems.base import Problem
-from rdasde._simulation.simulate import check_pair, result_attributes, warn_if_unstable
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_CHECK_PATHS = 256
-METHODS = ("closure", "limit", "paths", "sdeint")
+
+class Method(NamedTuple):
+    """A way to approximate. Each stands in a module of its own, beside what it needs of its arguments."""
+
+    check: Callable[[Problem, RDA], None]  # ValueError where it is not for such a problem or algorithm
+    solve: Callable[[Run, MonteCarlo], Solution]
+    keeps_paths: bool  # whether it may return all paths, so that they must fit in memory
+
+
+METHODS = {
+    "closure": Method(closure.check, closure.solve, keeps_paths=False),
+    "limit": Method(limit.check, limit.solve, keeps_paths=True),
+    "paths": Method(paths.check, paths.solve, keeps_paths=True),
+    "sdeint": Method(sdeint.check, sdeint.solve, keeps_paths=True),
+}
 
 
 def approximate(
@@ -36,7 +47,7 @@ def approximate(
     algorithm: RDA,
     horizon: float,
     *,
-    method: str = "closure",
+    method: Literal["closure", "limit", "paths", "sdeint"] = "closure",
     times: int | ArrayLike = 201,
     start: ArrayLike | None = None,
     paths: int = 1000,
@@ -102,94 +113,26 @@ def approximate(
     check_pair(problem, algorithm)
     axis = time_axis(horizon, times, algorithm.step_size)
     dual_start = start_point(start, problem)
-    _check.choice("method", method, METHODS)
+    _check.choice("method", method, tuple(METHODS))
     number = _check.count("paths", paths, mend="give the number of Monte Carlo paths")
     seed = _check.seed(seed)
-    _check.number("tolerance", tolerance, above=0.0, most=0.1, mend="give for example tolerance=1e-2")
+    tolerance = _check.number("tolerance", tolerance, above=0.0, most=0.1, mend="give for example tolerance=1e-2")
     _check.executor(executor)
-    if method == "limit":
-        check_limit(algorithm)
-    if method in ("limit", "paths") and not problem.has_compiled_drift:
-        raise _check.bad(
-            "method",
-            f"{method!r} for a problem without a compiled mean gradient",
-            "'closure' or 'sdeint' there",
-            "give mean_gradient=, a function (parameters, w) that numba can compile",
-        )
-    if method == "closure" and not algorithm.mirror.has_moments:
-        raise _check.bad(
-            "method",
-            f"'closure' with {algorithm.mirror!r}, which couples coordinates",
-            "'closure' only with a separable regularizer",
-            "use method='paths' instead",
-        )
-    if method != "closure":
+    approximation = METHODS[method]
+    approximation.check(problem, algorithm)
+    if approximation.keeps_paths:
         size = 16.0 * number * len(axis.times) * problem.dimension
         need_memory(size, "The paths", "ask for fewer times or paths")
     thresholds = algorithm.thresholds(axis.times)
     warn_if_unstable(problem, algorithm)
 
-    found: dict[str, Floats]
-    checked: dict[str, float] = {}
-    if method == "closure":
-        found = gaussian_closure(problem, algorithm, dual_start, axis)
-        if not problem.is_quadratic and problem.has_compiled_drift:
-            checked = _check_closure(problem, algorithm, dual_start, axis, found, executor)
-    elif method == "limit":
-        found = fluctuation_limit(problem, algorithm, dual_start, axis, number, seed, executor, progress, tolerance)
-    elif method == "paths":
-        dual, primal = dual_paths(problem, algorithm, dual_start, axis, number, seed, executor, progress, tolerance)
-        found = {"dual": dual, "primal": primal}
-        checked["time_steps"] = len(diffusion_grid(axis.times, resolution(problem, tolerance)).times) - 1
-    else:
-        dual, primal = sdeint_paths(problem, algorithm, dual_start, axis, number, seed, progress)
-        found = {"dual": dual, "primal": primal}
-    if "dual" in found:
-        found |= _moments(found["dual"], found["primal"])
-    found |= _mean_curves(problem, algorithm, dual_start, axis, thresholds)
-    return _dataset(problem, algorithm, method, axis, thresholds, found, seed).assign_attrs(checked)
-
-
-def _check_closure(
-    problem: Problem,
-    algorithm: RDA,
-    dual_start: Floats,
-    axis: TimeAxis,
-    found: dict[str, Floats],
-    executor: concurrent.futures.Executor | None,
-) -> dict[str, float]:
-    """Compare the closure with a few paths of the same diffusion: near a saddle, where V has two humps, it fails.
-
-    The largest gap of the means in standard deviations, and of the logarithms of these, over coordinates and a few
-    times; a warning where one is past what 256 paths leave open (five standard errors) and a quarter.
-    """
-    later = np.flatnonzero(axis.times > 0.0)
-    if not later.size:
-        return {}
-    picked = np.unique(later[np.linspace(0, len(later) - 1, 6).astype(int)])
-    some = TimeAxis(axis.steps[picked], axis.times[picked], axis.total)
-    dual, _ = dual_paths(problem, algorithm, dual_start, some, _CHECK_PATHS, 0, executor, False)
-    std = dual.std(axis=0, ddof=1)
-    moving = std > 0.0
-    safe = np.where(moving, std, 1.0)
-    shift = np.where(moving, np.abs(found["dual_mean"][picked] - dual.mean(axis=0)) / safe, 0.0)
-    closure_std = np.where(moving, found["dual_std"][picked], 1.0)
-    ratio = np.abs(np.log(np.maximum(closure_std, 1e-300) / safe))
-    for gap, room, what in (
-        (shift, 5.0, "mean is off by {:.2g} standard deviations"),
-        (ratio, 5.0 / np.sqrt(2.0), "standard deviation is off by a factor of {:.2g}"),
-    ):
-        worst = np.unravel_index(int(gap.argmax()), gap.shape)
-        if gap[worst] > room / np.sqrt(_CHECK_PATHS) + 0.25:
-            size = gap[worst] if gap is shift else np.exp(gap[worst])
-            warnings.warn(
-                f"The closure's {what.format(size)} at t = {some.times[worst[0]]:g}, coordinate {worst[1]}, against "
-                f"{_CHECK_PATHS} paths of the same diffusion: use method='paths' there.",
-                ClosureWarning,
-                stacklevel=3,
-            )
-            break
-    return {"checked_mean": float(shift.max()), "checked_std": float(ratio.max())}
+    run = Run(problem, algorithm, dual_start, axis)
+    solution = approximation.solve(run, MonteCarlo(number, seed, executor, progress, tolerance))
+    values = dict(solution.values)
+    if "dual" in values:
+        values |= _moments(values["dual"], values["primal"])
+    values |= _mean_curves(run, thresholds)
+    return _dataset(run, method, thresholds, values, seed).assign_attrs(solution.attributes)
 
 
 def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
@@ -204,9 +147,8 @@ def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
     }
 
 
-def _mean_curves(
-    problem: Problem, algorithm: RDA, dual_start: Floats, axis: TimeAxis, thresholds: Floats
-) -> dict[str, Floats]:
+def _mean_curves(run: Run, thresholds: Floats) -> dict[str, Floats]:
+    problem, algorithm, dual_start, axis = run
     flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
     curves = flow(axis.times)
     if not flow.vanishing or not algorithm.mirror.identity_at_zero:
@@ -218,31 +160,23 @@ def _mean_curves(
     return {"primal_ode": curves.primal, "dual_ode": curves.primal + thresholds[:, None] * side}
 
 
-def _dataset(
-    problem: Problem,
-    algorithm: RDA,
-    method: str,
-    axis: TimeAxis,
-    thresholds: Floats,
-    found: dict[str, Floats],
-    seed: int,
-) -> xr.Dataset:
+def _dataset(run: Run, method: str, thresholds: Floats, values: dict[str, Floats], seed: int) -> xr.Dataset:
     import xarray as xr
 
     order = ("dual", "primal", "dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero")
     data: dict[str, Any] = {}
     for name in (*order, "dual_ode", "primal_ode"):
-        if name in found:
-            data[name] = (("path", "time", "coordinate")[3 - found[name].ndim :], found[name])
+        if name in values:
+            data[name] = (("path", "time", "coordinate")[3 - values[name].ndim :], values[name])
     data["threshold"] = (("time",), thresholds)
-    if "dual_quantile" in found:
-        data["dual_quantile"] = (("score", "time", "coordinate"), found["dual_quantile"])
-    coords: dict[str, Any] = {"time": axis.times, "coordinate": np.arange(problem.dimension)}
-    attributes = result_attributes(problem, algorithm, "approximate") | {"method": method}
-    if "dual_quantile" in found:
+    if "dual_quantile" in values:
+        data["dual_quantile"] = (("score", "time", "coordinate"), values["dual_quantile"])
+    coords: dict[str, Any] = {"time": run.axis.times, "coordinate": np.arange(run.problem.dimension)}
+    attributes = result_attributes(run.problem, run.algorithm, "approximate") | {"method": method}
+    if "dual_quantile" in values:
         coords["score"] = SCORES
-    if "dual" in found:
-        coords["path"] = np.arange(len(found["dual"]))
+    if "dual" in values:
+        coords["path"] = np.arange(len(values["dual"]))
         attributes["seed"] = seed
     result = xr.Dataset(data, coords=coords)
     result.attrs = attributes

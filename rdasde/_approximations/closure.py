@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._approximations.check import compare
 from rdasde._approximations.marginals import SCORES, Trace, marginal_shapes
 from rdasde._approximations.rkc import integrate, interpolate
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
-from rdasde._engine.time_axis import TimeAxis
+from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Expectations, Problem
 from rdasde._regularizers.base import GaussianMoments
 
 _TOLERANCE = 1e-3  # local error, in units of the standard deviation of each coordinate
-
-
+_LEAST_VARIANCE = 1e-4  # in these units: that of a coordinate which hardly moves, as a share of the largest
+_FASTEST = (
+    2.2  # in units of the problem's fastest rate: covariances decay at the sum of two rates, and a tenth to spare
+)
+_FIRST_STEP = 1e-3  # the first time step tried, as a share of the shortest time scale
+_LEAST_BEND = 1e-3  # below it a coordinate counts as straight where it is asked whose bend is the larger
 _TILE = 32  # rows and columns worked on at once where a matrix meets its transpose
 
 
@@ -77,12 +83,32 @@ def _likeness(covariance, std, bend, out):
     for i in range(d):
         for j in range(d):
             correlation = covariance[i, j] / (std[i] * std[j])
-            out[i, j] = correlation * correlation * correlation * min(1.0, bend[i] / max(bend[j], 1e-3))
+            out[i, j] = correlation * correlation * correlation * min(1.0, bend[i] / max(bend[j], _LEAST_BEND))
         out[i, i] = 1.0
 
 
-def gaussian_closure(problem: Problem, algorithm: RDA, dual_start: Floats, axis: TimeAxis) -> dict[str, Floats]:
-    """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d)."""
+def check(problem: Problem, algorithm: RDA) -> None:
+    """Gaussian moments of the mirror map must be known."""
+    if not algorithm.mirror.has_moments:
+        raise _check.bad(
+            "method",
+            f"'closure' with {algorithm.mirror!r}, which couples coordinates",
+            "'closure' only with a separable regularizer",
+            "use method='paths' instead",
+        )
+
+
+def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
+    """The moments; where they are not exact for a linear drift, compared with a few paths."""
+    moments = gaussian_closure(run)
+    if run.problem.is_quadratic or not run.problem.has_compiled_drift:
+        return Solution(moments, {})
+    return Solution(moments, compare(run, moments, monte_carlo))
+
+
+def gaussian_closure(run: Run) -> dict[str, Floats]:
+    """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d); dual quantiles (score, time, d)."""
+    problem, algorithm, dual_start, axis = run
     d, mirror = problem.dimension, algorithm.mirror
     gamma = algorithm.step_size / algorithm.batch_size
 
@@ -108,7 +134,7 @@ def gaussian_closure(problem: Problem, algorithm: RDA, dual_start: Floats, axis:
     def error(difference: Floats, before: Floats, after: Floats) -> float:
         variance = np.maximum(np.diagonal(before[1:]), np.diagonal(after[1:]))
         largest = max(float(variance.max()), np.finfo(float).tiny)
-        std = np.sqrt(np.maximum(variance, 1e-4 * largest))
+        std = np.sqrt(np.maximum(variance, _LEAST_VARIANCE * largest))
         return float(_largest(difference, std)) / _TOLERANCE
 
     state = np.zeros((d + 1, d))
@@ -116,11 +142,12 @@ def gaussian_closure(problem: Problem, algorithm: RDA, dual_start: Floats, axis:
     mean, variance = np.empty((len(axis.times), d)), np.zeros((len(axis.times), d))
     mean[0] = dual_start
     end = float(axis.times[-1])
-    rate = 2.2 * problem.fastest_rate() + 1e-12
+    rate = _FASTEST * problem.fastest_rate() + 1e-12  # positive where nothing moves
     rhs(0.0, state)
     trace = [_traced(0.0, state, *latest[0], gamma)]
     if end > 0.0:
-        for step in integrate(rhs, state, end, rate=rate, first_step=1e-3 * min(end, 1.0 / rate), error=error):
+        first_step = _FIRST_STEP * min(end, 1.0 / rate)
+        for step in integrate(rhs, state, end, rate=rate, first_step=first_step, error=error):
             inside = np.flatnonzero((axis.times > step.t0) & (axis.times <= step.t1))
             if inside.size:
                 mean[inside] = interpolate(step, axis.times[inside], lambda y: y[0])

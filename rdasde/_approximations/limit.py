@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.mean_flow import MeanFlow
-from rdasde._approximations.paths import diffusion_grid, fluctuation_paths, resolution
+from rdasde._approximations.paths import fluctuation_paths, need_compiled_drift
+from rdasde._approximations.time_grid import diffusion_grid, resolution
 from rdasde._check import Floats
-from rdasde._engine.time_axis import TimeAxis
+from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
-from rdasde._regularizers.base import Fluctuation, Unregularized
-from rdasde._schedule import Constant, Linear, PowerLaw
+from rdasde._regularizers.base import Fluctuation
+from rdasde._schedule import has_limit, limit_thresholds, vanishing_tuning
 
 Velocity = Callable[[float, Floats], Floats]
 
@@ -31,11 +31,15 @@ class _Switches(NamedTuple):
     zero: NDArray[np.bool_]  # (d,): the coordinates that are zero throughout
 
 
-def check_limit(algorithm: RDA) -> None:
-    """ValueError where theory gives no map D_t."""
+def check(problem: Problem, algorithm: RDA) -> None:
+    """Theory must give a map D_t, by mirror map and schedule, and the mean gradient be compiled."""
+    if not algorithm.mirror.is_identity:
+        _need_fluctuation(algorithm)
+    need_compiled_drift("limit", problem)
+
+
+def _need_fluctuation(algorithm: RDA) -> None:
     mirror, schedule = algorithm.mirror, algorithm.schedule
-    if isinstance(mirror, Unregularized):
-        return
     if not mirror.has_fluctuation:
         raise _check.bad(
             "method",
@@ -43,7 +47,7 @@ def check_limit(algorithm: RDA) -> None:
             "'limit' only with L1 or ElasticNet",
             "use method='paths' instead",
         )
-    if not isinstance(schedule, PowerLaw | Linear | Constant):
+    if not has_limit(schedule, algorithm.step_size):
         raise _check.bad(
             "method",
             "'limit' with a schedule of your own",
@@ -52,28 +56,23 @@ def check_limit(algorithm: RDA) -> None:
         )
 
 
-def fluctuation_limit(
-    problem: Problem,
-    algorithm: RDA,
-    dual_start: Floats,
-    axis: TimeAxis,
-    paths: int,
-    seed: int,
-    executor: concurrent.futures.Executor | None,
-    progress: bool | None,
-    tolerance: float,
-) -> dict[str, Floats]:
+def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
+    """Moments, or paths where a coordinate of the flow is zero throughout."""
+    return Solution(fluctuation_limit(run, monte_carlo), {})
+
+
+def fluctuation_limit(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
     """Gaussian moments (time, d), or paths (path, time, d) where a coordinate of the flow is zero throughout."""
-    check_limit(algorithm)
+    problem, algorithm, dual_start, axis = run
     mean_flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
     switches = _find_switches(algorithm, mean_flow, float(axis.times[-1]))
     root = float(np.sqrt(algorithm.step_size))
     flow = mean_flow(axis.times)
     if switches.zero.any():
-        grid = diffusion_grid(axis.times, resolution(problem, tolerance), switches.times)
+        grid = diffusion_grid(axis.times, resolution(problem, monte_carlo.tolerance), switches.times)
         table, _ = _tables(algorithm, mean_flow, switches, grid.times)
         along = mean_flow(grid.with_middles).primal
-        u, mapped = fluctuation_paths(problem, algorithm, grid, table, along, paths, seed, executor, progress)
+        u, mapped = fluctuation_paths(run, monte_carlo, grid, table, along)
         u *= root
         mapped *= root
         u += flow.dual
@@ -98,7 +97,7 @@ def _find_switches(algorithm: RDA, mean_flow: MeanFlow, end: float) -> _Switches
     flow = mean_flow(times)
     signs = _signs(flow.primal)
     zero = np.all(signs[1:] == 0.0, axis=0) if mean_flow.vanishing else np.zeros(signs.shape[1], dtype=bool)
-    if isinstance(algorithm.mirror, Unregularized):
+    if algorithm.mirror.is_identity:
         return _Switches(np.zeros(0), np.zeros_like(zero))
     row, which = np.nonzero(signs[1:-1] != signs[2:])  # at the very start a coordinate may leave zero
     low, high, before = times[row + 1], times[row + 2], signs[row + 1, which]
@@ -121,12 +120,12 @@ def _tables(
     """The map D_t at each time, and the flow there; `signs` of the flow where they are known better."""
     flow = mean_flow(times)
     mirror, schedule = algorithm.mirror, algorithm.schedule
-    if isinstance(schedule, PowerLaw) or isinstance(mirror, Unregularized):
-        tuning = schedule.tuning(times) if isinstance(schedule, PowerLaw) else np.zeros(len(times))
+    tuning = vanishing_tuning(schedule, times) if mean_flow.vanishing else None
+    if tuning is not None or mirror.is_identity:
+        tuning = np.zeros(len(times)) if tuning is None else tuning
         signs = _signs(flow.primal) if signs is None else signs
         return mirror.fluctuation(signs * np.abs(flow.primal), switches.zero, tuning), flow.primal
-    assert isinstance(schedule, Linear | Constant)
-    slope = mirror.jacobian_diagonal(flow.dual, np.asarray(schedule.limit(times))[:, None])
+    slope = mirror.jacobian_diagonal(flow.dual, limit_thresholds(schedule, times)[:, None])
     return Fluctuation(slope, np.zeros_like(slope), np.zeros_like(slope)), flow.primal
 
 
@@ -162,14 +161,13 @@ def _gaussian_moments(
 
         return velocity
 
-    schedule = algorithm.schedule
-    reach = float(schedule.tuning(np.float64(end))) if isinstance(schedule, PowerLaw) else 0.0
+    tuning = vanishing_tuning(algorithm.schedule, np.float64(end)) if mean_flow.vanishing else None
     mean = _piecewise(
         [mean_velocity(*piece) for piece in zip(knots[:-1], knots[1:], signs, strict=True)],
         np.zeros(d),
         np.sqrt(knots),
         np.sqrt(times),
-        1e-10 * max(reach, 1e-30),
+        1e-10 * max(0.0 if tuning is None else float(tuning), 1e-30),
         lambda u: u,
     )
     # the variance only sees the slopes, which jump to and from zero

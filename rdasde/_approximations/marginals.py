@@ -27,7 +27,8 @@ import numpy as np
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
-from rdasde._regularizers.base import Regularizer, mirror, normal_cdf
+from rdasde._normal import normal_cdf
+from rdasde._regularizers.base import Regularizer, mirror
 
 SCORES = np.linspace(-3.5, 3.5, 15)  # normal scores at which quantiles are kept
 _LEVELS = normal_cdf(SCORES)

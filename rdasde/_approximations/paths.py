@@ -5,12 +5,14 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._approximations.time_grid import TimeGrid, diffusion_grid, has_feedback, resolution, with_middles
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._compiled.random import Streams, stacked_streams
@@ -18,87 +20,15 @@ from rdasde._engine.blocks import Arrays, AtOnce, Control, Progress, blocks_of, 
 from rdasde._engine.dynamics import Dynamics
 from rdasde._engine.loops import FineGrid, Grid, Record, Scheme, Source, Span, State, diffuse, fluctuate, follow
 from rdasde._engine.march import Stopped, march
-from rdasde._engine.time_axis import TimeAxis
+from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._errors import DivergenceError
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Fluctuation
 
-TOLERANCE = 1e-2  # bias of the time steps, in standard deviations of each coordinate
-_BIAS = 0.22  # of a standard deviation, in units of (time step * rate)^2: see `resolution`
-_STABLE = 1.0  # longest time step in units of the fastest relaxation time; the trapezoidal rule is stable up to 2
 _SUBSTEPS = 2  # of the noiseless flow within a step, more in the first, where t^mu is steep
 _FIRST_SUBSTEPS = 16
 _TASK = 2**19  # coordinate updates of a task, if blocks are small: a millisecond or two
 _PURPOSE = (1,)  # paths draw from other streams than the discrete algorithm under the same seed
-
-
-class TimeGrid(NamedTuple):
-    """Where a path is stepped, and which of these times are recorded."""
-
-    times: Floats  # increasing, from 0
-    recorded: NDArray[np.int64]
-
-    @property
-    def with_middles(self) -> Floats:
-        """The times and, between them, the middles."""
-        return with_middles(self.times)
-
-
-def with_middles(times: Floats) -> Floats:
-    """``t_0, (t_0 + t_1) / 2, t_1, ...``."""
-    out = np.empty(2 * len(times) - 1)
-    out[::2] = times
-    out[1::2] = 0.5 * (times[1:] + times[:-1])
-    return out
-
-
-def resolution(problem: Problem, tolerance: float) -> float:
-    """The longest time step whose bias is about `tolerance` standard deviations.
-
-    A mode that relaxes at the rate r, driven by noise, gets the stationary variance
-    ``(1 - x/2)^2 h / (1 - (1 - x + x^2/2)^2)``, ``x = r h``: its standard deviation is off by .14 x^2 (1 + O(x)), and
-    the noise of a state that moves adds about as little. Coordinates mix modes: the mean of r^2 counts.
-    """
-    return float(
-        min(
-            np.sqrt(tolerance / _BIAS) / max(problem.typical_rate(), 1e-300),
-            _STABLE / max(problem.fastest_rate(), 1e-300),
-        )
-    )
-
-
-def has_feedback(problem: Problem, algorithm: RDA, longest: float, tolerance: float) -> bool:
-    """Whether noise that its own fluctuations feed needs a second look in each step (`diffuse`).
-
-    For least squares the share of the noise that comes from fluctuations is about ``gamma tr(H) / 2``; a step that
-    looks at the mean only misses ``x / 2`` of it, x = step times rate, which is ``gamma tr(H) x / 8`` of a standard
-    deviation, and as much again because fluctuations feed on it. Where the trace is not known, it is not risked.
-    """
-    share = algorithm.step_size / algorithm.batch_size * problem.trace()
-    return not share * longest * problem.typical_rate() / 4.0 <= tolerance / 10.0
-
-
-def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None) -> TimeGrid:
-    """A grid through all of `times` (and `extra`), in steps up to `longest`, quadratically finer towards 0.
-
-    Its size does not depend on the step size of the algorithm.
-    """
-    end = float(times[-1])
-    longest = min(longest, end / 16.0) if end > 0.0 else 1.0
-    nodes = [np.zeros(1), times, longest * (np.arange(1, 9) / 8.0) ** 2 if end > 0.0 else np.zeros(0)]
-    if extra is not None:
-        nodes.append(extra)
-    coarse = np.unique(np.concatenate(nodes))
-    coarse = coarse[coarse <= end]
-    # nodes that differ by rounding only are one; a recorded time is never the one dropped
-    keep = np.ones(len(coarse), dtype=bool)
-    close = np.flatnonzero(np.diff(coarse) <= 1e-12 * max(end, 1e-300))
-    for i in close:
-        keep[i if coarse[i] not in times else i + 1] = False
-    coarse = coarse[keep]
-    pieces = [np.linspace(a, b, int(np.ceil((b - a) / longest - 1e-9)) + 1)[1:] for a, b in itertools.pairwise(coarse)]
-    fine = np.concatenate([coarse[:1], *pieces])
-    return TimeGrid(fine, np.searchsorted(fine, times))
 
 
 @dataclass(frozen=True)
@@ -245,18 +175,33 @@ def _defect(problem: Problem, algorithm: RDA, dual_start: Floats, grid: TimeGrid
     return out
 
 
-def dual_paths(
-    problem: Problem,
-    algorithm: RDA,
-    dual_start: Floats,
-    axis: TimeAxis,
-    paths: int,
-    seed: int,
-    executor: concurrent.futures.Executor | None,
-    progress: bool | None,
-    tolerance: float = TOLERANCE,
-) -> tuple[Floats, Floats]:
+def check(problem: Problem, algorithm: RDA) -> None:
+    """Whatever the mirror map; drift and noise must be compiled."""
+    need_compiled_drift("paths", problem)
+
+
+def need_compiled_drift(method: str, problem: Problem) -> None:
+    """ValueError where the problem's mean gradient is not compiled."""
+    if not problem.has_compiled_drift:
+        raise _check.bad(
+            "method",
+            f"{method!r} for a problem without a compiled mean gradient",
+            "'closure' or 'sdeint' there",
+            "give mean_gradient=, a function (parameters, w) that numba can compile",
+        )
+
+
+def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
+    """Paths of the dual diffusion, and in how many time steps."""
+    dual, primal = dual_paths(run, monte_carlo)
+    grid = diffusion_grid(run.axis.times, resolution(run.problem, monte_carlo.tolerance))
+    return Solution({"dual": dual, "primal": primal}, {"time_steps": len(grid.times) - 1})
+
+
+def dual_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
     """Paths of ``dV = -G(W) dt + sqrt(gamma) Sigma(W)^(1/2) dB``: dual and primal, (path, time, d)."""
+    problem, algorithm, dual_start, axis = run
+    paths, seed, executor, progress, tolerance = monte_carlo
     longest = resolution(problem, tolerance)
     grid = diffusion_grid(axis.times, longest)
     thresholds = algorithm.thresholds(grid.with_middles)
@@ -268,20 +213,14 @@ def dual_paths(
 
 
 def fluctuation_paths(
-    problem: Problem,
-    algorithm: RDA,
-    grid: TimeGrid,
-    fluctuation: Fluctuation,
-    flow: Floats,
-    paths: int,
-    seed: int,
-    executor: concurrent.futures.Executor | None,
-    progress: bool | None,
+    run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, fluctuation: Fluctuation, flow: Floats
 ) -> tuple[Floats, Floats]:
     """Paths of U and D_t(U) on the grid's recorded times, (path, time, d), from U = 0.
 
-    `fluctuation` holds at the times of the grid, `flow` also at the middles.
+    `fluctuation` holds at the times of the grid, `flow` also at the middles; the axis of the run is not looked at.
     """
+    problem, algorithm = run.problem, run.algorithm
+    paths, seed, executor, progress, _ = monte_carlo
     scheme = (fluctuation, Grid(grid.times, float(1.0 / np.sqrt(algorithm.batch_size))))
     job = _Job(Dynamics.along(problem, algorithm, flow), scheme, grid, seed)
     return _run(job, paths, executor, progress)

@@ -16,6 +16,16 @@ import numpy as np
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
 
+# constants of Sommeijer, Shampine & Verwer 1998
+_DAMPING = 2.0 / 13.0  # of the Chebyshev polynomials: their argument at 0 is 1 + damping / s^2
+_STAGES = 1.54  # s = 1 + sqrt(1 + 1.54 h rate): about 1 / 0.65, so that h rate is within the stability interval
+_OF_VALUES, _OF_SLOPES = 0.8, 0.4  # estimate of the local error: 0.8 (y_n - y_{n+1}) + 0.4 h (f_n + f_{n+1})
+_SAFETY = 0.8  # of the next step, against the one whose error would be just tolerated
+# our own
+_SHRINK, _GROW = 0.1, 5.0  # bounds of the ratio of two steps
+_NOT_FINITE = 1e3  # what counts as the error of a step that left the numbers
+_SHORTEST = 1e-13  # of the whole time: steps below it have stalled
+
 Rhs = Callable[[float, Floats], Floats]
 
 
@@ -41,7 +51,7 @@ class _Coefficients(NamedTuple):
 
 @functools.cache
 def _coefficients(stages: int) -> _Coefficients:
-    w0 = 1.0 + 2.0 / 13.0 / stages**2
+    w0 = 1.0 + _DAMPING / stages**2
     value, slope, bend = np.zeros(stages + 1), np.zeros(stages + 1), np.zeros(stages + 1)
     value[0], value[1], slope[1] = 1.0, w0, 1.0
     for j in range(2, stages + 1):  # Chebyshev polynomials and their derivatives at w0
@@ -97,18 +107,18 @@ def integrate(
     while t < end:
         if t + h * (1.0 + 1e-9) >= end:
             h = end - t
-        stages = max(2, 1 + int(np.sqrt(1.0 + 1.54 * h * rate)))
+        stages = max(2, 1 + int(np.sqrt(1.0 + _STAGES * h * rate)))
         ahead = _one_step(rhs, t, h, y, f, stages)
         f_ahead = rhs(t + h, ahead)
-        size = error(0.8 * (y - ahead) + 0.4 * h * (f + f_ahead), y, ahead)
+        size = error(_OF_VALUES * (y - ahead) + _OF_SLOPES * h * (f + f_ahead), y, ahead)
         if not np.isfinite(size):
-            size = 1e3
+            size = _NOT_FINITE
         if size <= 1.0:
             after = end if h == end - t else t + h
             yield Step(t, after, y, ahead, f, f_ahead)
             t, y, f = after, ahead, f_ahead
-        h *= min(5.0, max(0.1, 0.8 * (size + 1e-12) ** (-1.0 / 3.0)))
-        if h < 1e-13 * end:
+        h *= min(_GROW, max(_SHRINK, _SAFETY * (size + 1e-12) ** (-1.0 / 3.0)))
+        if h < _SHORTEST * end:
             raise ArithmeticError(
                 f"The moment equations could not be solved past t = {t:g}: the step became too small."
             )

@@ -7,30 +7,38 @@ import numpy as np
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._engine.blocks import Progress
-from rdasde._engine.time_axis import TimeAxis
+from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
 
 _RESOLUTION = 0.05  # Euler's step, in units of the fastest relaxation time: its bias is of first order
+_STEPS = 200.0  # at least, over the whole time
+_FINER = 8  # times as many up to the first recorded time: the threshold has an infinite slope at 0
 
 
-def sdeint_paths(
-    problem: Problem,
-    algorithm: RDA,
-    dual_start: Floats,
-    axis: TimeAxis,
-    paths: int,
-    seed: int,
-    progress: bool | None,
-) -> tuple[Floats, Floats]:
-    """Paths of ``dV = -G(W) dt + sqrt(gamma) Sigma(W)^(1/2) dB`` by Euler's scheme: dual, primal (path, time, d)."""
+def check(problem: Problem, algorithm: RDA) -> None:
+    """Whatever the problem and the mirror map: all of it is NumPy."""
+
+
+def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
+    """Paths, by Euler's scheme."""
+    dual, primal = sdeint_paths(run, monte_carlo)
+    return Solution({"dual": dual, "primal": primal}, {})
+
+
+def sdeint_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
+    """Paths of ``dV = -G(W) dt + sqrt(gamma) Sigma(W)^(1/2) dB`` by Euler's scheme: dual, primal (path, time, d).
+
+    ImportError where the package is not installed. One path after the other in this thread; the tolerance is not asked.
+    """
     try:
         import sdeint
     except ImportError:
         raise ImportError("method='sdeint' needs the sdeint package: pip install 'rdasde[sdeint]'.") from None
 
+    problem, algorithm, dual_start, axis = run
     mirror = algorithm.mirror
     level = float(np.sqrt(algorithm.step_size / algorithm.batch_size))
-    longest = min(_RESOLUTION / problem.fastest_rate(), max(axis.times[-1], 1e-300) / 200.0)
+    longest = min(_RESOLUTION / problem.fastest_rate(), max(axis.times[-1], 1e-300) / _STEPS)
 
     def primal_at(v: Floats, t: float) -> Floats:
         return mirror.prox(v, algorithm.thresholds(np.array([t]))[0])
@@ -41,15 +49,14 @@ def sdeint_paths(
     def noise(v: Floats, t: float) -> Floats:
         return level * problem.noise_factor(primal_at(v, t))
 
-    dual = np.empty((paths, len(axis.times), problem.dimension))
-    bar = Progress(progress, paths * len(axis.times), "sdeint")
-    for path in range(paths):
-        generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(path, 2)))
+    dual = np.empty((monte_carlo.paths, len(axis.times), problem.dimension))
+    bar = Progress(monte_carlo.progress, monte_carlo.paths * len(axis.times), "sdeint")
+    for path in range(monte_carlo.paths):
+        generator = np.random.default_rng(np.random.SeedSequence(monte_carlo.seed, spawn_key=(path, 2)))
         state, now = dual_start, 0.0
         for k, t in enumerate(axis.times):
             if t > now:
-                # the threshold has an infinite slope at 0: start finer there
-                pieces = int(np.ceil((t - now) / longest)) * (8 if now == 0.0 else 1)
+                pieces = int(np.ceil((t - now) / longest)) * (_FINER if now == 0.0 else 1)
                 grid = np.linspace(now, t, pieces + 1)
                 state, now = sdeint.itoEuler(drift, noise, state, grid, generator=generator)[-1], float(t)
             dual[path, k] = state

@@ -1,4 +1,4 @@
-"""The time axis: steps, recorded times, coordinates; the same in `simulate` and `approximate`."""
+"""The time axis: steps and recorded times; the same in `simulate` and `approximate`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._problems.base import Problem
 
 
 class TimeAxis(NamedTuple):
@@ -47,26 +46,3 @@ def time_axis(horizon: float, times: int | ArrayLike, step_size: float) -> TimeA
             )
     steps = np.unique(np.minimum(np.rint(wanted / step_size), total).astype(np.int64))
     return TimeAxis(steps, steps * step_size, total)
-
-
-def kept_coordinates(coordinates: ArrayLike | None, dimension: int) -> NDArray[np.int64]:
-    """Which coordinates to keep, counted from 0; all of them for None."""
-    if coordinates is None:
-        return np.arange(dimension)
-    raw = np.atleast_1d(np.asarray(coordinates))
-    accepted = f"different whole numbers within 0..{dimension - 1}"
-    mend = "coordinates count from 0"
-    if raw.ndim != 1 or raw.size == 0 or raw.dtype.kind not in "iu":
-        raise _check.wrong_kind("coordinates", coordinates, accepted, mend)
-    kept = raw.astype(np.int64)
-    if kept.min() < 0 or kept.max() >= dimension or len(np.unique(kept)) < len(kept):
-        raise _check.bad("coordinates", coordinates, accepted, mend)
-    return kept
-
-
-def start_point(start: ArrayLike | None, problem: Problem) -> Floats:
-    """The dual start v_0, (d,); the problem's own where the user does not say."""
-    if start is None:
-        return problem.default_start()
-    d = problem.dimension
-    return _check.array("start", start, (d,), mend=f"give the dual start v_0, {d} numbers")

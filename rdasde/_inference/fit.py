@@ -22,9 +22,9 @@ from rdasde._inference.stream import Stream
 from rdasde._problems.linear_regression import LinearRegression
 from rdasde._problems.logistic_regression import LogisticRegression
 from rdasde._problems.online_pca import OnlinePCA
-from rdasde._regularizers.base import Unregularized
 from rdasde._regularizers.elastic_net import ElasticNet
 from rdasde._regularizers.l1 import L1
+from rdasde._regularizers.unregularized import Unregularized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

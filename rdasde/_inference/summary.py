@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdasde import plot
-from rdasde._regularizers.base import normal_cdf
+from rdasde._normal import normal_cdf
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rdasde._check import Floats
-from rdasde._compiled.jit import generic, implements
+from rdasde._compiled.jit import generic
+
+NDArrayBool = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @generic
@@ -40,59 +42,49 @@ class Fluctuation(NamedTuple):
     kink: Floats
 
 
-class PositivePart(NamedTuple):
-    """Of ``max(X, 0)``, ``X ~ N(m, s^2)``."""
-
-    mean: Floats
-    variance: Floats
-    probability: Floats  # P(X > 0), half where X is surely 0
-    density: Floats  # of X at 0
-
-
-def positive_part(mean: Floats, std: Floats) -> PositivePart:
-    """What piecewise linear mirror maps have their Gaussian moments from.
-
-    With ``a = m / s``: ``E = m Phi(a) + s phi(a)`` and
-    ``Var / s^2 = Phi(a) + a^2 Phi(a) Phi(-a) + a phi(a) (Phi(-a) - Phi(a)) - phi(a)^2``: the textbook's second moment
-    minus the squared mean, rearranged so that nothing cancels where m is much larger than s.
-    """
-    a = standardized(mean, std)
-    above, below = normal_cdf(a), normal_cdf(-a)
-    density = np.where(std > 0.0, normal_density(a), 0.0)
-    first = np.maximum(mean * above + std * density, 0.0)
-    variance = std**2 * (above + a**2 * above * below + a * density * (below - above) - density**2)
-    return PositivePart(first, np.maximum(variance, 0.0), above, density / np.where(std > 0.0, std, 1.0))
-
-
-def standardized(x: Floats, std: Floats) -> Floats:
-    """``x / std`` kept within [-40, 40], beyond which the normal law has nothing; the limit of it where std is 0."""
-    with np.errstate(over="ignore"):
-        return np.clip(np.where(std > 0.0, x / np.where(std > 0.0, std, 1.0), 40.0 * np.sign(x)), -40.0, 40.0)
-
-
-def normal_cdf(x: Floats) -> Floats:
-    from scipy.special import ndtr
-
-    return np.asarray(ndtr(x))
-
-
-def normal_density(x: Floats) -> Floats:
-    return np.asarray(np.exp(-0.5 * x**2) / np.sqrt(2.0 * np.pi))
-
-
 class Regularizer:
-    """A mirror map. Concrete ones stand in modules of their own, for example `rdasde.L1`."""
+    """A mirror map. Concrete ones stand in modules of their own, for example `rdasde.L1`.
+
+    Attributes
+    ----------
+    separable : bool
+        Whether each coordinate of the image depends on that coordinate of the argument alone.
+    needs_schedule : bool
+        Whether the map uses its threshold.
+    is_identity : bool
+        Whether the map is the identity whatever the threshold.
+    identity_at_zero : bool
+        Whether ``prox(v, 0) = v``.
+    slope_is_indicator : bool
+        Whether the slope ``d prox_j / d v_j`` is 1 where ``w_j != 0`` and 0 elsewhere, kinks apart.
+    has_constant_slope : bool
+        Whether, at a given threshold, the slope is one number on the whole support, which in every coordinate reaches
+        to both sides of 0.
+    has_moments : bool
+        Whether `gaussian_moments` is known.
+    has_fluctuation : bool
+        Whether `fluctuation` is known.
+    has_value : bool
+        Whether P in its domain follows from `subgradient`, ``P(w) = subgradient(w / 2)'w``: along a ray from 0, where P
+        is 0, its slope is linear.
+    parameters : NamedTuple
+        What compiled code is handed.
+    """
 
     separable: bool = True
-    identity_at_zero: bool = True  # whether prox(v, 0) = v
-    has_moments: bool = True  # whether `gaussian_moments` is known
-    has_fluctuation: bool = False  # whether `fluctuation` is known
     needs_schedule: bool = True
+    is_identity: bool = False
+    identity_at_zero: bool = True
+    slope_is_indicator: bool = False
+    has_constant_slope: bool = False
+    has_moments: bool = True
+    has_fluctuation: bool = False
+    has_value: bool = True
     parameters: NamedTuple
-    _kinds: ClassVar[dict[str, type[Regularizer]]] = {}
+    kinds: ClassVar[dict[str, type[Regularizer]]] = {}  # all that have been defined so far, by name
 
     def __init_subclass__(cls) -> None:
-        Regularizer._kinds[cls.__name__] = cls
+        Regularizer.kinds[cls.__name__] = cls
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
         """The proximal operator of ``threshold * P`` at `v` (..., d); `threshold` a scalar or broadcastable."""
@@ -108,6 +100,10 @@ class Regularizer:
         At a settled primal state the dual one is ``w + threshold * subgradient(w)`` there.
         """
         return np.zeros_like(w)
+
+    def kink_weights(self, dimension: int) -> Floats | None:
+        """``k`` (d,) where ``P(w) = sum_j k_j |w_j|`` and what has no kink; None where P is not of this kind."""
+        return None
 
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         """The interval of v_j that the map sends to 0, where it is one and the same for every coordinate."""
@@ -137,24 +133,12 @@ class Regularizer:
         return {}
 
     def to_json(self) -> str:
-        """What `from_json` needs to build the same map again."""
+        """What `kinds.from_json` needs to build the same map again."""
         return json.dumps({"kind": type(self).__name__, **self.settings()})
 
-    @staticmethod
-    def from_json(text: str) -> Regularizer:
-        """The regularizer written by `to_json`."""
-        import rdasde
-
-        settings = json.loads(text)
-        name = settings.pop("kind")
-        # one of the package's own may not have been imported yet: its public name does that
-        kind = Regularizer._kinds.get(name) or getattr(rdasde, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, Regularizer)):
-            raise ValueError(f"The regularizer is of kind {name!r}, which is not known here: pass regularizer=.")
-        return kind._from_settings(settings)
-
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Regularizer:
+    def from_settings(cls, settings: dict[str, Any]) -> Regularizer:
+        """The map with these `settings`."""
         return cls(**settings)
 
     def __eq__(self, other: object) -> bool:
@@ -162,42 +146,3 @@ class Regularizer:
 
     def __hash__(self) -> int:
         return hash(self.to_json())
-
-
-NDArrayBool = np.ndarray[Any, np.dtype[np.bool_]]
-
-
-class UnregularizedParameters(NamedTuple):
-    unused: float
-
-
-@implements(mirror, UnregularizedParameters)
-def _(regularizer, v, threshold, w):
-    for j in range(v.shape[0]):
-        for lane in range(v.shape[1]):
-            w[j, lane] = v[j, lane]
-
-
-class Unregularized(Regularizer):
-    """No regularizer: the mirror map is the identity, the algorithm is SGD."""
-
-    has_fluctuation = True
-    needs_schedule = False
-    parameters: UnregularizedParameters = UnregularizedParameters(0.0)
-
-    def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        return np.array(v, dtype=np.float64)
-
-    def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        return np.ones(np.shape(v))
-
-    def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
-        nothing = np.zeros_like(mean)
-        return GaussianMoments(mean, std**2, np.ones_like(mean), nothing, nothing)
-
-    def fluctuation(self, flow: Floats, zero: NDArrayBool, tuning: Floats) -> Fluctuation:
-        nothing = np.zeros_like(flow)
-        return Fluctuation(np.ones_like(flow), nothing, nothing)
-
-    def __repr__(self) -> str:
-        return "None"

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import implements
-from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror, normal_cdf, normal_density, standardized
+from rdasde._normal import normal_cdf, normal_density, standardized
+from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror
 
 
 class BoxParameters(NamedTuple):

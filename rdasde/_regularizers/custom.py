@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import compiled, implements
-from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror, normal_cdf
+from rdasde._normal import normal_cdf
+from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
+from rdasde._regularizers.probe import Probe, subgradient
 
 _REACH = 8.5  # standard deviations that the quadrature covers
 _NODES = np.linspace(-_REACH, _REACH, 1001)
@@ -32,6 +34,16 @@ def _(regularizer, v, threshold, w):
         for j in range(v.shape[0]):
             # what the function makes of a NaN is its own affair: here it stays one
             w[j, lane] = mapped[j] if vector[j] == vector[j] else vector[j]
+
+
+def _tried(trait: str) -> Any:
+    """An attribute that says whether a probe of the map has this answer."""
+
+    def known(regularizer: CustomRegularizer) -> bool:
+        answer = getattr(regularizer._probe(), trait) if regularizer.separable else None
+        return answer is not None and answer is not False
+
+    return property(known)
 
 
 class CustomRegularizer(Regularizer):
@@ -57,9 +69,17 @@ class CustomRegularizer(Regularizer):
     -----
     Derivatives are taken by differences, Gaussian moments by quadrature. A result does not carry the function: pass
     ``regularizer=`` to `band`. Kernels with your function are compiled once in each process.
+
+    Where theory asks for more than a mirror map (`approximate` with ``method="limit"``, `weak_error` with
+    ``equation_order=2``, standard errors of `fit`), a separable one is tried, as plain Python, on a few dozen values at
+    a few thresholds: it need not be of our own classes but do what they do.
     """
 
-    identity_at_zero = False  # not known
+    identity_at_zero: bool = _tried("identity_at_zero")
+    slope_is_indicator: bool = _tried("slope_is_indicator")
+    has_constant_slope: bool = _tried("has_constant_slope")
+    has_fluctuation: bool = _tried("kink")
+    has_value: bool = _tried("has_value")
 
     def __init__(self, prox: Callable[[Floats, float, Floats], object], separable: bool = True) -> None:
         if not callable(prox):
@@ -73,6 +93,18 @@ class CustomRegularizer(Regularizer):
         self.has_moments = separable
         dispatcher = prox if hasattr(prox, "py_func") else compiled(prox)
         self.parameters: CustomParameters = CustomParameters(dispatcher, 0.0)
+        self._dimension: int | None = None  # of the problem it is used with
+        self._probes: dict[int | None, Probe] = {}
+
+    def check_dimension(self, dimension: int) -> None:
+        self._dimension = dimension  # the function may fit this one only
+
+    def _probe(self, dimension: int | None = None) -> Probe:
+        """What is found out by trying the function, in this dimension or that of the problem it was last used with."""
+        dimension = self._dimension if dimension is None else dimension
+        if dimension not in self._probes:
+            self._probes[dimension] = Probe(self.function, dimension)
+        return self._probes[dimension]
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
         v, g = np.asarray(v, dtype=np.float64), np.asarray(threshold, dtype=np.float64)
@@ -89,6 +121,31 @@ class CustomRegularizer(Regularizer):
         step = np.cbrt(np.finfo(float).eps) * np.maximum(1.0, np.abs(v))
         right, left = v + step, v - step
         return (self.prox(right, threshold) - self.prox(left, threshold)) / (right - left)
+
+    def subgradient(self, w: Floats) -> Floats:
+        """By differences in the threshold; zeros where coordinates are coupled."""
+        return subgradient(self.prox, w) if self.separable else np.zeros_like(w)
+
+    def kink_weights(self, dimension: int) -> Floats | None:
+        kink = self._probe(dimension).kink if self.separable else None
+        return None if kink is None else kink.copy()
+
+    def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
+        ends = self._probe().dead_zone if self.separable else None
+        if ends is None:
+            return None
+        lower, upper = (np.full_like(threshold, end) if np.isinf(end) else end * threshold for end in ends)
+        return lower, upper
+
+    def fluctuation(self, flow: Floats, zero: NDArrayBool, tuning: Floats) -> Fluctuation:
+        kink = self.kink_weights(flow.shape[1])
+        if kink is None:
+            raise ValueError(
+                f"The regularizer is {self!r}, which near 0 is no soft-threshold: use method='paths' instead."
+            )
+        reach = tuning[:, None] * kink
+        shift = tuning[:, None] * self.subgradient(flow)
+        return Fluctuation(np.ones_like(flow), np.where(zero, 0.0, shift), np.where(zero, reach, 0.0))
 
     def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
         """Moments by the trapezoidal rule; the derivatives by Stein's lemma, which only needs W itself.
@@ -140,7 +197,7 @@ class CustomRegularizer(Regularizer):
             )
 
     @classmethod
-    def _from_settings(cls, settings: dict[str, Any]) -> Regularizer:
+    def from_settings(cls, settings: dict[str, Any]) -> Regularizer:
         raise ValueError(
             "The regularizer is a function of the user's own, which a result does not carry: pass regularizer=."
         )

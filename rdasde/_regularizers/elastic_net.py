@@ -43,6 +43,7 @@ class ElasticNet(Regularizer):
         If `l2` is negative or not one finite number.
     """
 
+    has_constant_slope = True
     has_fluctuation = True
 
     def __init__(self, l2: float) -> None:
@@ -60,6 +61,9 @@ class ElasticNet(Regularizer):
 
     def subgradient(self, w: Floats) -> Floats:
         return np.sign(w) + self.l2 * w
+
+    def kink_weights(self, dimension: int) -> Floats | None:
+        return np.ones(dimension)
 
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         return -threshold, threshold

@@ -10,16 +10,8 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import implements, one_row
-from rdasde._regularizers.base import (
-    Fluctuation,
-    GaussianMoments,
-    NDArrayBool,
-    Regularizer,
-    mirror,
-    normal_cdf,
-    positive_part,
-    standardized,
-)
+from rdasde._normal import normal_cdf, positive_part, standardized
+from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
 
 
 def soft_threshold_moments(mean: Floats, std: Floats, threshold: Floats) -> GaussianMoments:
@@ -73,6 +65,8 @@ class L1(Regularizer):
         If a weight is negative or not finite, or `weights` is not one-dimensional.
     """
 
+    slope_is_indicator = True
+    has_constant_slope = True
     has_fluctuation = True
 
     def __init__(self, weights: ArrayLike | None = None) -> None:
@@ -109,6 +103,9 @@ class L1(Regularizer):
 
     def subgradient(self, w: Floats) -> Floats:
         return self.parameters.weights * np.sign(w)
+
+    def kink_weights(self, dimension: int) -> Floats | None:
+        return np.broadcast_to(self.parameters.weights, (dimension,)).copy()
 
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         return (-threshold, threshold) if self.weights is None else None

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import implements
-from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror, normal_cdf, positive_part, standardized
+from rdasde._normal import normal_cdf, positive_part, standardized
+from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror
 
 
 class NonNegativeL1Parameters(NamedTuple):
@@ -32,6 +33,7 @@ class NonNegativeL1(Regularizer):
     """
 
     identity_at_zero = False
+    slope_is_indicator = True
     parameters: NonNegativeL1Parameters = NonNegativeL1Parameters(0.0)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._engine.arguments import check_pair, kept_coordinates, start_point, warn_if_unstable
 from rdasde._engine.blocks import Arrays, Control, Progress, Store, blocks_of, need_memory, run_blocks
 from rdasde._engine.dynamics import Dynamics
-from rdasde._engine.time_axis import TimeAxis, kept_coordinates, start_point, time_axis
-from rdasde._errors import DivergenceError, StabilityWarning
+from rdasde._engine.results import result_attributes
+from rdasde._engine.time_axis import TimeAxis, time_axis
+from rdasde._errors import DivergenceError
 from rdasde._problems.base import Problem
 from rdasde._simulation.block import Job, simulate_block
 from rdasde._simulation.description import description
@@ -159,25 +160,6 @@ def simulate(
     return collected.dataset()
 
 
-def check_pair(problem: Problem, algorithm: RDA) -> None:
-    """The first two arguments of every verb."""
-    _check.instance("problem", problem, Problem, "a problem", "pass for example rs.LinearRegression(coef)")
-    _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
-    algorithm.mirror.check_dimension(problem.dimension)
-
-
-def warn_if_unstable(problem: Problem, algorithm: RDA) -> None:
-    """StabilityWarning where the unregularized algorithm would not be stable in mean square."""
-    reason = problem.instability(algorithm.step_size, algorithm.batch_size)
-    if reason is not None:
-        warnings.warn(
-            f"step_size {algorithm.step_size:g} is past mean-square stability without a regularizer ({reason}): "
-            "the run may diverge; take a smaller step or a larger batch.",
-            StabilityWarning,
-            stacklevel=3,
-        )
-
-
 def _replicate_numbers(replicates: int | ArrayLike) -> NDArray[np.int64]:
     if np.ndim(replicates) == 0:
         return np.arange(_check.count("replicates", replicates, mend="give how many runs, or their numbers"))
@@ -258,18 +240,6 @@ class _Collected:
         result.attrs = result_attributes(self.problem, self.algorithm, "simulate")
         result.attrs |= {"seed": job.seed, "replicates": self.done, "diverged": self.diverged}
         return result
-
-
-def result_attributes(problem: Problem, algorithm: RDA, verb: str) -> dict[str, Any]:
-    """What every result says about itself, in types that netCDF keeps."""
-    return {
-        "produced_by": f"rdasde.{verb}",
-        "problem": repr(problem),
-        "step_size": algorithm.step_size,
-        "batch_size": algorithm.batch_size,
-        "regularizer": algorithm.mirror.to_json(),
-        "schedule": repr(algorithm.schedule),
-    }
 
 
 def _divergence(

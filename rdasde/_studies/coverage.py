@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class Case(NamedTuple):
     load: float
     c: float
     mu: float
-    method: str
+    method: Literal["paths", "closure", "limit"]
 
 
 def cases(small: bool) -> list[Case]:

@@ -25,6 +25,7 @@ from rdasde._compiled.lanes import LANES, add, lane_array
 from rdasde._compiled.random import Streams, streams
 from rdasde._compiled.scratch import Layout
 from rdasde._engine.extended import Extended
+from rdasde._engine.run import Run
 from rdasde._engine.time_axis import TimeAxis
 from rdasde._problems.base import Problem, add_gradient, drift, hessian_product, noise
 
@@ -210,7 +211,8 @@ def _mean_path(problem: Problem, algorithm: RDA, dual_start: Floats, end: float)
     times = np.linspace(0.0, end, _NODES + 1)
     mirror = algorithm.mirror
     if mirror.has_moments and mirror.separable:
-        law = gaussian_closure(problem, algorithm, dual_start, TimeAxis(np.arange(len(times)), times, _NODES))
+        axis = TimeAxis(np.arange(len(times)), times, _NODES)
+        law = gaussian_closure(Run(problem, algorithm, dual_start, axis))
         thresholds = algorithm.thresholds(times)[:, None]
         slope = mirror.gaussian_moments(law["dual_mean"], law["dual_std"], thresholds).slope
         return np.ascontiguousarray(law["primal_mean"]), np.ascontiguousarray(slope)

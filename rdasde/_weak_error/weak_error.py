@@ -16,15 +16,16 @@ from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
+from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import Progress
 from rdasde._engine.extended import ExtendedMirror
-from rdasde._engine.time_axis import TimeAxis, start_point, time_axis
+from rdasde._engine.results import result_attributes
+from rdasde._engine.run import MonteCarlo, Run
+from rdasde._engine.time_axis import TimeAxis, time_axis
+from rdasde._normal import Z95
 from rdasde._problems.base import Problem
-from rdasde._regularizers.base import Unregularized
-from rdasde._regularizers.l1 import L1
-from rdasde._regularizers.nonnegative_l1 import NonNegativeL1
 from rdasde._schedule import Schedule
-from rdasde._simulation.simulate import check_pair, simulate, warn_if_unstable
+from rdasde._simulation.simulate import simulate
 from rdasde._weak_error.control_variate import Controlled
 from rdasde._weak_error.order import fit_order
 
@@ -134,7 +135,7 @@ def weak_error(
     _check.executor(executor)
     if equation_order not in (1, 2) or isinstance(equation_order, bool):
         raise _check.bad("equation_order", equation_order, "1 or 2", "choose one of these")
-    if equation_order == 2 and not isinstance(algorithm.mirror, L1 | NonNegativeL1 | Unregularized):
+    if equation_order == 2 and not algorithm.mirror.slope_is_indicator:
         raise _check.bad(
             "equation_order",
             f"2 with {algorithm.mirror!r}",
@@ -184,24 +185,16 @@ def weak_error(
     finally:
         bar.close()
     found["error"] = found["discrete"] - found["diffusion"]
-    found["floor"] = 1.96 * found["standard_error"]
+    found["floor"] = Z95 * found["standard_error"]
     data: dict[str, Any] = {name: (("test_function", "step_size"), values) for name, values in found.items()}
     orders = [fit_order(gammas, found["error"][i], found["standard_error"][i]) for i in range(len(names))]
     for position, name in enumerate(("order", "order_lower", "order_upper", "scatter")):
         data[name] = (("test_function",), np.array([order[position] for order in orders]))
     data["time"] = (("step_size",), np.array([axis.times[-1] for axis in axes]))
     result = xr.Dataset(data, coords={"test_function": list(names), "step_size": gammas})
-    result.attrs = {
-        "produced_by": "rdasde.weak_error",
-        "problem": repr(problem),
-        "batch_size": algorithm.batch_size,
-        "regularizer": algorithm.mirror.to_json(),
-        "schedule": repr(algorithm.schedule),
-        "equation_order": equation_order,
-        "replicates": replicates,
-        "paths": paths,
-        "seed": seed,
-    }
+    result.attrs = result_attributes(problem, algorithm, "weak_error")
+    del result.attrs["step_size"]  # there are several
+    result.attrs |= {"equation_order": equation_order, "replicates": replicates, "paths": paths, "seed": seed}
     return result
 
 
@@ -259,8 +252,8 @@ class _Case:
         threshold = self.algorithm.thresholds(self.axis.times)[0]
         for k, chunk in enumerate(_chunks(number, problem.dimension)):
             own = int(np.random.SeedSequence(seed, spawn_key=(k,)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-            start = problem.start(self.dual_start)
-            dual, _ = dual_paths(problem, algorithm, start, self.axis, len(chunk), own, self.executor, False)
+            run = Run(problem, algorithm, problem.start(self.dual_start), self.axis)
+            dual, _ = dual_paths(run, MonteCarlo(len(chunk), own, self.executor))
             states = dual[:, 0]
             yield self._columns(self.algorithm.mirror.prox(states[:, : self.problem.dimension], threshold), states)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,13 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.approximate import approximate
-from rdasde._approximations.paths import TOLERANCE
 from rdasde._bands import band
 from rdasde._check import Floats
+from rdasde._engine.arguments import check_pair, start_point
 from rdasde._engine.blocks import Progress
-from rdasde._engine.time_axis import start_point, time_axis
+from rdasde._engine.run import TOLERANCE
+from rdasde._engine.time_axis import time_axis
+from rdasde._normal import Z95
 from rdasde._problems.base import Problem
-from rdasde._simulation.simulate import check_pair, simulate
+from rdasde._simulation.simulate import simulate
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -37,7 +39,7 @@ def coverage(
     horizon: float,
     *,
     levels: Sequence[float] = (0.8, 0.9, 0.95, 0.99),
-    method: str = "paths",
+    method: Literal["paths", "closure", "limit"] = "paths",
     replicates: int = 4000,
     paths: int = 4000,
     times: int | ArrayLike = 11,
@@ -154,13 +156,12 @@ def coverage(
     estimate = share / replicates
     spread = (squares - replicates * estimate**2) / (replicates - 1)
     error = np.sqrt(np.maximum(spread, 0.0) * (1.0 / replicates + (1.0 / paths if sampled else 0.0)))
-    z = 1.959963984540054
     found: dict[str, Floats] = {
         "estimate": estimate,
         "bias": estimate - wanted[:, None],
         "standard_error": error,
-        "lower": estimate - z * error,
-        "upper": estimate + z * error,
+        "lower": estimate - Z95 * error,
+        "upper": estimate + Z95 * error,
     }
     found |= _extremes(covered[:, :, late], members, wanted, replicates, paths if sampled else None)
     empty = members.sum(axis=1) == 0

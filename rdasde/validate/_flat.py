@@ -13,11 +13,12 @@ from rdasde._algorithm import RDA
 from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._check import Floats
 from rdasde._directional import directional_prune
-from rdasde._engine.time_axis import TimeAxis, start_point, time_axis
+from rdasde._engine.arguments import check_pair, start_point
+from rdasde._engine.time_axis import TimeAxis, time_axis
 from rdasde._problems.base import Problem
 from rdasde._regularizers.l1 import L1
 from rdasde._schedule import PowerLaw
-from rdasde._simulation.simulate import check_pair, simulate
+from rdasde._simulation.simulate import simulate
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._engine.time_axis import start_point
+from rdasde._engine.arguments import start_point
 from rdasde._problems.linear_regression import LinearRegression, _RowRegression
 from rdasde._weak_error.weak_error import check_step_sizes, final_time
 

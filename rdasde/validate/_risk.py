@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
-from rdasde._engine.time_axis import start_point, time_axis
+from rdasde._engine.arguments import check_pair, start_point
+from rdasde._engine.time_axis import time_axis
 from rdasde._problems.base import Problem
 from rdasde._problems.linear_regression_lanes import GaussianParameters
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.custom import CustomRegularizer
-from rdasde._simulation.simulate import check_pair, simulate
+from rdasde._simulation.simulate import simulate
 from rdasde.validate._averaged import AveragedState, averaged
 
 if TYPE_CHECKING:

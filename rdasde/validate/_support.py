@@ -13,11 +13,12 @@ from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.approximate import approximate
 from rdasde._check import Floats
-from rdasde._engine.time_axis import kept_coordinates, start_point, time_axis
+from rdasde._engine.arguments import check_pair, kept_coordinates, start_point
+from rdasde._engine.time_axis import time_axis
 from rdasde._problems.base import Problem
 from rdasde._regularizers.elastic_net import ElasticNet
 from rdasde._regularizers.l1 import L1
-from rdasde._simulation.simulate import check_pair, simulate
+from rdasde._simulation.simulate import simulate
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -97,6 +97,37 @@ class TestLimit:
         assert np.all(theory.probability_zero[1:, 1] == 1.0)
         np.testing.assert_allclose(theory.dual_std[1:], runs.dual.std("replicate")[1:], rtol=0.08)
 
+    def test_a_schedule_of_ones_own_with_its_limit(self):
+        """A class with `tuning` and `limit` is what PowerLaw is; one that says less is refused, as is a function."""
+
+        class Own:
+            def __call__(self, t, step_size):
+                return 0.4 * np.sqrt(step_size) * t**0.6
+
+            def limit(self, t):
+                return 0.0 * t
+
+            def tuning(self, t):
+                return 0.4 * t**0.6
+
+        class WithoutTuning:
+            __call__, limit = Own.__call__, Own.limit
+
+        class Steady(rs.Linear):
+            """Does not vanish, so that there is nothing to tune."""
+
+        def limit(schedule):
+            algorithm = rs.RDA(1e-3, rs.L1(), schedule)
+            return rs.approximate(self.problem(), algorithm, 2.0, method="limit", times=4)
+
+        for own, ours in ((Own(), rs.PowerLaw(0.4, 0.6)), (Steady(0.1), rs.Linear(0.1))):
+            mine, expected = limit(own), limit(ours)
+            for name in expected:
+                np.testing.assert_allclose(mine[name], expected[name], rtol=1e-12, atol=1e-14, err_msg=name)
+        for schedule in (WithoutTuning(), Own().__call__):
+            with pytest.raises(ValueError, match="'limit' with a schedule of your own, but must be 'limit' only with"):
+                limit(schedule)
+
 
 def resting_density(noise, c, mu, horizon):
     """P(|U| <= c t^mu) for dU = -S(U, c t^mu) dt + sqrt(noise(t)) dB from 0, by implicit finite volumes."""

@@ -8,12 +8,18 @@ from scipy.integrate import solve_ivp
 import rdasde as rs
 from rdasde._approximations import paths as _diffusion
 from rdasde._approximations.paths import dual_paths
+from rdasde._approximations.time_grid import diffusion_grid, has_feedback, resolution
 from rdasde._compiled.lanes import lane_array
+from rdasde._engine.run import TOLERANCE, MonteCarlo, Run
 from rdasde._engine.time_axis import TimeAxis
 
 
 def axis(*times):
     return TimeAxis(np.zeros(len(times), dtype=np.int64), np.array(times), 1)
+
+
+def paths_of(problem, algorithm, start, at, number, seed, tolerance=TOLERANCE):
+    return dual_paths(Run(problem, algorithm, start, at), MonteCarlo(number, seed, tolerance=tolerance))
 
 
 COEF = np.array([3.0, -3.0, 2.0, 0.0, 0.0, 0.05])
@@ -24,7 +30,7 @@ def test_without_noise_paths_are_the_flow(tolerance):
     """Whatever the time step: the spread is 1e-7 here, the way the mean goes about 3."""
     problem = rs.LinearRegression(COEF, rs.AR1(6, 0.7))
     times = np.array([0.1, 0.5, 2.0])
-    dual, _ = dual_paths(problem, rs.RDA(1e-15), np.zeros(6), axis(0.0, *times), 16, 0, None, False, tolerance)
+    dual, _ = paths_of(problem, rs.RDA(1e-15), np.zeros(6), axis(0.0, *times), 16, 0, tolerance)
     exact = problem.flow(np.zeros(6), times)
     assert np.abs(dual[:, 1:] - exact).max() < 1e-4 * tolerance + 1e-6
 
@@ -40,7 +46,7 @@ def test_without_noise_a_steep_threshold_is_met():
 
     times = np.array([0.05, 0.5, 2.0])
     exact = solve_ivp(flow, (0.0, 2.0), np.zeros(6), t_eval=times, rtol=1e-10, atol=1e-12, max_step=0.002).y.T
-    dual, _ = dual_paths(problem, algorithm, np.zeros(6), axis(0.0, *times), 16, 0, None, False, 1e-2)
+    dual, _ = paths_of(problem, algorithm, np.zeros(6), axis(0.0, *times), 16, 0)
     assert np.abs(dual[:, 1:] - exact).max() < 2e-4
 
 
@@ -49,12 +55,12 @@ def test_twin(step):
     """Ten lines of NumPy, given the same noise; the larger step looks at the noise twice."""
     problem, algorithm = rs.OnlinePCA(np.diag([3.0, 2.0, 1.0])), rs.RDA(step, rs.L1(), rs.PowerLaw(0.5, 0.6))
     start, end = np.array([0.3, 0.6, -0.7]), 0.5
-    found, _ = dual_paths(problem, algorithm, start, axis(end), 16, 3, None, False, 0.05)
+    found, _ = paths_of(problem, algorithm, start, axis(end), 16, 3, 0.05)
 
-    longest = _diffusion.resolution(problem, 0.05)
-    twice = _diffusion.has_feedback(problem, algorithm, longest, 0.05)
+    longest = resolution(problem, 0.05)
+    twice = has_feedback(problem, algorithm, longest, 0.05)
     assert twice == (step == 0.01)
-    grid = _diffusion.diffusion_grid(np.array([end]), longest)
+    grid = diffusion_grid(np.array([end]), longest)
     defect = _diffusion._defect(problem, algorithm, start, grid)
     streams = problem.make_streams(3, np.arange(16), (1,))
     scratch, xi, lanes = problem.scratch.allocate(), lane_array(3), lane_array(3)
@@ -89,7 +95,7 @@ def test_tasks_of_several_blocks_change_nothing(paths, monkeypatch):
     found = []
     for size in (1, 2**19):
         monkeypatch.setattr(_diffusion, "_TASK", size)
-        found.append(dual_paths(problem, algorithm, np.zeros(6), axis(0.0, 0.5, 1.0), paths, 0, None, False))
+        found.append(paths_of(problem, algorithm, np.zeros(6), axis(0.0, 0.5, 1.0), paths, 0))
         limit = rs.approximate(problem, algorithm, 1.0, method="limit", start=COEF, paths=paths, times=3, seed=1)
         found[-1] += (limit.dual.values, limit.primal.values)
     for marched, together in zip(*found, strict=True):
@@ -102,7 +108,7 @@ def test_tasks_of_several_blocks_say_where_a_path_diverges(monkeypatch):
     for size in (1, 2**19):
         monkeypatch.setattr(_diffusion, "_TASK", size)
         with pytest.raises(rs.DivergenceError) as caught:
-            dual_paths(problem, rs.RDA(0.1), start, axis(0.0, 1.0), 50, 0, None, False)
+            paths_of(problem, rs.RDA(0.1), start, axis(0.0, 1.0), 50, 0)
         said.append((str(caught.value), caught.value.step, caught.value.replicate))
     assert said[0] == said[1]
     assert said[0][2] == 0
@@ -112,17 +118,8 @@ def moments(problem, algorithm, times, tolerance, paths, seed):
     """Mean and standard deviation in the dual, and P(w_j = 0), from `paths` in blocks of 10^5."""
     total = 0.0
     for block in range(paths // 100_000):
-        run = dual_paths(
-            problem,
-            algorithm,
-            problem.default_start(),
-            axis(0.0, *times),
-            100_000,
-            seed + block,
-            None,
-            False,
-            tolerance,
-        )
+        start = problem.default_start()
+        run = paths_of(problem, algorithm, start, axis(0.0, *times), 100_000, seed + block, tolerance)
         dual, primal = (values[:, 1:] for values in run)
         total = total + np.array([dual.sum(axis=0), (dual**2).sum(axis=0), (primal == 0.0).sum(axis=0)])
     mean, square, zero = total / paths

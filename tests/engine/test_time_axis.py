@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdasde._approximations.paths import diffusion_grid
+from rdasde._approximations.time_grid import diffusion_grid
 from rdasde._engine.time_axis import time_axis
 
 

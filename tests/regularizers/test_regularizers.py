@@ -1,6 +1,7 @@
 """Mirror maps: the laws of proximal operators, the compiled maps, and Gaussian moments against quadrature."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ from hypothesis.extra.numpy import arrays
 
 import rdasde as rs
 from rdasde._compiled.jit import Kernel
-from rdasde._regularizers.base import Regularizer, Unregularized, mirror
+from rdasde._regularizers import KINDS
+from rdasde._regularizers.base import mirror
+from rdasde._regularizers.kinds import from_json
+from rdasde._regularizers.unregularized import Unregularized
 
 D = 6
 WEIGHTS = np.array([1.0, 0.0, 2.0, 0.5, 1.0, 3.0])
@@ -37,6 +41,53 @@ def soft(v, threshold, out):
     for j in range(v.size):
         excess = abs(v[j]) - threshold
         out[j] = np.copysign(0.0 if excess <= 0.0 else excess, v[j])
+
+
+def weighted_soft(v, threshold, out):
+    for j in range(v.size):
+        excess = abs(v[j]) - threshold * WEIGHTS[j]
+        out[j] = np.copysign(0.0 if excess <= 0.0 else excess, v[j])
+
+
+def net(v, threshold, out):
+    for j in range(v.size):
+        excess = abs(v[j]) - threshold
+        out[j] = np.copysign(0.0 if excess <= 0.0 else excess / (1.0 + 0.7 * threshold), v[j])
+
+
+def one_sided(v, threshold, out):
+    for j in range(v.size):
+        excess = v[j] - threshold
+        out[j] = 0.0 if excess <= 0.0 else excess
+
+
+def clip(v, threshold, out):
+    for j in range(v.size):
+        out[j] = min(max(v[j], -0.5), 1.5)
+
+
+def ridge(v, threshold, out):
+    out[:] = v / (1.0 + threshold)
+
+
+def smoothed(v, threshold, out):
+    """Of Huber's function with a corner of width 0.01: next to 0 a shrinkage."""
+    for j in range(v.size):
+        size = abs(v[j])
+        out[j] = np.copysign(size * 0.01 / (0.01 + threshold) if size <= 0.01 + threshold else size - threshold, v[j])
+
+
+def two_kinks(v, threshold, out):
+    """Of ``(|w| + |w - 1| + w) / 2 - w / 2``: rests at 0 and at 1."""
+    for j in range(v.size):
+        x = v[j]
+        above = x - threshold
+        inside = min(max(x, 0.0), 1.0)
+        out[j] = above if above > 1.0 else (x + threshold if x < -threshold else inside)
+
+
+def stubborn(v, threshold, out):
+    raise RuntimeError("not in Python")
 
 
 def block(v, threshold, out):
@@ -267,9 +318,146 @@ def test_custom_moments_are_those_of_l1(g):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=tolerance, err_msg=name)
 
 
+CUSTOM = {
+    "custom l1": (soft, rs.L1()),
+    "custom weighted l1": (weighted_soft, rs.L1(WEIGHTS)),
+    "custom elastic net": (net, rs.ElasticNet(0.7)),
+    "custom nonnegative l1": (one_sided, rs.NonNegativeL1()),
+    "custom box": (clip, rs.Box(-0.5, 1.5)),
+}
+CAPABILITIES = ("identity_at_zero", "slope_is_indicator", "has_constant_slope", "has_fluctuation", "has_value")
+
+
+def custom(function):
+    regularizer = rs.CustomRegularizer(function)
+    regularizer.check_dimension(D)  # as every verb does first
+    return regularizer
+
+
+STATING = BUILT_IN | {name: custom(function) for name, (function, _) in CUSTOM.items()}
+STATING |= {"custom ridge": custom(ridge), "custom smoothed": custom(smoothed), "custom kinks": custom(two_kinks)}
+stating = pytest.mark.parametrize("regularizer", STATING.values(), ids=STATING.keys())
+
+
+def twin(regularizer):
+    """Our own regularizer with the map of a user's, itself where it is one."""
+    return {id(STATING[name]): ours for name, (_, ours) in CUSTOM.items()}.get(id(regularizer), regularizer)
+
+
+@stating
+@pytest.mark.parametrize("g", [0.0, 0.3, 1.2])
+def test_stated_slopes_are_those_of_the_map(regularizer, g):
+    if not regularizer.separable:
+        assert not regularizer.slope_is_indicator
+        assert not regularizer.has_constant_slope
+        return
+    v = np.random.default_rng(4).standard_normal((200, D)) * 2.0  # surely off the kinks
+    w, slope = regularizer.prox(v, g), regularizer.jacobian_diagonal(v, g)
+    if regularizer.is_identity:
+        np.testing.assert_array_equal(w, v)
+    if regularizer.slope_is_indicator:
+        np.testing.assert_allclose(slope, w != 0.0, atol=1e-9)
+    if regularizer.has_constant_slope:
+        assert np.ptp(slope[w != 0.0]) < 1e-9
+        assert np.all(regularizer.prox(np.full(D, 9.0), g) > 0.0)
+        assert np.all(regularizer.prox(np.full(D, -9.0), g) < 0.0)
+
+
+@stating
+def test_stated_value_is_the_penalty(regularizer):
+    w = np.abs(np.random.default_rng(5).standard_normal((20, D)))
+    for point in regularizer.prox(w, 0.0):  # in the domain
+        if regularizer.has_value and regularizer not in (STATING["custom ridge"],):
+            value = regularizer.subgradient(0.5 * point) @ point
+            assert value == pytest.approx(penalty(twin(regularizer), point), rel=1e-8, abs=1e-12)
+
+
+@stating
+def test_stated_kink_is_that_of_the_penalty(regularizer):
+    """``P(w) - sum_j k_j |w_j|`` has a derivative at 0: from both sides it is the same."""
+    kink = regularizer.kink_weights(D)
+    if kink is None:
+        return
+    ours, near = twin(regularizer), 1e-7 * np.eye(D)
+    slopes = [(penalty(ours, e) + penalty(ours, -e)) / 2e-7 for e in near]
+    np.testing.assert_allclose(kink, slopes, atol=1e-6)
+
+
+@stating
+@quick
+@given(v=vectors, g=st.floats(0.01, 3.0))
+def test_stated_dead_zone_is_what_is_mapped_to_zero(regularizer, v, g):
+    zone = regularizer.dead_zone(np.array([g]))
+    if zone is not None:
+        lower, upper = zone
+        away = np.minimum(np.abs(v - lower), np.abs(v - upper)) > 1e-8
+        np.testing.assert_array_equal((regularizer.prox(v, g) == 0.0)[away], ((v >= lower) & (v <= upper))[away])
+
+
+@stating
+def test_stated_fluctuation_is_the_map_next_to_a_flow(regularizer):
+    """``(prox(w + e u, e tau) - w) / e`` at a small e is ``slope S(u - shift, kink)``."""
+    if not regularizer.has_fluctuation:
+        return
+    flow = np.array([[0.4, -0.7, 0.0, 0.0, 1.3, 0.0]])
+    for tau, u in ((0.6, np.array([1.0, -2.0, 0.4, -2.0, 0.3, 1.5])), (1.7, np.linspace(-3.0, 3.0, D))):
+        theory = regularizer.fluctuation(flow, flow[0] == 0.0, np.array([tau]))
+        excess = u - theory.shift[0]
+        mapped = theory.slope[0] * np.sign(excess) * np.maximum(np.abs(excess) - theory.kink[0], 0.0)
+        moved = (regularizer.prox(flow[0] + 1e-8 * u, 1e-8 * tau) - flow[0]) / 1e-8
+        np.testing.assert_allclose(mapped, moved, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CUSTOM)
+def test_a_map_of_ones_own_is_like_ours(name):
+    """What is found out by trying it is what our class states, in numbers too."""
+    function, ours = CUSTOM[name]
+    regularizer = custom(function)
+    for capability in CAPABILITIES:
+        assert getattr(regularizer, capability) == getattr(ours, capability), capability
+    for mine, expected in (
+        (regularizer.kink_weights(D), ours.kink_weights(D)),
+        (regularizer.dead_zone(np.array([0.2, 1.0])), ours.dead_zone(np.array([0.2, 1.0]))),
+    ):
+        assert (mine is None) == (expected is None)
+        if expected is not None:
+            np.testing.assert_allclose(mine, expected, rtol=1e-9, atol=1e-11)
+    w = regularizer.prox(np.array([0.3, -0.4, 0.0, 1.2, 1e-9, 0.7]), 0.0)
+    np.testing.assert_allclose(regularizer.subgradient(w), ours.subgradient(w), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("function", [ridge, smoothed, two_kinks, stubborn, block])
+def test_a_map_that_is_no_soft_threshold_says_so(function):
+    regularizer = custom(function)
+    assert not regularizer.slope_is_indicator
+    assert not regularizer.has_fluctuation
+    assert regularizer.kink_weights(D) is None
+    assert regularizer.has_constant_slope == (function is ridge)
+
+
+def test_nothing_is_known_of_a_map_that_fits_another_dimension():
+    regularizer = rs.CustomRegularizer(weighted_soft)
+    assert not any(getattr(regularizer, capability) for capability in CAPABILITIES)
+    assert regularizer.kink_weights(D - 1) is not None
+    assert regularizer.kink_weights(D + 1) is None
+    regularizer.check_dimension(D)
+    assert all(getattr(regularizer, capability) for capability in CAPABILITIES)
+    coupled = rs.CustomRegularizer(soft, separable=False)
+    assert not any(getattr(coupled, capability) for capability in CAPABILITIES)
+    with pytest.raises(ValueError, match="which near 0 is no soft-threshold"):
+        rs.CustomRegularizer(ridge).fluctuation(np.ones((1, D)), np.zeros(D, dtype=bool), np.ones(1))
+
+
+def test_trying_a_map_compiles_nothing(monkeypatch):
+    regularizer = rs.CustomRegularizer(soft)
+    monkeypatch.setattr(regularizer, "parameters", None)
+    assert all(getattr(regularizer, capability) for capability in CAPABILITIES)
+    assert regularizer.kink_weights(3).tolist() == [1.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("regularizer", list(BUILT_IN.values()), ids=BUILT_IN.keys())
 def test_json_round_trip(regularizer):
-    again = Regularizer.from_json(regularizer.to_json())
+    again = from_json(regularizer.to_json())
     assert type(again) is type(regularizer)
     assert again == regularizer
     assert hash(again) == hash(regularizer)
@@ -280,19 +468,29 @@ def test_json_round_trip(regularizer):
 
 def test_every_kind_is_found_in_a_fresh_process():
     code = (
-        "import sys\nfrom rdasde._regularizers.base import Regularizer\n"
-        "for text in sys.argv[1:]: Regularizer.from_json(text)"
+        "import sys\nfrom rdasde._regularizers.kinds import from_json\n"
+        "for text in sys.argv[1:]: from_json(text)\n"
+        "assert 'scipy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, *(r.to_json() for r in BUILT_IN.values())], check=True, timeout=60)
+
+
+def test_the_table_of_kinds_is_complete():
+    defined = {
+        name: module.stem
+        for module in Path(rs.__file__).parent.glob("_regularizers/*.py")
+        for name in re.findall(r"^class (\w+)\(Regularizer\)", module.read_text(), flags=re.MULTILINE)
+    }
+    assert defined == KINDS
 
 
 def test_custom_is_not_written():
     text = rs.CustomRegularizer(soft).to_json()
     assert json.loads(text) == {"kind": "CustomRegularizer"}
     with pytest.raises(ValueError, match="pass regularizer="):
-        Regularizer.from_json(text)
+        from_json(text)
     with pytest.raises(ValueError, match="'RDA', which is not known here"):
-        Regularizer.from_json('{"kind": "RDA"}')
+        from_json('{"kind": "RDA"}')
     assert rs.CustomRegularizer(soft) == rs.CustomRegularizer(soft)
     assert rs.CustomRegularizer(soft) != rs.CustomRegularizer(block)
 
@@ -392,6 +590,8 @@ def test_custom_bands():
     )
     with pytest.raises(ValueError, match="pass regularizer="):
         rs.band(ours)
+    np.testing.assert_allclose(ours["dual_ode"], theory["dual_ode"], atol=1e-10)
+    np.testing.assert_allclose(ours["primal_ode"], theory["primal_ode"], rtol=0.0)
     expected, found = rs.band(theory), rs.band(ours, regularizer=rs.CustomRegularizer(soft))
     np.testing.assert_allclose(found["lower"], expected["lower"], atol=2e-4)
     np.testing.assert_allclose(found["upper"], expected["upper"], atol=2e-4)
@@ -429,7 +629,29 @@ def test_elastic_net_without_shrinkage_is_l1():
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("regularizer", [rs.NonNegativeL1(), rs.GroupLasso([0, 0, 1]), rs.CustomRegularizer(soft)])
+@pytest.mark.parametrize("schedule", [rs.PowerLaw(c=1.0, mu=0.6), rs.Linear(0.2)], ids=["power", "linear"])
+@pytest.mark.parametrize("name", ["custom l1", "custom weighted l1", "custom elastic net"])
+def test_custom_limit_is_that_of_ours(name, schedule):
+    """Where a coordinate of the flow is zero throughout (paths) and where none is (moments)."""
+    function, ours = CUSTOM[name]
+    covariance = rs.AR1(D, 0.5)
+    for coef in (np.array([0.5, -0.3, 0.4, -0.6, 0.2, 0.3]), np.array([0.5, -0.3, 0.0, 0.0, 0.0, 0.0])):
+        problem = rs.LinearRegression(coef, covariance if coef.all() else None)
+        start = np.where(np.arange(D) == 1, 0.3, 0.0)  # one coordinate changes sign on the way
+        theories = [
+            rs.approximate(
+                problem, rs.RDA(1e-3, r, schedule), 2.0, method="limit", times=5, start=start, paths=40, seed=0
+            )
+            for r in (ours, rs.CustomRegularizer(function))
+        ]
+        assert list(theories[0]) == list(theories[1])
+        for variable in theories[0]:
+            np.testing.assert_allclose(theories[1][variable], theories[0][variable], atol=1e-8, err_msg=variable)
+
+
+@pytest.mark.parametrize(
+    "regularizer", [rs.NonNegativeL1(), rs.GroupLasso([0, 0, 1]), *map(rs.CustomRegularizer, (ridge, one_sided, block))]
+)
 def test_no_limit(regularizer):
     algorithm = rs.RDA(1e-3, regularizer, rs.PowerLaw(0.5, 0.6))
     with pytest.raises(ValueError, match="'limit' only with L1 or ElasticNet"):

@@ -23,6 +23,16 @@ FUNCTIONS = {"first": lambda w: w[..., 0], "square": lambda w: w[..., 0] ** 2, "
 OPTIONS = {"step_sizes": [0.04, 0.02], "test_functions": FUNCTIONS, "replicates": 64, "paths": 64, "seed": 0}
 
 
+def soft(v, threshold, out):
+    for j in range(v.size):
+        excess = abs(v[j]) - threshold
+        out[j] = np.copysign(0.0 if excess <= 0.0 else excess, v[j])
+
+
+def shrink(v, threshold, out):
+    out[:] = v / (1.0 + threshold)
+
+
 def weak_error(algorithm=ALGORITHM, horizon=0.4, **options):
     return rs.weak_error(PROBLEM, algorithm, horizon, **(OPTIONS | options))
 
@@ -275,6 +285,16 @@ class TestWeakError:
         )
         with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
             weak_error(test_functions={})
+
+    def test_a_soft_threshold_of_ones_own(self):
+        """Like L1 at second order, up to the quadrature behind the control variate."""
+        own = rs.RDA(0.02, rs.CustomRegularizer(soft), rs.PowerLaw(0.3, 0.6))
+        ours, expected = (weak_error(algorithm, equation_order=2) for algorithm in (own, ALGORITHM))
+        for name in ("error", "discrete", "diffusion", "standard_error", "time_step_bias"):
+            np.testing.assert_allclose(ours[name], expected[name], atol=1e-6, err_msg=name)
+        shrunk = rs.RDA(0.02, rs.CustomRegularizer(shrink), rs.PowerLaw(0.3, 0.6))
+        with pytest.raises(ValueError, match=re.escape("equation_order is 2 with CustomRegularizer(shrink), but must")):
+            weak_error(shrunk, equation_order=2)
 
     def test_second_order_needs_slopes_of_zero_or_one(self):
         message = (

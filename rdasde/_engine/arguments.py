@@ -1,0 +1,56 @@
+"""The arguments that verbs share: checked in one way, each failure one sentence."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rdasde import _check
+from rdasde._algorithm import RDA
+from rdasde._check import Floats
+from rdasde._errors import StabilityWarning
+from rdasde._problems.base import Problem
+
+
+def check_pair(problem: Problem, algorithm: RDA) -> None:
+    """The first two arguments of every verb."""
+    _check.instance("problem", problem, Problem, "a problem", "pass for example rs.LinearRegression(coef)")
+    _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
+    algorithm.mirror.check_dimension(problem.dimension)
+
+
+def warn_if_unstable(problem: Problem, algorithm: RDA) -> None:
+    """StabilityWarning where the unregularized algorithm would not be stable in mean square."""
+    reason = problem.instability(algorithm.step_size, algorithm.batch_size)
+    if reason is not None:
+        warnings.warn(
+            f"step_size {algorithm.step_size:g} is past mean-square stability without a regularizer ({reason}): "
+            "the run may diverge; take a smaller step or a larger batch.",
+            StabilityWarning,
+            stacklevel=3,
+        )
+
+
+def start_point(start: ArrayLike | None, problem: Problem) -> Floats:
+    """The dual start v_0, (d,); the problem's own where the user does not say."""
+    if start is None:
+        return problem.default_start()
+    d = problem.dimension
+    return _check.array("start", start, (d,), mend=f"give the dual start v_0, {d} numbers")
+
+
+def kept_coordinates(coordinates: ArrayLike | None, dimension: int) -> NDArray[np.int64]:
+    """Which coordinates to keep, counted from 0; all of them for None."""
+    if coordinates is None:
+        return np.arange(dimension)
+    raw = np.atleast_1d(np.asarray(coordinates))
+    accepted = f"different whole numbers within 0..{dimension - 1}"
+    mend = "coordinates count from 0"
+    if raw.ndim != 1 or raw.size == 0 or raw.dtype.kind not in "iu":
+        raise _check.wrong_kind("coordinates", coordinates, accepted, mend)
+    kept = raw.astype(np.int64)
+    if kept.min() < 0 or kept.max() >= dimension or len(np.unique(kept)) < len(kept):
+        raise _check.bad("coordinates", coordinates, accepted, mend)
+    return kept

@@ -1,0 +1,60 @@
+"""What a result says about itself, in its attributes: written and read here.
+
+Those of `simulate`, `approximate` and `weak_error`, and of validations that carry one of them on:
+
+===================  ===================================================================================================
+``produced_by``      The verb, ``"rdasde.simulate"``
+``problem``          Its repr
+``step_size``        gamma; where a result is over several, they are a coordinate instead
+``batch_size``       Gradients averaged in a step
+``regularizer``      The mirror map, as JSON: `mirror_of` makes it again
+``schedule``         Its repr
+===================  ===================================================================================================
+
+Verbs add what is theirs: ``seed`` wherever something was drawn, ``replicates`` and ``paths``, how many; `simulate`
+``diverged``, how many runs did; `approximate` its ``method``, the ``time_steps`` of paths, and ``checked_mean`` and
+``checked_std``, how far a closure was off from a few of them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rdasde import _check
+from rdasde._algorithm import RDA
+from rdasde._problems.base import Problem
+from rdasde._regularizers.base import Regularizer
+from rdasde._regularizers.kinds import from_json
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def result_attributes(problem: Problem, algorithm: RDA, verb: str) -> dict[str, Any]:
+    """What every result says about itself, in types that netCDF keeps."""
+    return {
+        "produced_by": f"rdasde.{verb}",
+        "problem": repr(problem),
+        "step_size": algorithm.step_size,
+        "batch_size": algorithm.batch_size,
+        "regularizer": algorithm.mirror.to_json(),
+        "schedule": repr(algorithm.schedule),
+    }
+
+
+def mirror_of(result: xr.Dataset, regularizer: Regularizer | None = None) -> Regularizer:
+    """The mirror map of a result: the one given, or what its attributes say."""
+    if regularizer is not None:
+        _check.instance("regularizer", regularizer, Regularizer, "a regularizer", "pass for example rs.L1()")
+        return regularizer
+    try:
+        settings = json.loads(str(result.attrs["regularizer"]))
+    except (KeyError, json.JSONDecodeError):
+        raise _check.bad(
+            "result",
+            "a Dataset that does not say its mirror map",
+            "one with it",
+            "pass regularizer=, for example rs.L1()",
+        ) from None
+    return from_json(json.dumps(settings))

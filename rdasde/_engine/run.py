@@ -1,0 +1,43 @@
+"""What every approximation is handed: a run, and how its Monte Carlo is done; and what it hands back."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from typing import Any, NamedTuple
+
+from rdasde._algorithm import RDA
+from rdasde._check import Floats
+from rdasde._engine.time_axis import TimeAxis
+from rdasde._problems.base import Problem
+
+TOLERANCE = 1e-2  # bias of the time steps of paths, in standard deviations of each coordinate
+
+
+class Run(NamedTuple):
+    """An algorithm on a problem, from a dual start, looked at at some times."""
+
+    problem: Problem
+    algorithm: RDA
+    dual_start: Floats
+    axis: TimeAxis
+
+
+class MonteCarlo(NamedTuple):
+    """How many paths, which ones, where they are computed, and how finely."""
+
+    paths: int
+    seed: int
+    executor: concurrent.futures.Executor | None = None  # threads on all cores
+    progress: bool | None = False  # whether to show a bar, None for where somebody would see it
+    tolerance: float = TOLERANCE
+
+
+class Solution(NamedTuple):
+    """What an approximation found.
+
+    Either paths, ``dual`` and ``primal`` (path, time, d), or moments: ``dual_mean``, ``dual_std``, ``primal_mean``,
+    ``primal_std``, ``probability_zero`` (time, d), and ``dual_quantile`` (score, time, d) where it is known.
+    """
+
+    values: dict[str, Floats]
+    attributes: dict[str, Any]  # what the result says beside that
