@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._figures import caption
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def draw() -> Figure:
     from matplotlib.lines import Line2D
 
     problem = rs.LinearRegression(COEF, rs.AR1(len(COEF), 0.5), noise_std=1.0)
-    figure = plot.new_figure(13.0, 8.6)
+    figure = _drawing.new_figure(13.0, 8.6)
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
-    inks = [plot.INK[group] for group in GROUPS]
+    inks = [_drawing.INK[group] for group in GROUPS]
     covered, zeros, lone = {}, {}, {}
     for axis, (title, algorithm) in zip(axes.flat, MAPS.items(), strict=True):
         runs = rs.simulate(problem, algorithm, HORIZON, replicates=RUNS, times=201, seed=SEED)
@@ -52,8 +52,8 @@ def draw() -> Figure:
         t = runs["time"].values
         for j, ink in enumerate(inks):
             edges = bands["primal"].sel(coordinate=j)
-            plot.draw_band(axis, t, edges["lower"].values, edges["upper"].values, ink)
-            plot.draw_path(axis, t, runs["primal"].values[0, :, j], ink)
+            _drawing.draw_band(axis, t, edges["lower"].values, edges["upper"].values, ink)
+            _drawing.draw_path(axis, t, runs["primal"].values[0, :, j], ink)
             axis.plot(t, theory["primal_mean"].values[:, j], color=ink, lw=1.4)
             axis.plot(HORIZON, COEF[j], "<", color=ink, ms=5, clip_on=False, zorder=4)
         axis.text(0.98, 0.02, _note(covered[name]), transform=axis.transAxes, ha="right", fontsize=9)
@@ -66,7 +66,7 @@ def draw() -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("primal  $w_j$")
     handles = [
-        Line2D([], [], color=plot.INK[g], lw=2.0, label=f"coordinates {3 * g + 1}–{3 * g + 3}") for g in range(4)
+        Line2D([], [], color=_drawing.INK[g], lw=2.0, label=f"coordinates {3 * g + 1}–{3 * g + 3}") for g in range(4)
     ]
     handles.append(Line2D([], [], color="0.4", marker="<", ls="", label="$w^*_j$"))
     figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._figures import caption, data_set, standardized
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def draw() -> Figure:
 
     runs = rs.simulate(problem, algorithm, HORIZON, replicates=REPLICATES, times=801, seed=SEED)
     theory = rs.approximate(problem, algorithm, HORIZON, times=801)
-    figure, axes = plot.panels()
+    figure, axes = _drawing.panels()
     figure.set_size_inches(11.0, 5.6)
-    plot.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
+    _drawing.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
     late = theory["time"].values >= HORIZON / 10.0
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[late]
     exact = float((runs["primal"].values[:, -1] == 0.0).mean(axis=0)[names.index("age")])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
 from rdasde._figures import caption, data_set, standardized
 
@@ -28,9 +28,9 @@ def draw() -> Figure:
     runs = rs.simulate(problem, algorithm, HORIZON, replicates=RUNS, times=201, seed=SEED)
     theory = rs.approximate(problem, algorithm, HORIZON, method="paths", paths=RUNS, times=201, seed=SEED)
     names = [str(name) for name in data.feature_names]
-    figure, axes = plot.panels()
+    figure, axes = _drawing.panels()
     figure.set_size_inches(11.5, 5.8)
-    plot.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
+    _drawing.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[1:]
     final = runs["primal"].values[:, -1]
     never = {"run": (final == 0.0).mean(axis=0), "path": theory["probability_zero"].values[-1]}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdasde import plot
+from rdasde import _drawing as plot
 from rdasde._regularizers.base import normal_cdf
 
 if TYPE_CHECKING:

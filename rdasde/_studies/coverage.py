@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._figures import caption, random_direction
 from rdasde._studies import Pieces, Report, markdown
 
@@ -87,7 +87,7 @@ def measured(pieces: Pieces, case: Case) -> dict[str, NDArray[Any]]:
 
 def study(pieces: Pieces) -> Report:
     """Coverage less level, case by case, in the dual and in the primal; a table of every case at every level."""
-    figure = plot.new_figure(12.0, 8.6)
+    figure = _drawing.new_figure(12.0, 8.6)
     axes = figure.subplots(2, 1, sharex=True)
     shown = cases(pieces.small)
     names = ("design", "method", "γ tr(H)", "γ", "c, μ", "space", "level")
@@ -96,7 +96,7 @@ def study(pieces: Pieces) -> Report:
         key: [] for key in (*names, *measures, "worst (allowed)", "zero", "weak", "strong")
     }
     off, over, judged = 0.0, 0, 0
-    inks = dict(zip(LEVELS, plot.inks(len(LEVELS)), strict=True))
+    inks = dict(zip(LEVELS, _drawing.inks(len(LEVELS)), strict=True))
     for place, case in enumerate(shown):
         found = measured(pieces, case)
         for s, space in enumerate(("dual", "primal")):
@@ -137,7 +137,7 @@ def study(pieces: Pieces) -> Report:
         for case in shown
     ]
     for axis, space in zip(axes, ("dual", "primal"), strict=True):
-        axis.axhspan(-100.0 * ALLOWED, 100.0 * ALLOWED, color=plot.GREEN, alpha=0.4, lw=0, zorder=0)
+        axis.axhspan(-100.0 * ALLOWED, 100.0 * ALLOWED, color=_drawing.GREEN, alpha=0.4, lw=0, zorder=0)
         axis.axhline(0.0, color="0.4", lw=0.7)
         axis.set(ylabel=f"{space} coverage less level (points)", xlim=(-0.6, len(shown) - 0.4))
         axis.spines[["top", "right"]].set_visible(False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report
@@ -60,11 +60,11 @@ def study(pieces: Pieces) -> Report:
 
 
 def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
-    figure = plot.new_figure(15.0, 6.0)
+    figure = _drawing.new_figure(15.0, 6.0)
     axes = figure.subplots(1, 3)
     shown = local.sel(strength=LOCAL[2])
     t = shown["time"].values
-    for j, ink in zip((0, 1, 2), plot.inks(3), strict=True):
+    for j, ink in zip((0, 1, 2), _drawing.inks(3), strict=True):
         here = shown.sel(coordinate=j)
         axes[0].plot(t, here["difference_theory"], color=ink, lw=1.4, label=f"coordinate {j}")
         axes[0].errorbar(t, here["difference"], 2.0 * here["difference_standard_error"], fmt="o", ms=4, color=ink)
@@ -74,7 +74,7 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
     axes[0].legend(frameon=False)
 
     gap, changes, limit = _gaps(local)
-    axes[1].plot(LOCAL, gap, "o-", color=plot.BLUE, label="mean flows against the integral")
+    axes[1].plot(LOCAL, gap, "o-", color=_drawing.BLUE, label="mean flows against the integral")
     axes[1].plot(LOCAL, limit, "s--", color="#e08214", ms=4, label="integral against its limit")
     for x, y, number in zip(LOCAL, gap, changes, strict=True):
         axes[1].annotate(f"{number}", (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
@@ -95,7 +95,7 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
         ("sparsity", "pruned by gRDA", "^--"),
         ("sparsity_directional", "pruned by the closed form", "v--"),
     ):
-        ink = {"o": plot.BLUE, "s": "#01665e", "^": "#e08214", "v": "#b2182b"}[style[0]]
+        ink = {"o": _drawing.BLUE, "s": "#01665e", "^": "#e08214", "v": "#b2182b"}[style[0]]
         axes[2].plot(last["strength"], last[name], style, color=ink, ms=4, lw=1.3, label=label)
     axes[2].set(
         title=f"supports (d = {wide.sizes['coordinate']}, rank {rank})",

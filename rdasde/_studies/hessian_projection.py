@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report, _checkpoints, markdown
@@ -41,7 +41,7 @@ def study(pieces: Pieces) -> Report:
     chance = np.sqrt(top / weights)
     usual = np.sqrt(stats.beta.ppf([0.025, 0.975], top / 2, (weights - top) / 2))  # the law of its square
 
-    figure = plot.new_figure(12.0, 5.2)
+    figure = _drawing.new_figure(12.0, 5.2)
     left, right = figure.subplots(1, 2)
     for seed, ink in zip(seeds, INKS, strict=False):
         left.plot(plan.kept, shares[seed], "o-", color=ink, label=f"gRDA minus SGD, seed {seed}")

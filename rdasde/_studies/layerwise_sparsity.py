@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report, _prunings, markdown
 
@@ -26,7 +26,7 @@ def study(pieces: Pieces) -> Report:
         f"magnitude, {how}": {name: left(runs.trimmed[name, how]) for name in runs.directional},
     }
     labels = _labels(plan, len(chosen))
-    figure = plot.new_figure(11.0, 5.6)
+    figure = _drawing.new_figure(11.0, 5.6)
     axes = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(chosen))
     inks = ("#2c6fbb", "#01665e", "#7b3294", "#e08214", "#b2182b", "#1b1b1b")

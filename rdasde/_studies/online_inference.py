@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
 from rdasde._compiled.random import LANES, lane_array, normals, streams
@@ -295,10 +295,10 @@ def _table(cells: Cells) -> dict[str, list[str]]:
 
 
 def _draw(cells: Cells) -> Figure:
-    figure = plot.new_figure(12.0, 9.0)
+    figure = _drawing.new_figure(12.0, 9.0)
     (coverage, length), (bias, by_coordinate) = figure.subplots(2, 2)
     kinds = {
-        "average, centre corrected": (plot.BLUE, "o", lambda d, f: errors(f, "average", d, True)),
+        "average, centre corrected": (_drawing.BLUE, "o", lambda d, f: errors(f, "average", d, True)),
         "average as it stands": (RED, "x", lambda d, f: errors(f, "average", d, False)),
         "least squares": ("0.45", "s", lambda d, f: (f["ols"] - d.coef) / f["ols_error"]),
     }
@@ -321,7 +321,7 @@ def _draw(cells: Cells) -> Figure:
                     label=name if at == 0.0 else None,
                 )
             ratio = (found["average_error"] / found["ols_error"])[:, on]
-            length.plot(at, ratio.mean(), "o", ms=5, mfc="none", color=plot.BLUE)
+            length.plot(at, ratio.mean(), "o", ms=5, mfc="none", color=_drawing.BLUE)
             length.plot(at, predicted_length(design)[on].mean(), "_", ms=14, color="0.2")
         for axis in (coverage, length):
             axis.text(

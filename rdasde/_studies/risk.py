@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report
 from rdasde._studies._results import kept, report
@@ -71,7 +71,7 @@ def study(pieces: Pieces) -> Report:
 def _draw(
     over_time: dict[str, xr.Dataset], over_sizes: dict[Any, xr.Dataset], design: dict[str, Any], steps: int
 ) -> Any:
-    figure = plot.new_figure(15.0, 5.8)
+    figure = _drawing.new_figure(15.0, 5.8)
     axes = figure.subplots(1, 3)
     for name, result in over_time.items():
         t, ink = result["time"].values, _INKS[name]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report, _prunings, markdown
 
@@ -65,7 +65,7 @@ def study(pieces: Pieces) -> Report:
     to_dense = {name: interval(accuracy[name] - dense) for name in names}
     to_trim = {key: interval(accuracy[key[0]] - trimmed[key]) for key in trimmed}
 
-    figure = plot.new_figure(15.0, 6.2)
+    figure = _drawing.new_figure(15.0, 6.2)
     axes = figure.subplots(1, 3, width_ratios=[1.15, 1.1, 0.8])
     _errors(axes[0], runs, dense, sparsity, accuracy, trimmed)
     _differences(axes[1], names, to_dense, to_trim, sparsity)
@@ -158,7 +158,7 @@ def _errors(
         [value.mean for value in found],
         [value.half for value in found],
         fmt="o-",
-        color=plot.BLUE,
+        color=_drawing.BLUE,
         capsize=3,
         label="gRDA",
         zorder=3,
@@ -185,7 +185,7 @@ def _differences(
     sparsity: dict[str, NDArray[np.float64]],
 ) -> None:
     rows = np.arange(len(names))[::-1]
-    series = [("SGD", 0.15, plot.BLUE, [to_dense[name] for name in names])]
+    series = [("SGD", 0.15, _drawing.BLUE, [to_dense[name] for name in names])]
     how = _prunings.TRIMS[0]
     series.append((f"magnitude, {how}", -0.15, INKS[how], [to_trim[name, how] for name in names]))
     for label, shift, ink, values in series:

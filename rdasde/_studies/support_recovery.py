@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
 from rdasde._figures import caption, published
 from rdasde._studies import Pieces, Report
@@ -123,7 +123,7 @@ def _draw(
 ) -> Any:
     from matplotlib.ticker import NullFormatter
 
-    figure = plot.new_figure(15.0, 9.6)
+    figure = _drawing.new_figure(15.0, 9.6)
     axes = figure.subplots(2, 3)
     inks = dict(zip([name for name in found if name.startswith("gRDA")], _BLUES, strict=True)) | _INKS
     signs = np.sign(coef[coef != 0.0])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report, _checkpoints, markdown
 from rdasde._studies._checkpoints import Arrays, Plan
@@ -45,7 +45,7 @@ def study(pieces: Pieces) -> Report:
         lambda: _plane(plan, size, rows, runs["grda"][0], runs["sgd"][0], curves[0]),
     )
 
-    figure = plot.new_figure(13.0, 7.6)
+    figure = _drawing.new_figure(13.0, 7.6)
     axes = figure.subplot_mosaic([["plane", "loss"], ["plane", "accuracy"]], width_ratios=(1.25, 1.0))
     _contours(figure, axes["plane"], plane)
     _profiles(axes["loss"], axes["accuracy"], curves)

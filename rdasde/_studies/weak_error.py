@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
 from rdasde._figures import caption
 from rdasde._studies import Pieces, Report, markdown
@@ -140,7 +140,7 @@ def local_orders(found: dict[str, NDArray[Any]], i: int) -> Floats:
 
 def study(pieces: Pieces) -> Report:
     """Three panels of |error| against the step size, and one of the two equations where nothing has a kink."""
-    figure = plot.new_figure(12.0, 9.6)
+    figure = _drawing.new_figure(12.0, 9.6)
     axes = figure.subplots(2, 2)
     columns: dict[str, list[str]] = {
         title: []
@@ -202,7 +202,7 @@ def study(pieces: Pieces) -> Report:
 def draw(axis: Axes, found: dict[str, NDArray[Any]], names: list[str], order: int, several: bool) -> None:
     """|error| with bars; hollow below the floor."""
     gammas = found["step_size"]
-    for i, (name, ink) in enumerate(zip(names, plot.inks(len(names)), strict=True)):
+    for i, (name, ink) in enumerate(zip(names, _drawing.inks(len(names)), strict=True)):
         size, bar = np.abs(found["error"][i]), found["floor"][i]
         known = size > bar
         text = f"{found['order'][i]:.2f} [{found['order_lower'][i]:.2f}, {found['order_upper'][i]:.2f}]"
