@@ -109,3 +109,11 @@ def draw_pair(
     axes[0].set_ylabel("dual  $v_j$")
     axes[1].set_ylabel("primal  $w_j$")
     finish(axes, f"{100 * level:g} % band")
+
+
+def caption(figure: Figure, text: str) -> None:
+    """Prose below the panels, wrapped to the width of the figure."""
+    import textwrap
+
+    width = int(figure.get_figwidth() * 14.5)
+    figure.supxlabel(textwrap.fill(text, width), x=0.02, ha="left", fontsize=9, color="0.25")

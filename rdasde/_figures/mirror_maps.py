@@ -8,7 +8,6 @@ import numpy as np
 
 import rdasde as rs
 from rdasde import _drawing
-from rdasde._figures import caption
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +70,7 @@ def draw() -> Figure:
     handles.append(Line2D([], [], color="0.4", marker="<", ls="", label="$w^*_j$"))
     figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False)
     dual = [shares["dual"] for shares in covered.values()]
-    caption(
+    _drawing.caption(
         figure,
         f"Linear regression in 12 coordinates (H_ij = 0.5^|i−j|, noise 1), step size {STEP_SIZE:g}, g = √γ t^0.6 where "
         f"a map has a threshold: one run (zigzag), mean and 95 % band of {RUNS} paths of the dual diffusion. Bands are "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, data_set
+from rdasde._figures._data import data_set
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,7 +71,7 @@ def draw() -> Figure:
     test = np.mean([np.mean(problem.predict(w, pictures[ROWS:]).argmax(axis=1) == digits.target[ROWS:]) for w in last])
     gap = np.abs(never["runs"] - never["theory"])
     by_time = 100.0 * held.mean(axis=1)
-    caption(
+    _drawing.caption(
         figure,
         f"A network of {problem.dimension} weights (16 inputs, {HIDDEN} hidden units, tanh, 10 classes) on {ROWS} of "
         "scikit-learn's digits averaged to 4 × 4 pixels, cross-entropy; gRDA one row at a time, step size "

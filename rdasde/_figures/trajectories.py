@@ -8,7 +8,7 @@ import numpy as np
 
 import rdasde as rs
 from rdasde import _drawing
-from rdasde._figures import caption, published
+from rdasde._figures import published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ def draw() -> Figure:
     axes[0].set_ylabel("dual  $v_j$")
     axes[1].set_ylabel("primal  $w_j$")
     _drawing.finish(axes, r"$w^*_j \pm 1.96\sqrt{\gamma/2}$")
-    caption(
+    _drawing.caption(
         figure,
         "One run of gRDA on linear regression (zigzag), the ODE of its mean (smooth) and the published asymptotic "
         "band, at the published settings: step size 1e-4, 200 000 steps, c = √2, μ = 0.51, H_ij = 0.8^|i−j|, d = 200, "

@@ -9,7 +9,7 @@ import numpy as np
 import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, published
+from rdasde._figures import published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def draw() -> Figure:
 
     support = held["ours"].sel(time=list(MARKS), method="nearest").values[:, problem.coef != 0.0]
     off = held_dual.sel(time=list(MARKS), method="nearest").values[:, problem.coef == 0.0]
-    caption(
+    _drawing.caption(
         figure,
         f"Over {REPLICATES} runs at t = 5 / 10 / 20 the published band holds for coordinate 51 in "
         f"{at('published', 50)} % of runs, ours in {at('ours', 50)} %. The published band is the asymptotic one, "

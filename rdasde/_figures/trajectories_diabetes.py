@@ -8,7 +8,7 @@ import numpy as np
 
 import rdasde as rs
 from rdasde import _drawing
-from rdasde._figures import caption, data_set, standardized
+from rdasde._figures._data import data_set, standardized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ def draw() -> Figure:
     predicted = float(theory["probability_zero"].values[-1, names.index("age")])
     paths = rs.approximate(problem, algorithm, HORIZON, method="paths", paths=4000, times=2, seed=SEED)
     by_paths = float(paths["probability_zero"].values[-1, names.index("age")])
-    caption(
+    _drawing.caption(
         figure,
         "gRDA on the diabetes data (Efron et al. 2004): 442 rows, 10 standardized features, streamed with replacement; "
         "step size 1e-3, c = 0.5, μ = 0.6. One run (zigzag), mean and 95 % band of the closure. Over "

@@ -9,7 +9,7 @@ import numpy as np
 import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, data_set, random_direction
+from rdasde._figures._data import data_set, random_direction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def draw() -> Figure:
     kept = float(np.mean((rows @ direction) ** 2)) / float(values[-1])
     sure = int(np.count_nonzero(rows.std(axis=0) == 0.0))
     miss = float(np.abs(never["run"] - never["path"]).max())
-    caption(
+    _drawing.caption(
         figure,
         f"Leading component of scikit-learn's digits ({len(rows)} pictures of 8 × 8 pixels, centered, scaled to a "
         "leading eigenvalue of 2), streamed with replacement: Oja's rule with the soft-threshold, step size 1e-3, "

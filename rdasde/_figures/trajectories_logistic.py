@@ -9,7 +9,7 @@ import numpy as np
 import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, data_set, standardized
+from rdasde._figures._data import data_set, standardized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def draw() -> Figure:
     right = float(np.mean((rows @ final.mean(axis=0) > 0.0) == (labels == 1.0)))
     every = float(np.mean((rows @ final.T > 0.0) == (labels == 1.0)[:, None]))
     fading = names.index(FADING)
-    caption(
+    _drawing.caption(
         figure,
         f"Logistic regression with the soft-threshold on the breast cancer data: {len(rows)} rows, {len(names)} "
         "standardized features, streamed with replacement; step size 5e-3, c = 0.5, μ = 0.8, no intercept, 1 is "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, random_direction
+from rdasde._figures._data import random_direction
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,7 +70,7 @@ def draw() -> Figure:
     zero = {name: 100.0 * float(np.mean(w[:, ACTIVE:] == 0.0)) for name, w in final.items()}
     low = {name: 100.0 * float(np.mean(~ends)) for name, ends in up.items()}
     names = list(laws)
-    caption(
+    _drawing.caption(
         figure,
         f"Online PCA by Oja's rule with the soft-threshold: d = {DIMENSION}, A = I + {SPIKE:g} uu', u with {ACTIVE} "
         f"entries ±1/√{ACTIVE}; step size 1e-3, c = 0.3, μ = 0.6. All {RUNS} runs start from one random unit vector, "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde._studies import Pieces
+from rdasde._studies._pieces import Pieces
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

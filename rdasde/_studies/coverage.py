@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 import rdasde as rs
 from rdasde import _drawing
-from rdasde._figures import caption, random_direction
-from rdasde._studies import Pieces, Report, markdown
+from rdasde._figures._data import random_direction
+from rdasde._studies._pieces import Pieces, Report, markdown
 
 LEVELS = (0.8, 0.9, 0.95, 0.99)
 HORIZON, SEED = 5.0, 20  # nothing was picked
@@ -147,7 +147,7 @@ def study(pieces: Pieces) -> Report:
     handles = [Line2D([], [], color=ink, lw=4, label=f"{100 * level:g} %") for level, ink in inks.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
     number = 400 if pieces.small else 4000
-    caption(
+    _drawing.caption(
         figure,
         f"Coverage of {number:,} runs by bands from {number:,} paths of the dual diffusion (d = {DIMENSION}; below "
         "each case: design, step size times trace of the Hessian, c, mu), less the nominal level. Bars: the mean "

@@ -9,8 +9,7 @@ import numpy as np
 import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report
+from rdasde._studies._pieces import Pieces, Report
 from rdasde._studies._results import kept, report
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
     def percents(name: str, digits: int = 0) -> str:
         return " / ".join(f"{100.0 * value:.{digits}f}" for value in some[name].values)
 
-    caption(
+    _drawing.caption(
         figure,
         f"Least squares on a Gaussian design of low rank, γ = {STEP_SIZE:g}, μ = {MU:g}, t up to {t[-1]:g}; "
         f"{local.attrs['replicates']} pairs of runs, gRDA and SGD over the same samples; strength: λ = g(t) over the "

@@ -8,9 +8,9 @@ import numpy as np
 
 from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, _checkpoints, markdown
+from rdasde._studies import _checkpoints
 from rdasde._studies._checkpoints import Arrays, Plan
+from rdasde._studies._pieces import Pieces, Report, markdown
 from rdasde._studies._prunings import _each
 
 SEEDS, TOP, ROWS = 2, 10, 500
@@ -60,7 +60,7 @@ def study(pieces: Pieces) -> Report:
         axis.legend(frameon=False, fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     last = shares[:, -1]
-    caption(
+    _drawing.caption(
         figure,
         f"{plan.data}, {plan.network} ({weights:,} weights), gRDA (c = {plan.c:g}, μ = {plan.mu:g}) and SGD from the "
         f"same initial weights and batches, learning rate {plan.rate:g}, {len(shares)} seeds. After each epoch kept: "

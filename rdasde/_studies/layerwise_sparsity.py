@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde import _drawing
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, _prunings, markdown
+from rdasde._studies import _prunings
+from rdasde._studies._pieces import Pieces, Report, markdown
 
 
 def study(pieces: Pieces) -> Report:
@@ -49,7 +49,7 @@ def study(pieces: Pieces) -> Report:
     emptiest = {labels[int(np.argmin(values))] for values in first.values()}
     ratios = [float(np.mean(first[name] > second[name])) for name in first]
     dead = min(float(values.min()) for values in ways["gRDA"].values())
-    caption(
+    _drawing.caption(
         figure,
         f"{_prunings.about(plan)}; {plan.epochs} epochs, {plan.seeds} seeds: means over seeds, bars from the least "
         f"to the most. Below each layer the number of its weights; {labels[largest]} has "

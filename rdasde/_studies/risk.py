@@ -9,8 +9,7 @@ import numpy as np
 
 import rdasde as rs
 from rdasde import _drawing
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report
+from rdasde._studies._pieces import Pieces, Report
 from rdasde._studies._results import kept, report
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def _draw(
         float(((result["regret"] - result["regret_bound"]) / result["regret_standard_error"]).max())
         for result in everything
     )
-    caption(
+    _drawing.caption(
         figure,
         f"Linear regression, d = {design['dimension']}, {design['active']} active coordinates of ±{SIZE:g}, "
         f"AR({RHO:g}) design, γ = {STEP_SIZE:g}; gRDA with c = {C:g}, μ = {MU:g}, RDA with the same threshold at "

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde import _drawing
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, _prunings, markdown
+from rdasde._studies import _prunings
+from rdasde._studies._pieces import Pieces, Report, markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +112,7 @@ def study(pieces: Pieces) -> Report:
     if misses:
         text += " The share of zero weights asked for (sparsity_target) was missed by at most "
         text += ", ".join(f"{miss:.2f} points (target {100 * target:g} %)" for target, miss in misses.items()) + "."
-    caption(figure, text)
+    _drawing.caption(figure, text)
 
     table = {
         "method": ["SGD", *names],

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, published
-from rdasde._studies import Pieces, Report
+from rdasde._figures import published
+from rdasde._studies._pieces import Pieces, Report
 from rdasde._studies._results import kept, report
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _draw(
     lasso_exact = [percent(values[:, -1].mean()) for values in lasso["exact"]]
     late = as_published.isel(time=-1)
     rda = last["RDA"]
-    caption(
+    _drawing.caption(
         figure,
         f"Linear regression, d = {len(coef)}, {len(signs)} active coordinates of ±{SIZE:g}, AR({RHO:g}) design "
         f"(irrepresentable constant {last[middle].attrs['irrepresentable']:.2f}), γ = {STEP_SIZE:g}, c = {C:g}; "

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdasde import _drawing
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, _checkpoints, markdown
+from rdasde._studies import _checkpoints
 from rdasde._studies._checkpoints import Arrays, Plan
+from rdasde._studies._pieces import Pieces, Report, markdown
 from rdasde._studies._prunings import _each
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def study(pieces: Pieces) -> Report:
     within = [(barrier < ROOM) & (loss < POINT) for barrier, loss in zip(barriers, lost, strict=True)]
     holds, straight = ([bool(both[row]) for both in within] for row in (0, 1))
     bars = np.array(barriers)
-    caption(
+    _drawing.caption(
         figure,
         f"{plan.data}, {plan.network} ({total:,} weights), SGD and gRDA (c = {plan.c:g}, μ = {plan.mu:g}) from the "
         f"same initial weights and batches: {plan.epochs} epochs, learning rate {plan.rate:g}, batches of "

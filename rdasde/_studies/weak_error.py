@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, markdown
+from rdasde._studies._pieces import Pieces, Report, markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,7 +185,7 @@ def study(pieces: Pieces) -> Report:
         finish(axis, case)
     orders = np.array(fitted)
     met = (orders[:, 0] > 0.85) & (orders[:, 0] < 1.4) & (orders[:, 2] - orders[:, 1] < 0.4)
-    caption(
+    _drawing.caption(
         figure,
         f"|E phi(w_n) - E phi(W(t))| at t = {HORIZON:g} between the algorithm and its dual diffusion, each point from "
         f"{size(pieces):,} runs and as many paths with a control variate; bars: 95 %, hollow: "
