@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._compiled.random import LANES, Streams, lane_array, stacked_streams
-from rdasde._engine.blocks import Arrays, AtOnce, Control, Progress, blocks_of, run_blocks
+from rdasde._engine.blocks import AtOnce, blocks_of, run_blocks
 from rdasde._engine.loops import diffuse, fluctuate, follow
 from rdasde._engine.march import Stopped, march
+from rdasde._engine.progress import Progress, Signals
+from rdasde._engine.store import Arrays
 from rdasde._engine.time_axis import TimeAxis
 from rdasde._errors import DivergenceError
 from rdasde._problems.base import Problem
@@ -151,7 +153,7 @@ class _Paths:
             fluctuate(job.problem, *job.fluctuation, *tail, *record)
 
 
-def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Control | None) -> Arrays:
+def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Signals | None) -> Arrays:
     if job.blocks_a_task == 1:
         return _march_block(job, replicates, control)
     if control is not None and control.stop.is_set():
@@ -174,7 +176,7 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Control |
     return {"dual": by_path(dual), "primal": by_path(primal), "diverged": np.full(count, -1)}
 
 
-def _march_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
+def _march_block(job: _Job, block: NDArray[np.int64], control: Signals | None) -> Arrays:
     count, d = len(block), len(job.dual_start)
     paths = _Paths(job, block)
     shape = (count, len(job.grid.recorded), d)
@@ -200,11 +202,11 @@ def _run(
     shape = (paths, len(job.grid.recorded), len(job.dual_start))
     dual, primal = np.empty(shape), np.empty(shape)
     steps = int(job.grid.recorded[-1])
-    control = Control(Progress(progress, steps * paths, "diffusion"))
+    control = Signals(Progress(progress, steps * paths, "diffusion"))
     tasks = blocks_of(np.arange(paths), job.blocks_a_task)
     if executor is None and job.blocks_a_task >= -(-paths // LANES) > 0:
         executor = AtOnce()
-    parts = run_blocks(_diffusion_task, job, tasks, executor=executor, control=control, steps=steps)
+    parts = run_blocks(_diffusion_task, job, tasks, executor=executor, signals=control, steps=steps)
     try:
         for block, arrays in parts:
             dual[block[0] : block[-1] + 1], primal[block[0] : block[-1] + 1] = arrays["dual"], arrays["primal"]

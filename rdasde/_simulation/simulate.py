@@ -18,9 +18,11 @@ from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._compiled.random import lane_array
-from rdasde._engine.blocks import Arrays, Control, Progress, Store, blocks_of, need_memory, run_blocks
+from rdasde._engine.blocks import blocks_of, need_memory, run_blocks
 from rdasde._engine.loops import advance, lane_moments
 from rdasde._engine.march import march
+from rdasde._engine.progress import Progress, Signals
+from rdasde._engine.store import Arrays, Store
 from rdasde._engine.time_axis import TimeAxis, kept_coordinates, start_point, time_axis
 from rdasde._errors import DivergenceError, StabilityWarning
 from rdasde._problems.base import Problem
@@ -175,7 +177,7 @@ def simulate(
         job,
         blocks_of(numbers),
         executor=executor,
-        control=Control(bar),
+        signals=Signals(bar),
         steps=int(axis.steps[-1]),
         store=kept_store,
     )
@@ -296,7 +298,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _simulate_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
+def _simulate_block(job: _Job, block: NDArray[np.int64], control: Signals | None) -> Arrays:
     """One block of replicates from start to end."""
     d = len(job.dual_start)
     count = len(block)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rdasde._engine.store import Arrays
 from rdasde._studies._pieces import Pieces
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from rdasde.pruning._training.data import Data
-
-Arrays = dict[str, NDArray[Any]]
 
 
 class Plan(NamedTuple):

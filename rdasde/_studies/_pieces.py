@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from rdasde._engine.store import Arrays, load_arrays, save_arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,23 +48,19 @@ class Pieces:
 
     def __call__(
         self, name: str, settings: Mapping[str, Any], compute: Callable[[], Mapping[str, ArrayLike]]
-    ) -> dict[str, NDArray[Any]]:
+    ) -> Arrays:
         """The arrays that ``compute()`` returns; kept under `name` and the `settings` (JSON) that determine them."""
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         file = None if self.store is None else self.store / f"{name}-{digest}.npz"
         if file is not None and file.exists():
-            with np.load(file, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
+            return load_arrays(file)
         if self.progress:
             print(f"{name}: {', '.join(f'{key}={value}' for key, value in settings.items())}", file=sys.stderr)
-        found = {key: np.asarray(value) for key, value in compute().items()}
+        piece = {key: np.asarray(value) for key, value in compute().items()}
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            scratch = file.with_suffix(f".{os.getpid()}.part")
-            with open(scratch, "wb") as stream:
-                np.savez(stream, **found)  # type: ignore[arg-type]
-            os.replace(scratch, file)  # a file appears whole or not at all
-        return found
+            save_arrays(file, piece)
+        return piece
 
 
 def markdown(columns: Mapping[str, list[str]]) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rdasde._engine.store import Arrays
 from rdasde._studies._pieces import Pieces
+from rdasde._studies._processes import in_processes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from rdasde.pruning._training.data import Data
     from rdasde.pruning._training.train import Trained, Weights
 
-Arrays = dict[str, NDArray[Any]]
 TRIMS = ("gradual, fine-tuned", "gradual", "one-shot")  # magnitude pruning
 
 
@@ -64,11 +62,11 @@ def runs(pieces: Pieces) -> Runs:
     methods |= {f"target {100 * target:g} %": {"target": target, "mu": plan.target_mu} for target in plan.targets}
     tasks: list[tuple[Any, ...]] = [(pieces, plan, seed, {}) for seed in seeds]
     tasks += [(pieces, plan, seed, method) for seed in seeds for method in methods.values()]
-    found = _each(_first, tasks, pieces.small)
+    found = in_processes(_first, tasks, pieces.small)
     dense, rest = found[: plan.seeds], found[plan.seeds :]
     directional = {name: rest[k :: len(methods)] for k, name in enumerate(methods)}
     keys = [(name, how, seed) for seed in seeds for name in methods for how in TRIMS]
-    again = _each(
+    again = in_processes(
         _second,
         [(pieces, plan, seed, how, int(directional[name][seed]["zeros"][-1]), dense[seed]) for name, how, seed in keys],
         pieces.small,
@@ -78,14 +76,6 @@ def runs(pieces: Pieces) -> Runs:
         trimmed.setdefault((name, how), []).append(arrays)
     layers, sizes = dense[0]["layers"], dense[0]["sizes"]
     return Runs(plan, [str(layer) for layer in layers], sizes, dense, directional, trimmed)
-
-
-def _each(function: Callable[..., Arrays], tasks: Sequence[tuple[Any, ...]], here: bool) -> list[Arrays]:
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if here or workers == 1:
-        return [function(*task) for task in tasks]
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        return [future.result() for future in [pool.submit(function, *task) for task in tasks]]
 
 
 def _common(plan: Plan, seed: int) -> dict[str, Any]:

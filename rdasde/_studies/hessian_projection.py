@@ -8,10 +8,11 @@ import numpy as np
 
 from rdasde import _drawing
 from rdasde._check import Floats
+from rdasde._engine.store import Arrays
 from rdasde._studies import _checkpoints
-from rdasde._studies._checkpoints import Arrays, Plan
+from rdasde._studies._checkpoints import Plan
 from rdasde._studies._pieces import Pieces, Report, markdown
-from rdasde._studies._prunings import _each
+from rdasde._studies._processes import in_processes
 
 SEEDS, TOP, ROWS = 2, 10, 500
 INKS = ("#b2182b", "#2c6fbb", "#e08214")
@@ -26,13 +27,13 @@ def study(pieces: Pieces) -> Report:
     top, rows = (3, 100) if pieces.small else (TOP, ROWS)
     number = len(plan.kept)
     methods = [(pieces, plan, seed, method) for seed in seeds for method in ("grda", "sgd")]
-    runs = [run["weights"] for run in _each(_checkpoints.weights, methods, pieces.small)]
+    runs = [run["weights"] for run in in_processes(_checkpoints.weights, methods, pieces.small)]
     tasks = [
         (pieces, plan, seed, k, top, rows, runs[2 * seed][k], runs[2 * seed + 1][k])
         for seed in seeds
         for k in range(number)
     ]
-    found = _each(_steep, tasks, pieces.small)
+    found = in_processes(_steep, tasks, pieces.small)
     by_seed = [found[i : i + number] for i in range(0, len(found), number)]
     shares = np.array([[float(piece["share"]) for piece in one] for one in by_seed])
     values = np.array([[piece["values"] for piece in one] for one in by_seed])

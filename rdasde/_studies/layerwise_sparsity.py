@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde import _drawing
+from rdasde._engine.store import Arrays
 from rdasde._studies import _prunings
 from rdasde._studies._pieces import Pieces, Report, markdown
 
@@ -18,7 +19,7 @@ def study(pieces: Pieces) -> Report:
     sizes = runs.sizes[chosen]
     how = _prunings.TRIMS[0]
 
-    def left(found: list[_prunings.Arrays]) -> NDArray[np.float64]:  # (seed, layer)
+    def left(found: list[Arrays]) -> NDArray[np.float64]:  # (seed, layer)
         return np.array([100 * (1 - run["layer_zeros"][chosen] / sizes) for run in found])
 
     ways = {

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde import _drawing
+from rdasde._engine.store import Arrays
 from rdasde._studies import _prunings
 from rdasde._studies._pieces import Pieces, Report, markdown
 
@@ -48,7 +49,7 @@ def interval(values: NDArray[np.float64]) -> Interval:
     return Interval(float(values.mean()), half)
 
 
-def last(runs: list[_prunings.Arrays], key: str) -> NDArray[np.float64]:
+def last(runs: list[Arrays], key: str) -> NDArray[np.float64]:
     """The last entry of a history, by seed."""
     return np.array([float(run[key][-1]) for run in runs])
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdasde import _drawing
+from rdasde._engine.store import Arrays
 from rdasde._studies import _checkpoints
-from rdasde._studies._checkpoints import Arrays, Plan
+from rdasde._studies._checkpoints import Plan
 from rdasde._studies._pieces import Pieces, Report, markdown
-from rdasde._studies._prunings import _each
+from rdasde._studies._processes import in_processes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,10 +31,10 @@ def study(pieces: Pieces) -> Report:
     epochs, points = (2, 5) if pieces.small else (EPOCHS, POINTS)
     size, rows = (5, 200) if pieces.small else (SIZE, ROWS)
     runs = {
-        method: _each(_weights, [(pieces, plan, seed, method) for seed in seeds], pieces.small)
+        method: in_processes(_weights, [(pieces, plan, seed, method) for seed in seeds], pieces.small)
         for method in ("grda", "sgd")
     }
-    curves = _each(
+    curves = in_processes(
         _curve,
         [(pieces, plan, seed, epochs, points, runs["grda"][seed], runs["sgd"][seed]) for seed in seeds],
         pieces.small,

@@ -15,7 +15,8 @@ from rdasde._approximations.approximate import approximate
 from rdasde._approximations.paths import TOLERANCE
 from rdasde._bands import band
 from rdasde._check import Floats
-from rdasde._engine.blocks import Progress
+from rdasde._engine.blocks import chunks_of
+from rdasde._engine.progress import Progress
 from rdasde._engine.time_axis import start_point, time_axis
 from rdasde._problems.base import Problem
 from rdasde._simulation.simulate import check_pair, simulate
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 METHODS = ("paths", "closure", "limit")
 GROUPS = ("all", "zero", "weak", "strong")
 SPACES = ("dual", "primal")
-_CHUNK = 2**21  # numbers held at once
 _FALSE_ALARM = 0.01  # of the extremes over all coordinates and times of a group
 
 
@@ -136,7 +136,7 @@ def coverage(
     weight = (members / np.maximum(members.sum(axis=1), 1)[:, None]) / np.count_nonzero(late)
     bar = Progress(progress, int(axis.steps[-1]) * replicates, "coverage")
     try:
-        for chunk in _chunks(replicates, 2 * len(axis.times) * d):
+        for chunk in chunks_of(replicates, 2 * len(axis.times) * d):
             runs = simulate(problem, algorithm, horizon, replicates=chunk, progress=False, **options)
             for i, space in enumerate(SPACES):
                 states = runs[space].values
@@ -268,8 +268,3 @@ def _levels(levels: Sequence[float]) -> Floats:
     if np.ndim(levels) != 1 or len(levels) == 0:
         raise _check.wrong_kind("levels", levels, "a sequence of levels", "give for example levels=(0.8, 0.95)")
     return np.array([_check.level(level) for level in levels])
-
-
-def _chunks(number: int, width: int) -> list[NDArray[np.int64]]:
-    size = 16 * max(1, _CHUNK // (16 * width))
-    return [np.arange(first, min(first + size, number)) for first in range(0, number, size)]

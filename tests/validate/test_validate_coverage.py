@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 import rdasde as rs
+from rdasde._engine import blocks
 from rdasde.validate import _coverage
 
 COEF = np.array([0.5, -0.4, 0.05, -0.03, 0.0, 0.0])
@@ -23,7 +24,7 @@ def coverage(method="paths", number=200, **options):
 
 @pytest.mark.parametrize("method", ["paths", "closure", "limit"])
 def test_counts_as_a_plain_loop_does(method, monkeypatch):
-    monkeypatch.setattr(_coverage, "_CHUNK", 2 * 6 * 6 * 48)  # 48 runs at a time
+    monkeypatch.setattr(blocks, "_CHUNK", 2 * 6 * 6 * 48)  # 48 runs at a time
     found = coverage(method)
     runs = rs.simulate(PROBLEM, ALGORITHM, 2.0, replicates=200, times=6, seed=3)
     theory = rs.approximate(PROBLEM, ALGORITHM, 2.0, method=method, paths=200, times=6, seed=3)

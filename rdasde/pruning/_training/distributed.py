@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from rdasde import _check
+from rdasde._engine.store import write_whole
 from rdasde.pruning._grda import GRDA
 from rdasde.pruning._groups import parameter_groups
 from rdasde.pruning._sparsity import sparsity
@@ -183,12 +184,13 @@ def _save(module: nn.Module, updates: torch.optim.Optimizer, settings: Settings,
     state = {"settings": settings._asdict(), "epoch": epoch}
     state |= {"model": module.state_dict(), "optimizer": updates.state_dict()}
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    scratch = checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}.part")
-    with open(scratch, "wb") as stream:
+
+    def write(stream: BinaryIO) -> None:
         torch.save(state, stream)
         stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(scratch, checkpoint)  # a checkpoint appears whole or not at all
+        os.fsync(stream.fileno())  # a machine may go down in the hours until the next one
+
+    write_whole(checkpoint, write)
 
 
 def _resume(
