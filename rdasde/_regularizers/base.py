@@ -87,6 +87,8 @@ class Regularizer:
     identity_at_zero: bool = True  # whether prox(v, 0) = v
     has_moments: bool = True  # whether `gaussian_moments` is known
     has_fluctuation: bool = False  # whether `fluctuation` is known
+    has_value: bool = True  # whether P(w) is known, by way of `subgradient`
+    slope_is_indicator: bool = False  # whether each coordinate of prox' is 0 or 1
     needs_schedule: bool = True
     parameters: NamedTuple
     _kinds: ClassVar[dict[str, type[Regularizer]]] = {}
@@ -108,6 +110,10 @@ class Regularizer:
         At a settled primal state the dual one is ``w + threshold * subgradient(w)`` there.
         """
         return np.zeros_like(w)
+
+    def kink_weights(self, dimension: int) -> Floats | None:
+        """The weights (d,) of the l1 norm that P is, or is the sum of with a smooth function; None for another P."""
+        return None
 
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         """The interval of v_j that the map sends to 0, where it is one and the same for every coordinate."""
@@ -182,6 +188,7 @@ class Unregularized(Regularizer):
     """No regularizer: the mirror map is the identity, the algorithm is SGD."""
 
     has_fluctuation = True
+    slope_is_indicator = True
     needs_schedule = False
     parameters: UnregularizedParameters = UnregularizedParameters(0.0)
 

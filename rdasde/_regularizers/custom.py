@@ -60,6 +60,7 @@ class CustomRegularizer(Regularizer):
     """
 
     identity_at_zero = False  # not known
+    has_value = False
 
     def __init__(self, prox: Callable[[Floats, float, Floats], object], separable: bool = True) -> None:
         if not callable(prox):

@@ -61,6 +61,9 @@ class ElasticNet(Regularizer):
     def subgradient(self, w: Floats) -> Floats:
         return np.sign(w) + self.l2 * w
 
+    def kink_weights(self, dimension: int) -> Floats | None:
+        return np.ones(dimension)
+
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         return -threshold, threshold
 

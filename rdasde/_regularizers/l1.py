@@ -74,6 +74,7 @@ class L1(Regularizer):
     """
 
     has_fluctuation = True
+    slope_is_indicator = True
 
     def __init__(self, weights: ArrayLike | None = None) -> None:
         if weights is None:
@@ -109,6 +110,9 @@ class L1(Regularizer):
 
     def subgradient(self, w: Floats) -> Floats:
         return self.parameters.weights * np.sign(w)
+
+    def kink_weights(self, dimension: int) -> Floats | None:
+        return np.ones(dimension) if self.weights is None else self.weights
 
     def dead_zone(self, threshold: Floats) -> tuple[Floats, Floats] | None:
         return (-threshold, threshold) if self.weights is None else None

@@ -32,6 +32,7 @@ class NonNegativeL1(Regularizer):
     """
 
     identity_at_zero = False
+    slope_is_indicator = True
     parameters: NonNegativeL1Parameters = NonNegativeL1Parameters(0.0)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:

@@ -15,8 +15,6 @@ from rdasde._approximations.approximate import approximate
 from rdasde._check import Floats
 from rdasde._engine.time_axis import kept_coordinates, start_point, time_axis
 from rdasde._problems.base import Problem
-from rdasde._regularizers.elastic_net import ElasticNet
-from rdasde._regularizers.l1 import L1
 from rdasde._simulation.simulate import check_pair, simulate
 
 if TYPE_CHECKING:
@@ -208,11 +206,9 @@ def _share(values: Floats, parts: int) -> tuple[Floats, Floats]:
 def irrepresentable(problem: Problem, algorithm: RDA) -> float:
     """``max_{j not in S} |H_jS H_SS^{-1} dP(w*_S)| / weight_j``; NaN where the penalty is not an l1 norm."""
     minimizer, mirror = sparse_minimizer(problem), algorithm.mirror
-    if not isinstance(mirror, L1 | ElasticNet):
+    weights = mirror.kink_weights(problem.dimension)
+    if weights is None:
         return float("nan")
-    weights: Floats = np.ones(problem.dimension)
-    if isinstance(mirror, L1) and mirror.weights is not None:
-        weights = mirror.weights
     on = minimizer != 0.0
     hessian = problem.hessian(minimizer)
     push = hessian[np.ix_(~on, on)] @ np.linalg.solve(hessian[np.ix_(on, on)], mirror.subgradient(minimizer)[on])

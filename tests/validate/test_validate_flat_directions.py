@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 import rdasde as rs
 from rdasde._directional import directional_prune, pruning_scores
-from rdasde.validate._flat import flat_projection
+from rdasde.validate._flat_directions import flat_projection
 
 RANK, D = 2, 6
 GENERATOR = np.random.default_rng(0)
