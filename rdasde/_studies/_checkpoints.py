@@ -14,7 +14,7 @@ from rdasde._studies._pieces import Pieces
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from rdasde.pruning._training.data import Data
+    from rdasde.pruning._training import Data
 
 
 class Plan(NamedTuple):
@@ -45,7 +45,7 @@ def _run(plan: Plan, seed: int, method: str) -> Arrays:
     import torch
 
     from rdasde.pruning import GRDA, parameter_groups
-    from rdasde.pruning._training.train import train
+    from rdasde.pruning._training import train
 
     def optimizer(module: nn.Module) -> torch.optim.Optimizer:
         if method == "sgd":
@@ -69,15 +69,15 @@ def _run(plan: Plan, seed: int, method: str) -> Arrays:
 
 def network(plan: Plan) -> nn.Module:
     """A new network."""
-    from rdasde.pruning._training import networks as _networks
+    from rdasde.pruning import _training
 
-    module: nn.Module = getattr(_networks, plan.network)()
+    module: nn.Module = getattr(_training, plan.network)()
     return module
 
 
 def data(plan: Plan) -> Data:
     """The data set."""
-    from rdasde.pruning._training.data import load
+    from rdasde.pruning._training import load
 
     return load(plan.data)
 

@@ -16,8 +16,7 @@ from rdasde._studies._processes import in_processes
 if TYPE_CHECKING:
     from torch import nn
 
-    from rdasde.pruning._training.data import Data
-    from rdasde.pruning._training.train import Trained, Weights
+    from rdasde.pruning._training import Data, Trained, Weights
 
 TRIMS = ("gradual, fine-tuned", "gradual", "one-shot")  # magnitude pruning
 
@@ -131,14 +130,13 @@ def _second(pieces: Pieces, plan: Plan, seed: int, how: str, count: int, dense: 
 def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
     import torch
 
-    from rdasde.pruning._training import magnitude as _magnitude
-    from rdasde.pruning._training.train import evaluate, train
+    from rdasde.pruning._training import cut, evaluate, gradually, train
 
     network, data = _network(plan), _data(plan)
     if how == "one-shot":
         module = network()
         module.load_state_dict(_weights(dense, "end"))
-        _magnitude.cut(module, count)
+        cut(module, count)
         loss, accuracy = evaluate(network, module.state_dict(), data.test_inputs, data.test_labels)
         counts = [int((parameter == 0).sum()) for parameter in module.parameters()]
         return {
@@ -160,7 +158,7 @@ def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
             start=_weights(dense, "middle"),
             rate=_rate(plan),
             first_epoch=plan.dense_epochs,
-            after_step=_magnitude.gradually(count, steps, every=a_pass // plan.cuts),
+            after_step=gradually(count, steps, every=a_pass // plan.cuts),
         )
     )
 
@@ -186,28 +184,28 @@ def _arrays(trained: Trained) -> Arrays:
 
 
 def _network(plan: Plan) -> Callable[[], nn.Module]:
-    from rdasde.pruning._training import networks as _networks
+    from rdasde.pruning._training import lenet, mlp
 
-    networks: dict[str, Callable[[], nn.Module]] = {"lenet": _networks.lenet, "mlp": _networks.mlp}
+    networks: dict[str, Callable[[], nn.Module]] = {"lenet": lenet, "mlp": mlp}
     return networks[plan.network]
 
 
 def _rate(plan: Plan) -> Callable[[int], float]:
-    from rdasde.pruning._training import rates as _rates
+    from rdasde.pruning._training import held, lowered
 
-    share = {"held": _rates.held, "lowered": _rates.lowered}[plan.schedule]
+    share = {"held": held, "lowered": lowered}[plan.schedule]
     return lambda epoch: plan.rate * share(epoch, plan.epochs)
 
 
 @functools.cache
 def _data(plan: Plan) -> Data:
-    from rdasde.pruning._training.data import load
+    from rdasde.pruning._training import load
 
     return load(plan.data)
 
 
 def _train(plan: Plan, seed: int, optimizer: Callable[[nn.Module], Any], keep: tuple[int, ...] = ()) -> Trained:
-    from rdasde.pruning._training.train import train
+    from rdasde.pruning._training import train
 
     return train(
         _network(plan),

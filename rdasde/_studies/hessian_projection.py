@@ -99,7 +99,7 @@ def _compute(plan: Plan, pruned: Floats, plain: Floats, top: int, rows: int) -> 
     from torch.nn import functional
 
     from rdasde import landscape
-    from rdasde.landscape._network import Network
+    from rdasde._network import Network
 
     difference = pruned.astype(float) - plain
     data = _checkpoints.training_rows(plan, rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rdasde import _check
-from rdasde.landscape._network import (
+from rdasde._network import (
     Data,
     Loss,
     Network,

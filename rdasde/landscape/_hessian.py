@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rdasde import _check
-from rdasde.landscape._network import Data, Loss, Network, batches, check, count_weights, flatten, weights_of
+from rdasde._network import Data, Loss, Network, batches, check, count_weights, flatten, weights_of
 
 
 class Eigenspace(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde.landscape._network import Data, Loss, Network, check, check_data, count_weights, weights_of
+from rdasde._network import Data, Loss, Network, check, check_data, count_weights, weights_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -12,7 +12,7 @@ from rdasde.pruning import GRDA, parameter_groups  # noqa: E402
 from rdasde.pruning._training import data as _data  # noqa: E402
 from rdasde.pruning._training import magnitude as _magnitude  # noqa: E402
 from rdasde.pruning._training import networks as _networks  # noqa: E402
-from rdasde.pruning._training import train as _train  # noqa: E402
+from rdasde.pruning._training import single as _train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
