@@ -27,16 +27,16 @@ def draw() -> Figure:
     runs = rs.simulate(problem, algorithm, published.HORIZON, times=times, replicates=REPLICATES, seed=published.SEED)
     theory = rs.approximate(problem, algorithm, published.HORIZON, times=times)
     ours = rs.band(theory)
-    theirs = ours.copy()
+    asymptotic = ours.copy()
     lower, upper = published.published_band(problem.coef)
-    theirs["lower"], theirs["upper"] = ours["lower"] * 0.0 + lower, ours["upper"] * 0.0 + upper
-    held = {"published": rs.coverage(runs, theirs), "ours": rs.coverage(runs, ours)}
+    asymptotic["lower"], asymptotic["upper"] = ours["lower"] * 0.0 + lower, ours["upper"] * 0.0 + upper
+    held = {"published": rs.coverage(runs, asymptotic), "ours": rs.coverage(runs, ours)}
     held_dual = rs.coverage(runs, rs.band(theory, space="dual"))
 
     figure = _drawing.new_figure(12.0, 9.2)
     axes = figure.subplots(2, 2, sharey="row")
     t = runs["time"].values
-    for axis, edges, means in ((axes[0, 0], theirs, "primal_ode"), (axes[0, 1], ours, "primal_mean")):
+    for axis, edges, means in ((axes[0, 0], asymptotic, "primal_ode"), (axes[0, 1], ours, "primal_mean")):
         for j, ink in zip(kept, _drawing.inks(len(kept)), strict=True):
             here = edges.sel(coordinate=j)
             _drawing.draw_band(axis, t, here["lower"].values, here["upper"].values)
@@ -56,7 +56,7 @@ def draw() -> Figure:
         axis.axhline(0.95, color="0.4", lw=0.9, ls="--")
         for mark, ink in zip(MARKS, (_drawing.BLUE, "#e08214", _RED), strict=True):
             share = held[name].sel(time=mark, method="nearest").values
-            drawn = np.isfinite(theirs["lower"].values[0]) if name == "published" else np.ones(number, dtype=bool)
+            drawn = np.isfinite(asymptotic["lower"].values[0]) if name == "published" else np.ones(number, dtype=bool)
             where = np.arange(1, number + 1)[drawn]
             axis.plot(where, share[drawn], ".", ms=4.5, color=ink, label=f"t = {mark:g}")
         axis.set(xlabel="coordinate", xlim=(0, number + 1), ylim=(-0.03, 1.03))

@@ -46,13 +46,13 @@ def draw() -> Figure:
     for (name, (coordinates, kept, paths)), ink in zip(laws.items(), _drawing.inks(len(laws)), strict=True):
         here = theory.isel(path=paths, coordinate=coordinates)
         first = int(np.flatnonzero(kept)[0])
-        one = rs.simulate(
+        run = rs.simulate(
             problem, algorithm, HORIZON, replicates=[first], **settings | {"times": 801}, coordinates=coordinates[:1]
         )
         for axis, space in zip(axes, ("dual", "primal"), strict=False):
             edges = rs.band(here.isel(coordinate=[0]), space=space)
             _drawing.draw_band(axis, t, edges["lower"].values[:, 0], edges["upper"].values[:, 0], ink)
-            _drawing.draw_path(axis, one["time"].values, one[space].values[0, :, 0], ink)
+            _drawing.draw_path(axis, run["time"].values, run[space].values[0, :, 0], ink)
             _drawing.draw_mean(
                 axis, t, here[space].values[:, :, 0].mean(axis=0), ink, f"coordinate {coordinates[0] + 1}: {name}"
             )

@@ -84,8 +84,8 @@ def data(plan: Plan) -> Data:
 
 def training_rows(plan: Plan, rows: int | None = None) -> tuple[Tensor, Tensor]:
     """The first rows of the training set, which is in random order; all of them when not said."""
-    found = data(plan)
-    return found.train_inputs[:rows], found.train_labels[:rows]
+    pictures = data(plan)
+    return pictures.train_inputs[:rows], pictures.train_labels[:rows]
 
 
 @contextmanager

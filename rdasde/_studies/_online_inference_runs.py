@@ -110,18 +110,18 @@ def replicate(design: Design, number: int) -> dict[str, Floats]:
             left -= n
             yield rows[:n], response[:n]
 
-    found = rs.fit(rs.LinearRegression, batches(), None, design.algorithm)
-    gram = found._run.sums().roots
+    fit = rs.fit(rs.LinearRegression, batches(), None, design.algorithm)
+    gram = fit._run.sums().roots
     inverse = np.linalg.inv(gram)
     least_squares = inverse @ products[:d]
     variance = (products[d] - products[:d] @ least_squares) / (design.rows - d)
     return {
-        "average": found.raw,
-        "average_shift": found.shift,
-        "average_error": found.std_error,
-        "iterate": found.iterate.raw,
-        "iterate_shift": found.iterate.shift,
-        "iterate_error": found.iterate.std_error,
+        "average": fit.raw,
+        "average_shift": fit.shift,
+        "average_error": fit.std_error,
+        "iterate": fit.iterate.raw,
+        "iterate_shift": fit.iterate.shift,
+        "iterate_error": fit.iterate.std_error,
         "ols": least_squares,
         "ols_error": np.sqrt(variance * np.diag(inverse)),
     }
@@ -178,8 +178,8 @@ def run(design: Design, pieces: Pieces) -> dict[str, Floats]:
             numbers = range(first, min(first + PIECE, design.replicates))
 
             def compute(numbers: range = numbers) -> dict[str, Floats]:
-                found = list(pool.map(lambda number: replicate(design, number), numbers))
-                return {name: np.array([one[name] for one in found]) for name in found[0]}
+                estimates = list(pool.map(lambda number: replicate(design, number), numbers))
+                return {name: np.array([estimate[name] for estimate in estimates]) for name in estimates[0]}
 
             settings = {
                 **design._replace(replicates=len(numbers))._asdict(),

@@ -61,8 +61,8 @@ def runs(pieces: Pieces) -> Runs:
     methods |= {f"target {100 * target:g} %": {"target": target, "mu": plan.target_mu} for target in plan.targets}
     tasks: list[tuple[Any, ...]] = [(pieces, plan, seed, {}) for seed in seeds]
     tasks += [(pieces, plan, seed, method) for seed in seeds for method in methods.values()]
-    found = in_processes(_first, tasks, pieces.small)
-    dense, rest = found[: plan.seeds], found[plan.seeds :]
+    trained = in_processes(_first, tasks, pieces.small)
+    dense, rest = trained[: plan.seeds], trained[plan.seeds :]
     directional = {name: rest[k :: len(methods)] for k, name in enumerate(methods)}
     keys = [(name, how, seed) for seed in seeds for name in methods for how in TRIMS]
     again = in_processes(

@@ -68,7 +68,7 @@ def measured(pieces: Pieces, case: Case) -> dict[str, NDArray[Any]]:
 
     def compute() -> dict[str, Any]:
         algorithm = rs.RDA(case.load / learned.trace(), rs.L1(), rs.PowerLaw(case.c, case.mu))
-        found = rs.validate.coverage(
+        result = rs.validate.coverage(
             learned,
             algorithm,
             HORIZON,
@@ -80,7 +80,7 @@ def measured(pieces: Pieces, case: Case) -> dict[str, NDArray[Any]]:
             seed=SEED,
             tolerance=TOLERANCE,
         )
-        return {str(key): found[key].values for key in found.variables} | {"step_size": algorithm.step_size}
+        return {str(key): result[key].values for key in result.variables} | {"step_size": algorithm.step_size}
 
     return pieces("coverage", settings, compute)
 
@@ -98,35 +98,35 @@ def study(pieces: Pieces) -> Report:
     off, over, judged = 0.0, 0, 0
     inks = dict(zip(LEVELS, _drawing.inks(len(LEVELS)), strict=True))
     for place, case in enumerate(shown):
-        found = measured(pieces, case)
+        result = measured(pieces, case)
         for s, space in enumerate(("dual", "primal")):
             for k, level in enumerate(LEVELS):
-                low, high = found["lowest_time"][s, k, 0] - level, found["highest_time"][s, k, 0] - level
+                low, high = result["lowest_time"][s, k, 0] - level, result["highest_time"][s, k, 0] - level
                 at = place + 0.16 * (k - 1.5)
                 axes[s].plot([at, at], [100.0 * low, 100.0 * high], color=inks[level], lw=4, solid_capstyle="butt")
-                ends = [100.0 * (found[end][s, k, 0] - level) for end in ("worst", "worst_allowed")]
+                ends = [100.0 * (result[end][s, k, 0] - level) for end in ("worst", "worst_allowed")]
                 axes[s].plot(at, ends[0], "v", color=inks[level], ms=3.5)
                 axes[s].plot([at - 0.07, at + 0.07], [ends[1]] * 2, color=inks[level], lw=0.8)
                 if case.method == "paths":
                     off = max(off, -low, high if space == "dual" else 0.0)
-                    over += found["worst"][s, k, 0] < found["worst_allowed"][s, k, 0]
+                    over += result["worst"][s, k, 0] < result["worst_allowed"][s, k, 0]
                     judged += 1
-                share = [found["estimate"][s, k, g] for g in range(4)]
+                share = [result["estimate"][s, k, g] for g in range(4)]
                 values = (
                     case.design,
                     case.method,
                     f"{case.load:g}",
-                    f"{float(found['step_size']):.2g}",
+                    f"{float(result['step_size']):.2g}",
                     f"{case.c:g}, {case.mu:g}",
                     space,
                     f"{level:g}",
                     f"{share[0]:.4f}",
                     f"{share[0] - level:+.4f}",
-                    f"{found['standard_error'][s, k, 0]:.4f}",
-                    f"[{found['lower'][s, k, 0]:.4f}, {found['upper'][s, k, 0]:.4f}]",
-                    f"{found['lowest_time'][s, k, 0]:.4f}",
-                    f"{found['highest_time'][s, k, 0]:.4f}",
-                    f"{found['worst'][s, k, 0]:.4f} ({found['worst_allowed'][s, k, 0]:.4f})",
+                    f"{result['standard_error'][s, k, 0]:.4f}",
+                    f"[{result['lower'][s, k, 0]:.4f}, {result['upper'][s, k, 0]:.4f}]",
+                    f"{result['lowest_time'][s, k, 0]:.4f}",
+                    f"{result['highest_time'][s, k, 0]:.4f}",
+                    f"{result['worst'][s, k, 0]:.4f} ({result['worst_allowed'][s, k, 0]:.4f})",
                     *("-" if np.isnan(x) else f"{x:.4f}" for x in share[1:]),
                 )
                 for column, value in zip(columns.values(), values, strict=True):

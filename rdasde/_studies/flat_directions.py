@@ -107,10 +107,10 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
 
     quiet = gap[changes == 0]
     scores = (shown["difference"] - shown["difference_theory"]) / shown["difference_standard_error"]
-    some = last.sel(strength=[0.1, 0.38, 1.0])
+    chosen = last.sel(strength=[0.1, 0.38, 1.0])
 
     def percents(name: str, digits: int = 0) -> str:
-        return " / ".join(f"{100.0 * value:.{digits}f}" for value in some[name].values)
+        return " / ".join(f"{100.0 * value:.{digits}f}" for value in chosen[name].values)
 
     _drawing.caption(
         figure,
@@ -122,7 +122,7 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
         "were), the mean flows at this γ differ by the integral, to "
         f"{quiet.max(initial=0.0):.0e} of its size; no longer after. Right: gRDA and the closed form agree on "
         f"{percents('agreement', 1)} % of the coordinates at strength "
-        f"{' / '.join(f'{s:g}' for s in some['strength'].values)}, where gRDA prunes {percents('sparsity', 1)} %: a "
+        f"{' / '.join(f'{s:g}' for s in chosen['strength'].values)}, where gRDA prunes {percents('sparsity', 1)} %: a "
         f"local statement, exact to first order. Of those pruned by either, both prune {percents('overlap')} %; if SGD "
         f"is pruned by magnitude instead, {percents('overlap_magnitude')} %.",
     )
@@ -139,7 +139,7 @@ def _gaps(local: xr.Dataset) -> tuple[Floats, Floats, Floats]:
 
 
 def _table(local: xr.Dataset, wide: xr.Dataset) -> str:
-    some = local.sel(strength=[LOCAL[2]]).isel(time=[-1])
+    chosen = local.sel(strength=[LOCAL[2]]).isel(time=[-1])
     gap, changes, limit = _gaps(local)
     lines = ["| strength | signs lost | flows against the integral | integral against its limit |", "|---|---|---|---|"]
     lines += [f"| {s:g} | {n} | {a:.2g} | {b:.2g} |" for s, n, a, b in zip(LOCAL, changes, gap, limit, strict=True)]
@@ -148,7 +148,7 @@ def _table(local: xr.Dataset, wide: xr.Dataset) -> str:
     return "\n".join(
         [
             "### gRDA − SGD, d = 6, rank 2\n",
-            report(some[names]),
+            report(chosen[names]),
             "### Largest relative gaps at the end, d = 6, rank 2\n",
             "\n".join(lines) + "\n",
             f"### Supports, d = {wide.sizes['coordinate']}\n",

@@ -33,12 +33,12 @@ def study(pieces: Pieces) -> Report:
         for seed in seeds
         for k in range(number)
     ]
-    found = in_processes(_steep, tasks, pieces.small)
-    by_seed = [found[i : i + number] for i in range(0, len(found), number)]
-    shares = np.array([[float(piece["share"]) for piece in one] for one in by_seed])
-    values = np.array([[piece["values"] for piece in one] for one in by_seed])
-    moved = np.array([[float(piece["length"]) for piece in one] for one in by_seed])
-    weights = int(found[0]["weights"])
+    spectra = in_processes(_steep, tasks, pieces.small)
+    by_seed = [spectra[i : i + number] for i in range(0, len(spectra), number)]
+    shares = np.array([[float(piece["share"]) for piece in history] for history in by_seed])
+    values = np.array([[piece["values"] for piece in history] for history in by_seed])
+    moved = np.array([[float(piece["length"]) for piece in history] for history in by_seed])
+    weights = int(spectra[0]["weights"])
     chance = np.sqrt(top / weights)
     usual = np.sqrt(stats.beta.ppf([0.025, 0.975], top / 2, (weights - top) / 2))  # the law of its square
 
@@ -74,8 +74,8 @@ def study(pieces: Pieces) -> Report:
     )
     table: dict[str, list[str]] = {"seed": [], "epoch": [], "share": [], "over a random direction's": [], "length": []}
     table |= {"largest eigenvalue": [], f"number {top}": [], "largest residual": []}
-    for seed, one in zip(seeds, by_seed, strict=True):
-        for epoch, piece in zip(plan.kept, one, strict=True):
+    for seed, history in zip(seeds, by_seed, strict=True):
+        for epoch, piece in zip(plan.kept, history, strict=True):
             row: list[Any] = [seed, epoch, f"{float(piece['share']):.5f}", f"{float(piece['share']) / chance:.2f}"]
             row += [f"{float(piece['length']):.3f}", f"{piece['values'][0]:.4g}", f"{piece['values'][-1]:.4g}"]
             row.append(f"{piece['residuals'].max():.1e}")
@@ -107,11 +107,11 @@ def _compute(plan: Plan, pruned: Floats, plain: Floats, top: int, rows: int) -> 
         network = Network(_checkpoints.network(plan))
         network.move(torch.from_numpy(plain))
         network.renorm(_checkpoints.training_rows(plan), 512)
-        found = landscape.top_eigenspace(network.model, functional.cross_entropy, data, top, tolerance=0.01)
+        eigenspace = landscape.top_eigenspace(network.model, functional.cross_entropy, data, top, tolerance=0.01)
         return {
-            "share": np.array(landscape.share(difference, found)),
+            "share": np.array(landscape.share(difference, eigenspace)),
             "length": np.array(np.linalg.norm(difference)),
-            "values": found.values.numpy(),
-            "residuals": found.residuals.numpy(),
+            "values": eigenspace.values.numpy(),
+            "residuals": eigenspace.residuals.numpy(),
             "weights": np.array(len(plain)),
         }

@@ -19,11 +19,11 @@ def study(pieces: Pieces) -> Report:
     sizes = runs.sizes[chosen]
     how = _prunings.TRIMS[0]
 
-    def left(found: list[Arrays]) -> NDArray[np.float64]:  # (seed, layer)
-        return np.array([100 * (1 - run["layer_zeros"][chosen] / sizes) for run in found])
+    def left(by_seed: list[Arrays]) -> NDArray[np.float64]:  # (seed, layer)
+        return np.array([100 * (1 - run["layer_zeros"][chosen] / sizes) for run in by_seed])
 
     ways = {
-        "gRDA": {name: left(found) for name, found in runs.directional.items()},
+        "gRDA": {name: left(by_seed) for name, by_seed in runs.directional.items()},
         f"magnitude, {how}": {name: left(runs.trimmed[name, how]) for name in runs.directional},
     }
     labels = _labels(plan, len(chosen))

@@ -43,10 +43,10 @@ class Mean(NamedTuple):
         return Mean(float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))))
 
 
-def errors(found: dict[str, Floats], name: str, design: Design, corrected: bool) -> Floats:
+def errors(estimates: dict[str, Floats], name: str, design: Design, corrected: bool) -> Floats:
     """Distance from w* in standard errors, (replicate, coordinate)."""
-    center = found[name] - (found[f"{name}_shift"] if corrected else 0.0)
-    return np.asarray((center - design.coef) / found[f"{name}_error"])
+    center = estimates[name] - (estimates[f"{name}_shift"] if corrected else 0.0)
+    return np.asarray((center - design.coef) / estimates[f"{name}_error"])
 
 
 def held(z: Floats) -> Floats:
@@ -75,13 +75,13 @@ def _table(cells: Cells) -> dict[str, list[str]]:
         for name, text in zip(columns, [what, *texts, f"[{low:.{digits}f}, {high:.{digits}f}]"], strict=True):
             columns[name].append(text)
 
-    for design, found in cells:
+    for design, estimates in cells:
         where = f"{design.name}, d = {design.dimension}"
         shift, strong = predicted_shift(design), design.classes == "strong"
         signs = np.sign(design.coef[strong])
-        raw, corrected = errors(found, "average", design, False), errors(found, "average", design, True)
-        ratio = found["average_error"] / found["ols_error"]
-        expected = shift / found["average_error"].mean(axis=0)
+        raw, corrected = errors(estimates, "average", design, False), errors(estimates, "average", design, True)
+        ratio = estimates["average_error"] / estimates["ols_error"]
+        expected = shift / estimates["average_error"].mean(axis=0)
         for kind in CLASSES:
             on = design.classes == kind
             add(f"{where}: coverage of the average, {kind}", Mean.of(held(corrected[:, on])), LEVEL)
@@ -102,9 +102,9 @@ def _table(cells: Cells) -> dict[str, list[str]]:
             towards,
         )
         add(f"{where}: the same after the correction", Mean.of(signs * corrected[:, strong]), 0.0)
-        still = predicted_drift(design)[strong] / found["iterate_error"][:, strong].mean(axis=0)
+        still = predicted_drift(design)[strong] / estimates["iterate_error"][:, strong].mean(axis=0)
         for name, right in (("uncorrected ", False), ("", True)):
-            z = errors(found, "iterate", design, right)[:, strong]
+            z = errors(estimates, "iterate", design, right)[:, strong]
             add(
                 f"{where}: bias of the last iterate {name}away from 0 in standard errors, strong",
                 Mean.of(signs * z),
@@ -112,7 +112,7 @@ def _table(cells: Cells) -> dict[str, list[str]]:
             )
             if right:
                 add(f"{where}: coverage of the last iterate, strong", Mean.of(held(z)), LEVEL)
-        z = (found["ols"] - design.coef) / found["ols_error"]
+        z = (estimates["ols"] - design.coef) / estimates["ols_error"]
         add(f"{where}: coverage of least squares, strong", Mean.of(held(z[:, strong])), LEVEL)
     return columns
 
@@ -126,13 +126,13 @@ def _draw(cells: Cells) -> Figure:
         "least squares": ("0.45", "s", lambda d, f: (f["ols"] - d.coef) / f["ols_error"]),
     }
     labels, places = [], []
-    for i, (design, found) in enumerate(cells):
+    for i, (design, estimates) in enumerate(cells):
         for k, kind in enumerate(CLASSES):
             on, at = design.classes == kind, 4.0 * i + k
             places.append(at)
             labels.append(kind)
             for offset, (name, (ink, marker, z)) in zip((-0.2, 0.2, 0.0), kinds.items(), strict=True):
-                mean = Mean.of(held(z(design, found)[:, on]))
+                mean = Mean.of(held(z(design, estimates)[:, on]))
                 coverage.errorbar(
                     at + offset,
                     mean.value,
@@ -143,7 +143,7 @@ def _draw(cells: Cells) -> Figure:
                     color=ink,
                     label=name if at == 0.0 else None,
                 )
-            ratio = (found["average_error"] / found["ols_error"])[:, on]
+            ratio = (estimates["average_error"] / estimates["ols_error"])[:, on]
             length.plot(at, ratio.mean(), "o", ms=5, mfc="none", color=_drawing.BLUE)
             length.plot(at, predicted_length(design)[on].mean(), "_", ms=14, color="0.2")
         for axis in (coverage, length):
@@ -163,15 +163,15 @@ def _draw(cells: Cells) -> Figure:
     for axis in (coverage, length):
         axis.set_xticks(places, labels, rotation=60)
 
-    design, found = cells[-1]
+    design, estimates = cells[-1]
     where = np.arange(design.dimension)
-    error = found["average_error"].mean(axis=0)
+    error = estimates["average_error"].mean(axis=0)
     for name in ("average as it stands", "average, centre corrected"):
         ink, marker, z = kinds[name]
-        bias.plot(where, z(design, found).mean(axis=0), marker, ms=5, mfc="none", color=ink, label=name)
-        by_coordinate.plot(where, held(z(design, found)).mean(axis=0), marker, ms=5, mfc="none", color=ink)
+        bias.plot(where, z(design, estimates).mean(axis=0), marker, ms=5, mfc="none", color=ink, label=name)
+        by_coordinate.plot(where, held(z(design, estimates)).mean(axis=0), marker, ms=5, mfc="none", color=ink)
     bias.plot(where, predicted_shift(design) / error, "_", ms=9, color="0.2", label="predicted (strong)")
-    last = held(errors(found, "iterate", design, True)).mean(axis=0)  # NaN where it was not always on the support
+    last = held(errors(estimates, "iterate", design, True)).mean(axis=0)  # NaN where it was not always on the support
     by_coordinate.plot(where, last, "d", ms=4, color="0.2", label="last iterate, where always on the support")
     bias.axhline(0.0, color="0.4", lw=0.9, ls="--")
     bias.set(xlabel="coordinate", ylabel="bias in standard errors", title=f"{design.name}, d = {design.dimension}")
@@ -194,8 +194,8 @@ def _say(figure: Figure, cells: Cells) -> None:
 
     shares = {
         (kind, right): [
-            Mean.of(held(errors(found, "average", design, right)[:, design.classes == kind])).value
-            for design, found in cells
+            Mean.of(held(errors(estimates, "average", design, right)[:, design.classes == kind])).value
+            for design, estimates in cells
         ]
         for kind in CLASSES
         for right in (False, True)
@@ -204,7 +204,7 @@ def _say(figure: Figure, cells: Cells) -> None:
     last = [Mean.of(held(errors(f, "iterate", d, True)[:, d.classes == "strong"])).value for d, f in cells]
     weak = [np.isfinite(f["iterate_error"][:, d.classes == "weak"]) for d, f in cells]
     on_support = [float(on.mean()) for on in weak]
-    theirs = [
+    weak_held = [
         float(held(errors(f, "iterate", d, True)[:, d.classes == "weak"])[on].mean())
         for (d, f), on in zip(cells, weak, strict=True)
         if on.any()
@@ -214,8 +214,8 @@ def _say(figure: Figure, cells: Cells) -> None:
     design = cells[0][0]
     weakly = (
         f"a weak coefficient is on its support in {percent(on_support)} of runs, and its interval, which takes that "
-        f"for given, then holds in {percent(theirs)}."
-        if theirs
+        f"for given, then holds in {percent(weak_held)}."
+        if weak_held
         else "weak coefficients never were on its support."
     )
     _drawing.caption(

@@ -121,7 +121,7 @@ def study(pieces: Pieces) -> Report:
         "test accuracy, %": [f"{values.mean():.2f}" for values in (dense, *accuracy.values())],
         "minus SGD, points": ["", *(str(to_dense[name]) for name in names)],
         "last training loss": [
-            f"{last(found, 'train_loss').mean():.4f}" for found in (runs.dense, *runs.directional.values())
+            f"{last(by_seed, 'train_loss').mean():.4f}" for by_seed in (runs.dense, *runs.directional.values())
         ],
     }
     for how in _prunings.TRIMS:
@@ -141,11 +141,11 @@ def _errors(
     order = sorted(sparsity, key=lambda name: sparsity[name].mean())
     left = [100 - sparsity[name].mean() for name in order]
     for how, ink in INKS.items():
-        found = [interval(100 - trimmed[name, how]) for name in order]
+        means = [interval(100 - trimmed[name, how]) for name in order]
         axis.errorbar(
             left,
-            [value.mean for value in found],
-            [value.half for value in found],
+            [value.mean for value in means],
+            [value.half for value in means],
             fmt="s--",
             ms=4,
             lw=1,
@@ -153,11 +153,11 @@ def _errors(
             capsize=2,
             label=f"magnitude, {how}",
         )
-    found = [interval(100 - accuracy[name]) for name in order]
+    means = [interval(100 - accuracy[name]) for name in order]
     axis.errorbar(
         left,
-        [value.mean for value in found],
-        [value.half for value in found],
+        [value.mean for value in means],
+        [value.half for value in means],
         fmt="o-",
         color=_drawing.BLUE,
         capsize=3,

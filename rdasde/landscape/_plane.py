@@ -134,7 +134,7 @@ def surface(
         wheres.append(where)
     network = Network(model)
     rows = _check.count("batch_size", batch_size)
-    found = np.array(
+    measurements = np.array(
         [
             [
                 network.at(plane.point(u, v), loss, data, data if statistics is None else statistics, rows)
@@ -145,8 +145,8 @@ def surface(
     )
     return xr.Dataset(
         {
-            "loss": (("y", "x"), found[..., 0]),
-            "accuracy": (("y", "x"), found[..., 1]),
+            "loss": (("y", "x"), measurements[..., 0]),
+            "accuracy": (("y", "x"), measurements[..., 1]),
             "corner": (("solution", "axis"), plane.corners),
         },
         coords={"x": wheres[0], "y": wheres[1], "solution": ["a", "b", "c"], "axis": ["x", "y"]},

@@ -155,19 +155,19 @@ def coverage(
     spread = (squares - replicates * estimate**2) / (replicates - 1)
     error = np.sqrt(np.maximum(spread, 0.0) * (1.0 / replicates + (1.0 / paths if sampled else 0.0)))
     z = 1.959963984540054
-    found: dict[str, Floats] = {
+    statistics: dict[str, Floats] = {
         "estimate": estimate,
         "bias": estimate - wanted[:, None],
         "standard_error": error,
         "lower": estimate - z * error,
         "upper": estimate + z * error,
     }
-    found |= _extremes(covered[:, :, late], members, wanted, replicates, paths if sampled else None)
+    statistics |= _extremes(covered[:, :, late], members, wanted, replicates, paths if sampled else None)
     empty = members.sum(axis=1) == 0
-    for values in found.values():
+    for values in statistics.values():
         values[:, :, empty] = np.nan
     grid = ("space", "level", "group")
-    data: dict[str, Any] = {name: (grid, values) for name, values in found.items()}
+    data: dict[str, Any] = {name: (grid, values) for name, values in statistics.items()}
     data["coverage"] = (("space", "level", "time", "coordinate"), covered)
     data["size"] = (("group",), members.sum(axis=1))
     data["member"] = (("group", "coordinate"), members)
@@ -216,8 +216,8 @@ def coverage_table(result: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["space", "level", "group"])
 
 
-def _ends(found: xr.Dataset) -> Floats:
-    return np.stack([found["lower"].values, found["upper"].values])
+def _ends(edges: xr.Dataset) -> Floats:
+    return np.stack([edges["lower"].values, edges["upper"].values])
 
 
 def _groups(problem: Problem, theory: xr.Dataset) -> tuple[NDArray[np.str_], Floats]:
@@ -235,20 +235,20 @@ def _extremes(
     """The extremes over times, and over times and coordinates, and where the latter may lie; (space, level, group)."""
     names = ("lowest_time", "highest_time", "worst", "best", "worst_allowed", "best_allowed")
     shape = (*covered.shape[:2], len(members))
-    found = {name: np.full(shape, np.nan) for name in names}
+    extremes = {name: np.full(shape, np.nan) for name in names}
     for g, member in enumerate(members):
         if not member.any():
             continue
         inside = covered[..., member]
         by_time = inside.mean(axis=3)
-        found["lowest_time"][..., g], found["highest_time"][..., g] = by_time.min(axis=2), by_time.max(axis=2)
-        found["worst"][..., g], found["best"][..., g] = inside.min(axis=(2, 3)), inside.max(axis=(2, 3))
+        extremes["lowest_time"][..., g], extremes["highest_time"][..., g] = by_time.min(axis=2), by_time.max(axis=2)
+        extremes["worst"][..., g], extremes["best"][..., g] = inside.min(axis=(2, 3)), inside.max(axis=(2, 3))
         cases = inside.shape[2] * inside.shape[3]
         for k, level in enumerate(levels):
             low, high = allowed(level, cases, replicates, paths)
-            found["worst_allowed"][:, k, g] = low
-            found["best_allowed"][:, k, g] = [high if space == "dual" else 1.0 for space in SPACES]
-    return found
+            extremes["worst_allowed"][:, k, g] = low
+            extremes["best_allowed"][:, k, g] = [high if space == "dual" else 1.0 for space in SPACES]
+    return extremes
 
 
 def allowed(level: float, cases: int, replicates: int, paths: int | None) -> tuple[float, float]:

@@ -123,7 +123,7 @@ def flat_directions(
     plain = simulate(problem, sgd, horizon, replicates=number, **shared)["primal"].values  # type: ignore[arg-type]
     curve = flow(axis.times).primal
     projection = flat_projection(problem.hessian(flow(np.array([end])).primal[0]))
-    found: dict[str, list[Floats]] = {}
+    columns: dict[str, list[Floats]] = {}
     tuned = [
         RDA(algorithm.step_size, algorithm.regularizer, PowerLaw(c, schedule.mu), algorithm.batch_size)
         for c in levels * typical / unit
@@ -143,9 +143,9 @@ def flat_directions(
             "sign_changes": np.logical_or.accumulate(finite * np.sign(dual_start) <= 0.0).sum(axis=1),
         }
         for name, part in parts.items():
-            found.setdefault(name, []).append(part)
+            columns.setdefault(name, []).append(part)
     grid = ("strength", "time", "coordinate")
-    data = {name: (grid[: 1 + parts[0].ndim], np.stack(parts)) for name, parts in found.items()}
+    data = {name: (grid[: 1 + parts[0].ndim], np.stack(parts)) for name, parts in columns.items()}
     data["agreement_theory"] = ((), np.ones(()))  # type: ignore[assignment]
     data["c"] = (("strength",), levels * typical / unit)
     data["sgd_flow"] = (("time", "coordinate"), curve)
@@ -236,8 +236,8 @@ def _solve(velocity: object, start: Floats, times: Floats) -> Floats:
 def _supports(grda: np.ndarray, closed: np.ndarray, size: Floats) -> dict[str, Floats]:  # type: ignore[type-arg]
     """How alike the pruned sets (replicate, time, d) are, by time."""
 
-    def overlap(one: np.ndarray, other: np.ndarray) -> Floats:  # type: ignore[type-arg]
-        both, either = (one & other).sum(axis=-1), (one | other).sum(axis=-1)
+    def overlap(first: np.ndarray, second: np.ndarray) -> Floats:  # type: ignore[type-arg]
+        both, either = (first & second).sum(axis=-1), (first | second).sum(axis=-1)
         return np.where(either > 0, both / np.maximum(either, 1), 1.0).mean(axis=0)
 
     n = len(grda)

@@ -219,11 +219,11 @@ def _excess_risk(problem: Problem, minimizer: Floats) -> Callable[[Floats], Floa
 
     def along_segment(w: Floats) -> Floats:
         flat = (w - minimizer).reshape(-1, len(minimizer))
-        found = [
+        risks = [
             sum(b * float(problem.mean_gradient(minimizer + a * e) @ e) for a, b in zip(nodes, weights, strict=True))
             for e in flat
         ]
-        return np.array(found).reshape(w.shape[:-1])
+        return np.array(risks).reshape(w.shape[:-1])
 
     return along_segment
 

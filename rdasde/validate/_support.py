@@ -142,19 +142,19 @@ def support(
         )
     size = {"exact": 1, "false_positive": int(np.count_nonzero(~on)), "true_positive": int(np.count_nonzero(on))}
     for name, rate in rates.items():
-        for end, found in (("", runs[name].values), ("_theory", diffusion)):
+        for end, sample in (("", runs[name].values), ("_theory", diffusion)):
             if end and diffusion is not None:
-                found = rate(diffusion["primal"].values)
-            if found is not None:
-                mean, error = _share(np.asarray(found, dtype=np.float64), size[name])
+                sample = rate(diffusion["primal"].values)
+            if sample is not None:
+                mean, error = _share(np.asarray(sample, dtype=np.float64), size[name])
                 data[name + end], data[name + end + "_standard_error"] = (("time",), mean), (("time",), error)
 
     active = np.stack([runs[f"coordinate {j}"].values for j in tested], axis=-1)
     laws = _laws(problem, algorithm, minimizer, tested, axis.times, dual_start)
-    found_laws = [normality(active, law) for law in laws.values()]
+    distances = [normality(active, law) for law in laws.values()]
     grid = ("law", "time", "coordinate")
-    for name in found_laws[0]:
-        data[name] = (grid, np.stack([each[name] for each in found_laws]))
+    for name in distances[0]:
+        data[name] = (grid, np.stack([each[name] for each in distances]))
     data["z_mean_theory"], data["z_variance_theory"] = ((), np.zeros(())), ((), np.ones(()))
     data["centre"] = (grid, np.stack([law.centre for law in laws.values()]))
     data["scale"] = (grid, np.stack([law.scale for law in laws.values()]))
