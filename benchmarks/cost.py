@@ -53,7 +53,7 @@ def _runs(sweep, x, executor):
 
 def section(out, quick=False):
     """The text; the picture cost.png into the folder `out`."""
-    from rdasde.plot import new_figure
+    from rdasde._drawing import new_figure
 
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, [max(cores)])

@@ -164,7 +164,7 @@ MARKS = {"Euler": "o", "Heun": "s", "ShARK": "^", "SRA1": "D", "": "P"}
 
 def draw(file, errors, taken, floor):
     """Time of a thousand paths against weak error; below `floor`, what is drawn of ours is noise."""
-    from rdasde.plot import new_figure
+    from rdasde._drawing import new_figure
 
     figure = new_figure(9.0, 6.0)
     axis = figure.subplots()

@@ -16,11 +16,13 @@ from rdasde._approximations.time_grid import TimeGrid, diffusion_grid, has_feedb
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._compiled.random import Streams, stacked_streams
-from rdasde._engine.blocks import Arrays, AtOnce, Control, Progress, blocks_of, run_blocks
+from rdasde._engine.blocks import AtOnce, blocks_of, run_blocks
 from rdasde._engine.dynamics import Dynamics
 from rdasde._engine.loops import FineGrid, Grid, Record, Scheme, Source, Span, State, diffuse, fluctuate, follow
 from rdasde._engine.march import Stopped, march
+from rdasde._engine.progress import Progress, Signals
 from rdasde._engine.run import MonteCarlo, Run, Solution
+from rdasde._engine.store import Arrays
 from rdasde._errors import DivergenceError
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Fluctuation
@@ -76,10 +78,10 @@ class _Paths:
             fluctuate(dynamics.problem, *scheme, self.source, self.state, span, record)
 
 
-def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Control | None) -> Arrays:
+def _diffusion_task(job: _Job, replicates: NDArray[np.int64], signals: Signals | None) -> Arrays:
     if job.blocks_a_task == 1:
-        return _march_block(job, replicates, control)
-    if control is not None and control.stop.is_set():
+        return _march_block(job, replicates, signals)
+    if signals is not None and signals.stop.is_set():
         raise Stopped
     paths, recorded, count = _Paths(job, replicates), job.grid.recorded, len(replicates)
     state = paths.state
@@ -91,8 +93,8 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Control |
     if not np.isfinite(state.dual).all():  # where, is seen by marching
         parts = [_march_block(job, block, None) for block in blocks_of(replicates)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    if control is not None:
-        control.progress.add(int(recorded[-1]) * count)
+    if signals is not None:
+        signals.progress.add(int(recorded[-1]) * count)
 
     def by_path(x: Floats) -> Floats:
         return np.moveaxis(x, 3, 1).reshape(-1, len(recorded), x.shape[2])[:count]
@@ -100,7 +102,7 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], control: Control |
     return {"dual": by_path(dual), "primal": by_path(primal), "diverged": np.full(count, -1)}
 
 
-def _march_block(job: _Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
+def _march_block(job: _Job, block: NDArray[np.int64], signals: Signals | None) -> Arrays:
     count, d = len(block), len(job.dynamics.dual_start)
     paths = _Paths(job, block)
     shape = (count, len(job.grid.recorded), d)
@@ -115,7 +117,7 @@ def _march_block(job: _Job, block: NDArray[np.int64], control: Control | None) -
 
     state = (paths.state.dual[0], paths.state.primal[0], paths.source.streams)
     out["diverged"] = march(
-        kernel, state, np.arange(d), job.grid.recorded, count, consume, control, stop_at_divergence=True
+        kernel, state, np.arange(d), job.grid.recorded, count, consume, signals, stop_at_divergence=True
     )
     return out
 
@@ -126,11 +128,11 @@ def _run(
     shape = (paths, len(job.grid.recorded), len(job.dynamics.dual_start))
     dual, primal = np.empty(shape), np.empty(shape)
     steps = int(job.grid.recorded[-1])
-    control = Control(Progress(progress, steps * paths, "diffusion"))
+    signals = Signals(Progress(progress, steps * paths, "diffusion"))
     tasks = blocks_of(np.arange(paths), job.blocks_a_task)
     if executor is None and job.blocks_a_task >= -(-paths // LANES) > 0:
         executor = AtOnce()
-    parts = run_blocks(_diffusion_task, job, tasks, executor=executor, control=control, steps=steps)
+    parts = run_blocks(_diffusion_task, job, tasks, executor=executor, signals=signals, steps=steps)
     try:
         for block, arrays in parts:
             dual[block[0] : block[-1] + 1], primal[block[0] : block[-1] + 1] = arrays["dual"], arrays["primal"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
-from rdasde._engine.blocks import Progress
+from rdasde._engine.progress import Progress
 from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
 

@@ -7,11 +7,7 @@ collected in their order, so results do not depend on the executor or the number
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
-import json
 import os
-import sys
-import threading
 import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -20,19 +16,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde import _check
 from rdasde._compiled.lanes import LANES
+from rdasde._engine.progress import Signals
+from rdasde._engine.store import Arrays, Store
 from rdasde._errors import TooMuchMemoryError
 
-Arrays = dict[str, NDArray[Any]]
-
-_SILENT = 2.0  # seconds before a bar shows
+_CHUNK = 2**21  # numbers held at once
 
 
 def blocks_of(replicates: NDArray[np.int64], several: int = 1) -> list[NDArray[np.int64]]:
     """The replicates in their order, LANES at a time, or `several` times as many."""
     size = LANES * several
     return [replicates[i : i + size] for i in range(0, len(replicates), size)]
+
+
+def chunks_of(number: int, width: int) -> list[NDArray[np.int64]]:
+    """The replicates 0, ..., number - 1 in chunks whose states, `width` numbers each, take a fixed amount of memory."""
+    size = LANES * max(1, _CHUNK // (LANES * width))
+    return [np.arange(first, min(first + size, number)) for first in range(0, number, size)]
 
 
 def workers() -> int:
@@ -61,40 +62,6 @@ def _available_memory() -> float:
     return 2.0**63
 
 
-class Progress:
-    """A bar that counts steps over all replicates; silent where nobody would see it, and for the first seconds."""
-
-    def __init__(self, wanted: bool | None, total: int, name: str) -> None:
-        if wanted is None:
-            wanted = sys.stderr.isatty() or "ipykernel" in sys.modules
-        elif not isinstance(wanted, bool):
-            raise _check.wrong_kind("progress", wanted, "None, True or False", "pass True to see a bar")
-        self._lock = threading.Lock()
-        self._bar = None
-        if wanted:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # tqdm's, about a notebook without widgets: it falls back to text
-                from tqdm.auto import tqdm
-            self._bar = tqdm(total=total, desc=name, unit="step", unit_scale=True, delay=_SILENT)
-
-    def add(self, steps: int) -> None:
-        if self._bar is not None:
-            with self._lock:
-                self._bar.update(steps)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-class Control:
-    """What threads of one run share: the bar, and whether to stop early."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.stop = threading.Event()
-
-
 class AtOnce(concurrent.futures.Executor):
     """Runs a task where it is submitted: for one too short for a thread, and for profiles."""
 
@@ -104,78 +71,20 @@ class AtOnce(concurrent.futures.Executor):
         return future
 
 
-class Store:
-    """Finished blocks as files of a directory: arrays only, nothing that could be executed.
-
-    `description` names the run; a directory that holds another run is refused.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], description: dict[str, Any]) -> None:
-        self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        header = self.path / "run.json"
-        text = json.dumps(description, indent=1, sort_keys=True)
-        if header.exists():
-            there = json.loads(header.read_text())
-            differing = [key for key in description if there.get(key) != description[key]]
-            if differing:
-                raise _check.bad(
-                    "store",
-                    f"a directory with another run (it differs in {', '.join(differing)})",
-                    "empty, or a directory with the same run",
-                    "give another path, or repeat the run with the same arguments",
-                )
-        else:
-            scratch = _scratch(header)
-            scratch.write_text(text)
-            os.replace(scratch, header)
-
-    @staticmethod
-    def seed_in(path: str | os.PathLike[str]) -> int | None:
-        """The seed of the run already kept there, if any."""
-        header = Path(path) / "run.json"
-        return int(json.loads(header.read_text())["seed"]) if header.exists() else None
-
-    def _file(self, block: NDArray[np.int64]) -> Path:
-        name = hashlib.sha256(block.astype("<i8").tobytes()).hexdigest()[:12]
-        return self.path / f"block-{int(block[0]):08d}-{name}.npz"
-
-    def holds(self, block: NDArray[np.int64]) -> bool:
-        """Whether the block is finished."""
-        return self._file(block).exists()
-
-    def load(self, block: NDArray[np.int64]) -> Arrays:
-        """A finished block."""
-        with np.load(self._file(block), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-
-    def save(self, block: NDArray[np.int64], arrays: Arrays) -> None:
-        """Keep a finished block; a file appears whole or not at all."""
-        file = self._file(block)
-        scratch = _scratch(file)
-        with open(scratch, "wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-        os.replace(scratch, file)
-
-
-def _scratch(file: Path) -> Path:
-    return file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
-
-
 def run_blocks(
     task: Callable[..., Arrays],
     job: Any,
     blocks: list[NDArray[np.int64]],
     *,
     executor: concurrent.futures.Executor | None,
-    control: Control,
+    signals: Signals,
     steps: int,
     store: Store | None = None,
 ) -> Generator[tuple[NDArray[np.int64], Arrays], None, None]:
-    """Yield ``(block, task(job, block, control))`` in the order of blocks, whatever order they finish in.
+    """Yield ``(block, task(job, block, signals))`` in the order of blocks, whatever order they finish in.
 
     Only a few blocks are under way at once, so memory does not grow with their number. Where workers die, the
-    blocks they had are computed here. `control` stays in this process: other processes get None.
+    blocks they had are computed here. `signals` stays in this process: other processes get None.
     """
     own = executor is None
     pool = concurrent.futures.ThreadPoolExecutor(workers()) if executor is None else executor
@@ -188,7 +97,7 @@ def run_blocks(
             while submitted < len(blocks) and submitted < index + window:
                 coming = blocks[submitted]
                 if store is None or not store.holds(coming):
-                    pending[submitted] = _submit(pool, task, job, coming, control if shares_memory else None, store)
+                    pending[submitted] = _submit(pool, task, job, coming, signals if shares_memory else None, store)
                 submitted += 1
             arrays = None
             if index in pending:
@@ -206,18 +115,18 @@ def run_blocks(
             if arrays is None:
                 assert store is not None
                 arrays = store.load(block)
-                control.progress.add(steps * len(block))
+                signals.progress.add(steps * len(block))
             elif not shares_memory:
-                control.progress.add(steps * len(block))
+                signals.progress.add(steps * len(block))
             yield block, arrays
     finally:
-        control.stop.set()
+        signals.stop.set()
         for waiting in pending.values():
             if waiting is not None:
                 waiting.cancel()
         if own:
             pool.shutdown(wait=True)
-        control.progress.close()
+        signals.progress.close()
 
 
 def _submit(
@@ -225,12 +134,12 @@ def _submit(
     task: Callable[..., Arrays],
     job: Any,
     block: NDArray[np.int64],
-    control: Control | None,
+    signals: Signals | None,
     store: Store | None,
 ) -> concurrent.futures.Future[Arrays] | None:
     """The future of one block, kept on disk the moment it finishes; None where the executor is broken."""
     try:
-        future = pool.submit(task, job, block, control)
+        future = pool.submit(task, job, block, signals)
     except concurrent.futures.BrokenExecutor:
         return None
     if store is not None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES
-from rdasde._engine.blocks import Control
+from rdasde._engine.progress import Signals
 
 Kernel = Callable[[int, int, NDArray[np.int64], Floats, Floats], None]
 Consumer = Callable[[slice, Floats, Floats], None]
@@ -30,7 +30,7 @@ def march(
     steps: NDArray[np.int64],
     count: int,
     consume: Consumer,
-    control: Control | None,
+    signals: Signals | None,
     *,
     stop_at_divergence: bool,
 ) -> NDArray[np.int64]:
@@ -65,9 +65,9 @@ def march(
                 after = _save(state)
                 _locate(kernel, state, before, now, ahead, fresh, diverged)
                 _restore(state, after)
-            if control is not None:
-                control.progress.add((ahead - now) * count)
-                if control.stop.is_set():
+            if signals is not None:
+                signals.progress.add((ahead - now) * count)
+                if signals.stop.is_set():
                     raise Stopped
             now, filled = ahead, upto
             if stop_at_divergence and np.any(diverged >= 0):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from rdasde import _check
-from rdasde._check import Floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,32 +38,3 @@ def save(figure: Figure, name: str, directory: Path) -> list[Path]:
     figure.savefig(files[0], dpi=150, metadata={"Software": None})
     figure.savefig(files[1], metadata={"CreationDate": None})
     return files
-
-
-def caption(figure: Figure, text: str) -> None:
-    """Prose below the panels, wrapped to the width of the figure."""
-    import textwrap
-
-    width = int(figure.get_figwidth() * 14.5)
-    figure.supxlabel(textwrap.fill(text, width), x=0.02, ha="left", fontsize=9, color="0.25")
-
-
-def data_set(name: str, **options: Any) -> Any:
-    """One of the data sets that come with scikit-learn, by the name of its loader there."""
-    try:
-        from sklearn import datasets
-    except ImportError:
-        raise ImportError("This figure needs scikit-learn's data: pip install 'rdasde[figures]'.") from None
-    return getattr(datasets, f"load_{name}")(**options)
-
-
-def standardized(columns: Floats) -> Floats:
-    """Mean 0 and variance 1 each."""
-    scaled: Floats = (columns - columns.mean(axis=0)) / columns.std(axis=0)
-    return scaled
-
-
-def random_direction(dimension: int, seed: int) -> Floats:
-    """A unit vector, uniform on the sphere."""
-    vector = np.random.default_rng(seed).standard_normal(dimension)
-    return vector / np.linalg.norm(vector)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
-from rdasde._figures import caption
+from rdasde import _drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,9 +36,9 @@ def draw() -> Figure:
     from matplotlib.lines import Line2D
 
     problem = rs.LinearRegression(COEF, rs.AR1(len(COEF), 0.5), noise_std=1.0)
-    figure = plot.new_figure(13.0, 8.6)
+    figure = _drawing.new_figure(13.0, 8.6)
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
-    inks = [plot.INK[group] for group in GROUPS]
+    inks = [_drawing.INK[group] for group in GROUPS]
     covered, zeros, lone = {}, {}, {}
     for axis, (title, algorithm) in zip(axes.flat, MAPS.items(), strict=True):
         runs = rs.simulate(problem, algorithm, HORIZON, replicates=RUNS, times=201, seed=SEED)
@@ -52,8 +51,8 @@ def draw() -> Figure:
         t = runs["time"].values
         for j, ink in enumerate(inks):
             edges = bands["primal"].sel(coordinate=j)
-            plot.draw_band(axis, t, edges["lower"].values, edges["upper"].values, ink)
-            plot.draw_path(axis, t, runs["primal"].values[0, :, j], ink)
+            _drawing.draw_band(axis, t, edges["lower"].values, edges["upper"].values, ink)
+            _drawing.draw_path(axis, t, runs["primal"].values[0, :, j], ink)
             axis.plot(t, theory["primal_mean"].values[:, j], color=ink, lw=1.4)
             axis.plot(HORIZON, COEF[j], "<", color=ink, ms=5, clip_on=False, zorder=4)
         axis.text(0.98, 0.02, _note(covered[name]), transform=axis.transAxes, ha="right", fontsize=9)
@@ -66,12 +65,12 @@ def draw() -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("primal  $w_j$")
     handles = [
-        Line2D([], [], color=plot.INK[g], lw=2.0, label=f"coordinates {3 * g + 1}–{3 * g + 3}") for g in range(4)
+        Line2D([], [], color=_drawing.INK[g], lw=2.0, label=f"coordinates {3 * g + 1}–{3 * g + 3}") for g in range(4)
     ]
     handles.append(Line2D([], [], color="0.4", marker="<", ls="", label="$w^*_j$"))
     figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False)
     dual = [shares["dual"] for shares in covered.values()]
-    caption(
+    _drawing.caption(
         figure,
         f"Linear regression in 12 coordinates (H_ij = 0.5^|i−j|, noise 1), step size {STEP_SIZE:g}, g = √γ t^0.6 where "
         f"a map has a threshold: one run (zigzag), mean and 95 % band of {RUNS} paths of the dual diffusion. Bands are "

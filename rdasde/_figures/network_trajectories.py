@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, data_set
+from rdasde._figures._data import data_set
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,16 +35,16 @@ def draw() -> Figure:
     )
     shown = rs.simulate(problem, algorithm, HORIZON, start=start, times=1001, seed=SEED)  # the first run, finer
 
-    figure = plot.new_figure(13.0, 9.6)
+    figure = _drawing.new_figure(13.0, 9.6)
     axes = figure.subplot_mosaic([[*"dddppp"], [*"cczzll"]], height_ratios=(1.25, 1.0))
     chosen = _chosen(theory, start, problem.bias)
     labels = {j: name for name, j in chosen.items()}
-    plot.draw_pair(np.array([axes["d"], axes["p"]]), shown, theory, labels)
+    _drawing.draw_pair(np.array([axes["d"], axes["p"]]), shown, theory, labels)
     threshold = theory["threshold"].values
-    plot.shade_threshold(axes["d"], theory["time"].values, -threshold, threshold)
+    _drawing.shade_threshold(axes["d"], theory["time"].values, -threshold, threshold)
 
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[1:]
-    axes["c"].hist(100.0 * held.mean(axis=0), bins=24, color=plot.BLUE, alpha=0.6)
+    axes["c"].hist(100.0 * held.mean(axis=0), bins=24, color=_drawing.BLUE, alpha=0.6)
     axes["c"].axvline(95.0, color="0.3", ls="--", lw=1.0)
     axes["c"].set(xlabel="coverage over runs and times, %", ylabel="weights", title="95 % bands, dual")
 
@@ -53,7 +53,7 @@ def draw() -> Figure:
         "theory": theory["probability_zero"].values[-1],
     }
     axes["z"].plot([0.0, 1.0], [0.0, 1.0], color="0.6", lw=0.8)
-    axes["z"].plot(never["theory"], never["runs"], ".", ms=4, color=plot.BLUE)
+    axes["z"].plot(never["theory"], never["runs"], ".", ms=4, color=_drawing.BLUE)
     axes["z"].set(xlabel="dual diffusion", ylabel="runs", title=f"$P(w_j = 0)$ at t = {HORIZON:g}", aspect="equal")
 
     time = runs["time"].values
@@ -71,7 +71,7 @@ def draw() -> Figure:
     test = np.mean([np.mean(problem.predict(w, pictures[ROWS:]).argmax(axis=1) == digits.target[ROWS:]) for w in last])
     gap = np.abs(never["runs"] - never["theory"])
     by_time = 100.0 * held.mean(axis=1)
-    caption(
+    _drawing.caption(
         figure,
         f"A network of {problem.dimension} weights (16 inputs, {HIDDEN} hidden units, tanh, 10 classes) on {ROWS} of "
         "scikit-learn's digits averaged to 4 × 4 pixels, cross-entropy; gRDA one row at a time, step size "

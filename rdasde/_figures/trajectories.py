@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
-from rdasde._figures import caption, published
+from rdasde import _drawing
+from rdasde._figures import published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,22 +21,22 @@ def draw() -> Figure:
     runs = rs.simulate(problem, algorithm, published.HORIZON, times=times, coordinates=kept, seed=published.SEED)
     theory = rs.approximate(problem, algorithm, published.HORIZON, times=times)
     lower, upper = published.published_band(problem.coef)
-    figure, axes = plot.panels()
+    figure, axes = _drawing.panels()
     figure.set_size_inches(11.0, 5.2)
     t = runs["time"].values
     threshold = theory["threshold"].values
-    plot.shade_threshold(axes[0], t, -threshold, threshold)
+    _drawing.shade_threshold(axes[0], t, -threshold, threshold)
     for axis, space in zip(axes, ("dual", "primal"), strict=True):
-        for j, ink in zip(kept, plot.inks(len(kept)), strict=True):
+        for j, ink in zip(kept, _drawing.inks(len(kept)), strict=True):
             if space == "primal" and np.isfinite(lower[j]):
-                plot.draw_band(axis, t, np.full(len(t), lower[j]), np.full(len(t), upper[j]))
-            plot.draw_path(axis, t, runs[space].sel(coordinate=j).values[0], ink)
+                _drawing.draw_band(axis, t, np.full(len(t), lower[j]), np.full(len(t), upper[j]))
+            _drawing.draw_path(axis, t, runs[space].sel(coordinate=j).values[0], ink)
             mean = theory[f"{space}_ode"].sel(coordinate=j).values
-            plot.draw_mean(axis, t, mean, ink, label=f"coordinate {j + 1}")
+            _drawing.draw_mean(axis, t, mean, ink, label=f"coordinate {j + 1}")
     axes[0].set_ylabel("dual  $v_j$")
     axes[1].set_ylabel("primal  $w_j$")
-    plot.finish(axes, r"$w^*_j \pm 1.96\sqrt{\gamma/2}$")
-    caption(
+    _drawing.finish(axes, r"$w^*_j \pm 1.96\sqrt{\gamma/2}$")
+    _drawing.caption(
         figure,
         "One run of gRDA on linear regression (zigzag), the ODE of its mean (smooth) and the published asymptotic "
         "band, at the published settings: step size 1e-4, 200 000 steps, c = √2, μ = 0.51, H_ij = 0.8^|i−j|, d = 200, "

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, published
+from rdasde._figures import published
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,22 +27,22 @@ def draw() -> Figure:
     runs = rs.simulate(problem, algorithm, published.HORIZON, times=times, replicates=REPLICATES, seed=published.SEED)
     theory = rs.approximate(problem, algorithm, published.HORIZON, times=times)
     ours = rs.band(theory)
-    theirs = ours.copy()
+    asymptotic = ours.copy()
     lower, upper = published.published_band(problem.coef)
-    theirs["lower"], theirs["upper"] = ours["lower"] * 0.0 + lower, ours["upper"] * 0.0 + upper
-    held = {"published": rs.coverage(runs, theirs), "ours": rs.coverage(runs, ours)}
+    asymptotic["lower"], asymptotic["upper"] = ours["lower"] * 0.0 + lower, ours["upper"] * 0.0 + upper
+    held = {"published": rs.coverage(runs, asymptotic), "ours": rs.coverage(runs, ours)}
     held_dual = rs.coverage(runs, rs.band(theory, space="dual"))
 
-    figure = plot.new_figure(12.0, 9.2)
+    figure = _drawing.new_figure(12.0, 9.2)
     axes = figure.subplots(2, 2, sharey="row")
     t = runs["time"].values
-    for axis, edges, means in ((axes[0, 0], theirs, "primal_ode"), (axes[0, 1], ours, "primal_mean")):
-        for j, ink in zip(kept, plot.inks(len(kept)), strict=True):
+    for axis, edges, means in ((axes[0, 0], asymptotic, "primal_ode"), (axes[0, 1], ours, "primal_mean")):
+        for j, ink in zip(kept, _drawing.inks(len(kept)), strict=True):
             here = edges.sel(coordinate=j)
-            plot.draw_band(axis, t, here["lower"].values, here["upper"].values)
+            _drawing.draw_band(axis, t, here["lower"].values, here["upper"].values)
             for replicate in range(3):
-                plot.draw_path(axis, t, runs["primal"].values[replicate, :, j], ink)
-            plot.draw_mean(axis, t, theory[means].values[:, j], ink, label=f"coordinate {j + 1}")
+                _drawing.draw_path(axis, t, runs["primal"].values[replicate, :, j], ink)
+            _drawing.draw_mean(axis, t, theory[means].values[:, j], ink, label=f"coordinate {j + 1}")
         axis.axhline(0.0, color="0.55", lw=0.6, zorder=0.5)
         axis.set_xlabel(r"time  $t = n\gamma$")
         axis.margins(x=0.0)
@@ -54,9 +54,9 @@ def draw() -> Figure:
     number = problem.dimension
     for axis, name in ((axes[1, 0], "published"), (axes[1, 1], "ours")):
         axis.axhline(0.95, color="0.4", lw=0.9, ls="--")
-        for mark, ink in zip(MARKS, (plot.BLUE, "#e08214", _RED), strict=True):
+        for mark, ink in zip(MARKS, (_drawing.BLUE, "#e08214", _RED), strict=True):
             share = held[name].sel(time=mark, method="nearest").values
-            drawn = np.isfinite(theirs["lower"].values[0]) if name == "published" else np.ones(number, dtype=bool)
+            drawn = np.isfinite(asymptotic["lower"].values[0]) if name == "published" else np.ones(number, dtype=bool)
             where = np.arange(1, number + 1)[drawn]
             axis.plot(where, share[drawn], ".", ms=4.5, color=ink, label=f"t = {mark:g}")
         axis.set(xlabel="coordinate", xlim=(0, number + 1), ylim=(-0.03, 1.03))
@@ -74,7 +74,7 @@ def draw() -> Figure:
 
     support = held["ours"].sel(time=list(MARKS), method="nearest").values[:, problem.coef != 0.0]
     off = held_dual.sel(time=list(MARKS), method="nearest").values[:, problem.coef == 0.0]
-    caption(
+    _drawing.caption(
         figure,
         f"Over {REPLICATES} runs at t = 5 / 10 / 20 the published band holds for coordinate 51 in "
         f"{at('published', 50)} % of runs, ours in {at('ours', 50)} %. The published band is the asymptotic one, "

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
-from rdasde._figures import caption, data_set, standardized
+from rdasde import _drawing
+from rdasde._figures._data import data_set, standardized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,16 +26,16 @@ def draw() -> Figure:
 
     runs = rs.simulate(problem, algorithm, HORIZON, replicates=REPLICATES, times=801, seed=SEED)
     theory = rs.approximate(problem, algorithm, HORIZON, times=801)
-    figure, axes = plot.panels()
+    figure, axes = _drawing.panels()
     figure.set_size_inches(11.0, 5.6)
-    plot.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
+    _drawing.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
     late = theory["time"].values >= HORIZON / 10.0
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[late]
     exact = float((runs["primal"].values[:, -1] == 0.0).mean(axis=0)[names.index("age")])
     predicted = float(theory["probability_zero"].values[-1, names.index("age")])
     paths = rs.approximate(problem, algorithm, HORIZON, method="paths", paths=4000, times=2, seed=SEED)
     by_paths = float(paths["probability_zero"].values[-1, names.index("age")])
-    caption(
+    _drawing.caption(
         figure,
         "gRDA on the diabetes data (Efron et al. 2004): 442 rows, 10 standardized features, streamed with replacement; "
         "step size 1e-3, c = 0.5, μ = 0.6. One run (zigzag), mean and 95 % band of the closure. Over "

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, data_set, random_direction
+from rdasde._figures._data import data_set, random_direction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,10 +37,10 @@ def draw() -> Figure:
     dense = vectors[:, -1] * np.sign(vectors[:, -1] @ mean)
     never = {"run": (final == 0.0).mean(axis=0), "path": theory["probability_zero"].values[-1]}
 
-    figure = plot.new_figure(12.0, 10.0)
+    figure = _drawing.new_figure(12.0, 10.0)
     axes = figure.subplot_mosaic([[*"dddppp"], [*"eellzz"]], height_ratios=(1.3, 1.0))
     labels = {8 * i + j: f"pixel ({i}, {j})" for i, j in PIXELS}
-    plot.draw_pair(np.array([axes["d"], axes["p"]]), shown, theory, labels)
+    _drawing.draw_pair(np.array([axes["d"], axes["p"]]), shown, theory, labels)
     reach = float(np.abs(dense).max())
     _picture(axes["e"], dense, "dense leading eigenvector", "RdBu_r", -reach, reach)
     _picture(axes["l"], mean, f"mean loading of {RUNS} runs", "RdBu_r", -reach, reach)
@@ -54,7 +54,7 @@ def draw() -> Figure:
     kept = float(np.mean((rows @ direction) ** 2)) / float(values[-1])
     sure = int(np.count_nonzero(rows.std(axis=0) == 0.0))
     miss = float(np.abs(never["run"] - never["path"]).max())
-    caption(
+    _drawing.caption(
         figure,
         f"Leading component of scikit-learn's digits ({len(rows)} pictures of 8 × 8 pixels, centered, scaled to a "
         "leading eigenvalue of 2), streamed with replacement: Oja's rule with the soft-threshold, step size 1e-3, "
@@ -77,5 +77,5 @@ def _picture(axis: Axes, values: Floats, title: str, colors: str, low: float, hi
     image = axis.imshow(values.reshape(8, 8), cmap=colors, vmin=low, vmax=high)
     axis.figure.colorbar(image, ax=axis, shrink=0.85)
     axis.set_title(title, fontsize=11)
-    for (i, j), ink in zip(PIXELS, plot.inks(len(PIXELS)), strict=True):
+    for (i, j), ink in zip(PIXELS, _drawing.inks(len(PIXELS)), strict=True):
         axis.add_patch(Rectangle((j - 0.45, i - 0.45), 0.9, 0.9, fill=False, ec=ink, lw=2.0))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, data_set, standardized
+from rdasde._figures._data import data_set, standardized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,9 +28,9 @@ def draw() -> Figure:
     runs = rs.simulate(problem, algorithm, HORIZON, replicates=RUNS, times=201, seed=SEED)
     theory = rs.approximate(problem, algorithm, HORIZON, method="paths", paths=RUNS, times=201, seed=SEED)
     names = [str(name) for name in data.feature_names]
-    figure, axes = plot.panels()
+    figure, axes = _drawing.panels()
     figure.set_size_inches(11.5, 5.8)
-    plot.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
+    _drawing.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[1:]
     final = runs["primal"].values[:, -1]
     never = {"run": (final == 0.0).mean(axis=0), "path": theory["probability_zero"].values[-1]}
@@ -38,7 +38,7 @@ def draw() -> Figure:
     right = float(np.mean((rows @ final.mean(axis=0) > 0.0) == (labels == 1.0)))
     every = float(np.mean((rows @ final.T > 0.0) == (labels == 1.0)[:, None]))
     fading = names.index(FADING)
-    caption(
+    _drawing.caption(
         figure,
         f"Logistic regression with the soft-threshold on the breast cancer data: {len(rows)} rows, {len(names)} "
         "standardized features, streamed with replacement; step size 5e-3, c = 0.5, μ = 0.8, no intercept, 1 is "

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, random_direction
+from rdasde._figures._data import random_direction
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,22 +38,22 @@ def draw() -> Figure:
         "active, ending at −u": (np.arange(ACTIVE), ~up["run"], ~up["path"]),
         "inactive": (np.arange(ACTIVE, DIMENSION), up["run"] | True, up["path"] | True),
     }
-    figure = plot.new_figure(15.0, 5.8)
+    figure = _drawing.new_figure(15.0, 5.8)
     axes = figure.subplots(1, 3)
     t, threshold = theory["time"].values, theory["threshold"].values
-    plot.shade_threshold(axes[0], t, -threshold, threshold)
+    _drawing.shade_threshold(axes[0], t, -threshold, threshold)
     average = {}
-    for (name, (coordinates, kept, paths)), ink in zip(laws.items(), plot.inks(len(laws)), strict=True):
+    for (name, (coordinates, kept, paths)), ink in zip(laws.items(), _drawing.inks(len(laws)), strict=True):
         here = theory.isel(path=paths, coordinate=coordinates)
         first = int(np.flatnonzero(kept)[0])
-        one = rs.simulate(
+        run = rs.simulate(
             problem, algorithm, HORIZON, replicates=[first], **settings | {"times": 801}, coordinates=coordinates[:1]
         )
         for axis, space in zip(axes, ("dual", "primal"), strict=False):
             edges = rs.band(here.isel(coordinate=[0]), space=space)
-            plot.draw_band(axis, t, edges["lower"].values[:, 0], edges["upper"].values[:, 0], ink)
-            plot.draw_path(axis, one["time"].values, one[space].values[0, :, 0], ink)
-            plot.draw_mean(
+            _drawing.draw_band(axis, t, edges["lower"].values[:, 0], edges["upper"].values[:, 0], ink)
+            _drawing.draw_path(axis, run["time"].values, run[space].values[0, :, 0], ink)
+            _drawing.draw_mean(
                 axis, t, here[space].values[:, :, 0].mean(axis=0), ink, f"coordinate {coordinates[0] + 1}: {name}"
             )
         held = rs.coverage(runs.isel(replicate=kept), rs.band(here, space="dual"))[1:].mean("coordinate").values
@@ -64,13 +64,13 @@ def draw() -> Figure:
     axes[1].set_ylabel("primal  $w_j$")
     axes[2].axhline(0.95, color="0.4", lw=0.9, ls="--")
     axes[2].set(ylabel=f"coverage of the dual band, {RUNS} runs", ylim=(0.9, 1.0))
-    plot.finish(axes)
+    _drawing.finish(axes)
 
     final = {"run": runs["primal"].values[:, -1], "path": theory["primal"].values[:, -1]}
     zero = {name: 100.0 * float(np.mean(w[:, ACTIVE:] == 0.0)) for name, w in final.items()}
     low = {name: 100.0 * float(np.mean(~ends)) for name, ends in up.items()}
     names = list(laws)
-    caption(
+    _drawing.caption(
         figure,
         f"Online PCA by Oja's rule with the soft-threshold: d = {DIMENSION}, A = I + {SPIKE:g} uu', u with {ACTIVE} "
         f"entries ±1/√{ACTIVE}; step size 1e-3, c = 0.3, μ = 0.6. All {RUNS} runs start from one random unit vector, "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._normal import normal_cdf
 
 if TYPE_CHECKING:
@@ -103,14 +103,14 @@ def _cell(value: float, places: int) -> str:
 def draw(fit: OnlineFit) -> Figure:
     """What `OnlineFit.plot` returns."""
     average, iterate, off = fit.average, fit.iterate, ~fit.support
-    figure = plot.new_figure(min(14.0, max(7.5, 0.16 * fit.dimension)), 6.4)
+    figure = _drawing.new_figure(min(14.0, max(7.5, 0.16 * fit.dimension)), 6.4)
     upper, lower = figure.subplots(2, 1, sharex=True)
     where = np.arange(fit.dimension)
     low, high = average.interval.T
-    upper.vlines(where, low, high, color=plot.BLUE, lw=4.0, alpha=0.5)
-    upper.plot(where, average.coef, "_", ms=7, color=plot.BLUE, label=f"{100 * fit.level:g} % interval and its centre")
-    upper.plot(where, average.raw, "x", ms=5, color=plot.INK[0], label="average, as it stands")
-    upper.plot(where[~off], iterate.raw[~off], "o", ms=4, mfc="none", color=plot.INK[1], label="last iterate")
+    upper.vlines(where, low, high, color=_drawing.BLUE, lw=4.0, alpha=0.5)
+    upper.plot(where, average.coef, "_", ms=7, color=_drawing.BLUE, label=f"{100 * fit.level:g} % interval, centre")
+    upper.plot(where, average.raw, "x", ms=5, color=_drawing.INK[0], label="average, as it stands")
+    upper.plot(where[~off], iterate.raw[~off], "o", ms=4, mfc="none", color=_drawing.INK[1], label="last iterate")
     upper.plot(where[off], iterate.raw[off], "o", ms=4, color="#5aa64a", label="last iterate, exactly 0")
     upper.axhline(0.0, color="0.55", lw=0.6, zorder=0.5)
     upper.set(ylabel="coefficient")
@@ -120,8 +120,8 @@ def draw(fit: OnlineFit) -> Figure:
         half = float(np.nanmedian((high - average.coef) / average.std_error)) if np.any(np.isfinite(high)) else 0.0
         shift, zero = average.shift / average.std_error, -average.coef / average.std_error
     reach = max(2.5 * half, 1.2 * float(np.nanmax(np.abs(shift), initial=0.0)))
-    lower.axhspan(-half, half, color=plot.BLUE, alpha=0.22, lw=0, label=f"{100 * fit.level:g} % interval")
-    lower.plot(where, shift, "x", ms=5, color=plot.INK[0])
+    lower.axhspan(-half, half, color=_drawing.BLUE, alpha=0.22, lw=0, label=f"{100 * fit.level:g} % interval")
+    lower.plot(where, shift, "x", ms=5, color=_drawing.INK[0])
     near = np.abs(zero) <= reach
     lower.plot(where[near], zero[near], "o", ms=4, mfc="none", color="0.35", label="zero, where it is near")
     lower.set(

@@ -94,6 +94,7 @@ class Problem(abc.ABC):
     minimizer: Floats | None
     is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
+    is_gaussian_least_squares: bool = False  # linear regression with a Gaussian design, whose moments close
     parameters: NamedTuple  # what compiled code sees
     scratch: Layout  # what compiled code works in
 

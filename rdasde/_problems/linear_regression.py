@@ -47,6 +47,7 @@ class LinearRegression(Problem):
     """
 
     is_quadratic = True
+    is_gaussian_least_squares = True
 
     def __init__(
         self, coef: ArrayLike, covariance: ArrayLike | Covariance | None = None, noise_std: float = 1.0
@@ -144,6 +145,8 @@ class LinearRegression(Problem):
 
 class _RowRegression(RowNoise, LinearRegression):
     """`LinearRegression.from_data`."""
+
+    is_gaussian_least_squares = False
 
     def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
         self.rows = _check.array("X", X, (None, None), mend="give one row for each observation")

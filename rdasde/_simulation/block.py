@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from rdasde._check import Floats
 from rdasde._compiled.lanes import lane_array
-from rdasde._engine.blocks import Arrays, Control
 from rdasde._engine.dynamics import Dynamics
 from rdasde._engine.loops import Record, Rule, Source, Span, State, advance, lane_moments
 from rdasde._engine.march import march
+from rdasde._engine.progress import Signals
+from rdasde._engine.store import Arrays
 from rdasde._simulation.statistics import Statistic
 
 
@@ -33,7 +34,7 @@ class Job:
     stop_at_divergence: bool
 
 
-def simulate_block(job: Job, block: NDArray[np.int64], control: Control | None) -> Arrays:
+def simulate_block(job: Job, block: NDArray[np.int64], signals: Signals | None) -> Arrays:
     """One block of replicates from start to end."""
     dynamics, count = job.dynamics, len(block)
     d = len(dynamics.dual_start)
@@ -80,7 +81,7 @@ def simulate_block(job: Job, block: NDArray[np.int64], control: Control | None) 
         job.steps,
         count,
         consume,
-        control,
+        signals,
         stop_at_divergence=job.stop_at_divergence,
     )
     return out

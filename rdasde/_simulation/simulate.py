@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._engine.arguments import check_pair, kept_coordinates, start_point, warn_if_unstable
-from rdasde._engine.blocks import Arrays, Control, Progress, Store, blocks_of, need_memory, run_blocks
+from rdasde._engine.blocks import blocks_of, need_memory, run_blocks
 from rdasde._engine.dynamics import Dynamics
+from rdasde._engine.progress import Progress, Signals
 from rdasde._engine.results import result_attributes
+from rdasde._engine.store import Arrays, Store
 from rdasde._engine.time_axis import TimeAxis, time_axis
 from rdasde._errors import DivergenceError
 from rdasde._problems.base import Problem
@@ -143,7 +145,7 @@ def simulate(
         job,
         blocks_of(numbers),
         executor=executor,
-        control=Control(bar),
+        signals=Signals(bar),
         steps=int(axis.steps[-1]),
         store=kept_store,
     )

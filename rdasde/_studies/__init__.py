@@ -6,22 +6,12 @@ so that an interrupted study goes on where it was.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
-import os
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
+from rdasde._studies._pieces import Pieces, Report
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["STUDIES", "Pieces", "Report", "run"]
 
 STUDIES: dict[str, str] = {
     "weak-error": "the weak error of the dual diffusion against the step size, and its order",
@@ -37,64 +27,9 @@ STUDIES: dict[str, str] = {
 }
 
 
-class Report(NamedTuple):
-    """What a study found: a picture, and a table in Markdown, with the numbers that the picture shows."""
-
-    figure: Figure
-    table: str
-
-
-class Pieces:
-    """The finished pieces of a study, kept as files of arrays (nothing that could be executed).
-
-    Parameters
-    ----------
-    store : path, optional
-        A directory; without one nothing is kept.
-    small : bool
-        Whether the study should run at a small size, as in the tests: seconds, to see that it works.
-    progress : bool
-        Say on standard error which piece is being computed.
-    """
-
-    def __init__(
-        self, store: str | os.PathLike[str] | None = None, small: bool = False, progress: bool = False
-    ) -> None:
-        self.store = None if store is None else Path(store)
-        self.small = small
-        self.progress = progress
-
-    def __call__(
-        self, name: str, settings: Mapping[str, Any], compute: Callable[[], Mapping[str, ArrayLike]]
-    ) -> dict[str, NDArray[Any]]:
-        """The arrays that ``compute()`` returns; kept under `name` and the `settings` (JSON) that determine them."""
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        file = None if self.store is None else self.store / f"{name}-{digest}.npz"
-        if file is not None and file.exists():
-            with np.load(file, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-        if self.progress:
-            print(f"{name}: {', '.join(f'{key}={value}' for key, value in settings.items())}", file=sys.stderr)
-        found = {key: np.asarray(value) for key, value in compute().items()}
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            scratch = file.with_suffix(f".{os.getpid()}.part")
-            with open(scratch, "wb") as stream:
-                np.savez(stream, **found)  # type: ignore[arg-type]
-            os.replace(scratch, file)  # a file appears whole or not at all
-        return found
-
-
 def run(name: str, pieces: Pieces) -> Report:
     """Run a study by its name."""
     _check.choice("name", name, tuple(STUDIES))
     module = importlib.import_module(f"rdasde._studies.{name.replace('-', '_')}")
     report: Report = module.study(pieces)
     return report
-
-
-def markdown(columns: Mapping[str, list[str]]) -> str:
-    """A Markdown table of columns of text."""
-    rows = list(zip(*columns.values(), strict=True))
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rdasde._studies import Pieces
+from rdasde._engine.store import Arrays
+from rdasde._studies._pieces import Pieces
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from rdasde.pruning._training.data import Data
-
-Arrays = dict[str, NDArray[Any]]
+    from rdasde.pruning._training import Data
 
 
 class Plan(NamedTuple):
@@ -47,7 +45,7 @@ def _run(plan: Plan, seed: int, method: str) -> Arrays:
     import torch
 
     from rdasde.pruning import GRDA, parameter_groups
-    from rdasde.pruning._training.train import train
+    from rdasde.pruning._training import train
 
     def optimizer(module: nn.Module) -> torch.optim.Optimizer:
         if method == "sgd":
@@ -71,23 +69,23 @@ def _run(plan: Plan, seed: int, method: str) -> Arrays:
 
 def network(plan: Plan) -> nn.Module:
     """A new network."""
-    from rdasde.pruning._training import networks as _networks
+    from rdasde.pruning import _training
 
-    module: nn.Module = getattr(_networks, plan.network)()
+    module: nn.Module = getattr(_training, plan.network)()
     return module
 
 
 def data(plan: Plan) -> Data:
     """The data set."""
-    from rdasde.pruning._training.data import load
+    from rdasde.pruning._training import load
 
     return load(plan.data)
 
 
 def training_rows(plan: Plan, rows: int | None = None) -> tuple[Tensor, Tensor]:
     """The first rows of the training set, which is in random order; all of them when not said."""
-    found = data(plan)
-    return found.train_inputs[:rows], found.train_labels[:rows]
+    pictures = data(plan)
+    return pictures.train_inputs[:rows], pictures.train_labels[:rows]
 
 
 @contextmanager

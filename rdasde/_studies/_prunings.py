@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde._studies import Pieces
+from rdasde._engine.store import Arrays
+from rdasde._studies._pieces import Pieces
+from rdasde._studies._processes import in_processes
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from rdasde.pruning._training.data import Data
-    from rdasde.pruning._training.train import Trained, Weights
+    from rdasde.pruning._training import Data, Trained, Weights
 
-Arrays = dict[str, NDArray[Any]]
 TRIMS = ("gradual, fine-tuned", "gradual", "one-shot")  # magnitude pruning
 
 
@@ -64,11 +61,11 @@ def runs(pieces: Pieces) -> Runs:
     methods |= {f"target {100 * target:g} %": {"target": target, "mu": plan.target_mu} for target in plan.targets}
     tasks: list[tuple[Any, ...]] = [(pieces, plan, seed, {}) for seed in seeds]
     tasks += [(pieces, plan, seed, method) for seed in seeds for method in methods.values()]
-    found = _each(_first, tasks, pieces.small)
-    dense, rest = found[: plan.seeds], found[plan.seeds :]
+    trained = in_processes(_first, tasks, pieces.small)
+    dense, rest = trained[: plan.seeds], trained[plan.seeds :]
     directional = {name: rest[k :: len(methods)] for k, name in enumerate(methods)}
     keys = [(name, how, seed) for seed in seeds for name in methods for how in TRIMS]
-    again = _each(
+    again = in_processes(
         _second,
         [(pieces, plan, seed, how, int(directional[name][seed]["zeros"][-1]), dense[seed]) for name, how, seed in keys],
         pieces.small,
@@ -78,14 +75,6 @@ def runs(pieces: Pieces) -> Runs:
         trimmed.setdefault((name, how), []).append(arrays)
     layers, sizes = dense[0]["layers"], dense[0]["sizes"]
     return Runs(plan, [str(layer) for layer in layers], sizes, dense, directional, trimmed)
-
-
-def _each(function: Callable[..., Arrays], tasks: Sequence[tuple[Any, ...]], here: bool) -> list[Arrays]:
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if here or workers == 1:
-        return [function(*task) for task in tasks]
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        return [future.result() for future in [pool.submit(function, *task) for task in tasks]]
 
 
 def _common(plan: Plan, seed: int) -> dict[str, Any]:
@@ -141,14 +130,13 @@ def _second(pieces: Pieces, plan: Plan, seed: int, how: str, count: int, dense: 
 def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
     import torch
 
-    from rdasde.pruning._training import magnitude as _magnitude
-    from rdasde.pruning._training.train import evaluate, train
+    from rdasde.pruning._training import cut, evaluate, gradually, train
 
     network, data = _network(plan), _data(plan)
     if how == "one-shot":
         module = network()
         module.load_state_dict(_weights(dense, "end"))
-        _magnitude.cut(module, count)
+        cut(module, count)
         loss, accuracy = evaluate(network, module.state_dict(), data.test_inputs, data.test_labels)
         counts = [int((parameter == 0).sum()) for parameter in module.parameters()]
         return {
@@ -170,7 +158,7 @@ def _trim(plan: Plan, seed: int, how: str, count: int, dense: Arrays) -> Arrays:
             start=_weights(dense, "middle"),
             rate=_rate(plan),
             first_epoch=plan.dense_epochs,
-            after_step=_magnitude.gradually(count, steps, every=a_pass // plan.cuts),
+            after_step=gradually(count, steps, every=a_pass // plan.cuts),
         )
     )
 
@@ -196,28 +184,28 @@ def _arrays(trained: Trained) -> Arrays:
 
 
 def _network(plan: Plan) -> Callable[[], nn.Module]:
-    from rdasde.pruning._training import networks as _networks
+    from rdasde.pruning._training import lenet, mlp
 
-    networks: dict[str, Callable[[], nn.Module]] = {"lenet": _networks.lenet, "mlp": _networks.mlp}
+    networks: dict[str, Callable[[], nn.Module]] = {"lenet": lenet, "mlp": mlp}
     return networks[plan.network]
 
 
 def _rate(plan: Plan) -> Callable[[int], float]:
-    from rdasde.pruning._training import rates as _rates
+    from rdasde.pruning._training import held, lowered
 
-    share = {"held": _rates.held, "lowered": _rates.lowered}[plan.schedule]
+    share = {"held": held, "lowered": lowered}[plan.schedule]
     return lambda epoch: plan.rate * share(epoch, plan.epochs)
 
 
 @functools.cache
 def _data(plan: Plan) -> Data:
-    from rdasde.pruning._training.data import load
+    from rdasde.pruning._training import load
 
     return load(plan.data)
 
 
 def _train(plan: Plan, seed: int, optimizer: Callable[[nn.Module], Any], keep: tuple[int, ...] = ()) -> Trained:
-    from rdasde.pruning._training.train import train
+    from rdasde.pruning._training import train
 
     return train(
         _network(plan),

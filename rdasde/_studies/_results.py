@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde import validate
-from rdasde._studies import Pieces, markdown
+from rdasde._studies._pieces import Pieces, markdown
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rdasde as rs
-from rdasde import plot
-from rdasde._figures import caption, random_direction
-from rdasde._studies import Pieces, Report, markdown
+from rdasde import _drawing
+from rdasde._figures._data import random_direction
+from rdasde._studies._pieces import Pieces, Report, markdown
 
 LEVELS = (0.8, 0.9, 0.95, 0.99)
 HORIZON, SEED = 5.0, 20  # nothing was picked
@@ -68,7 +68,7 @@ def measured(pieces: Pieces, case: Case) -> dict[str, NDArray[Any]]:
 
     def compute() -> dict[str, Any]:
         algorithm = rs.RDA(case.load / learned.trace(), rs.L1(), rs.PowerLaw(case.c, case.mu))
-        found = rs.validate.coverage(
+        result = rs.validate.coverage(
             learned,
             algorithm,
             HORIZON,
@@ -80,14 +80,14 @@ def measured(pieces: Pieces, case: Case) -> dict[str, NDArray[Any]]:
             seed=SEED,
             tolerance=TOLERANCE,
         )
-        return {str(key): found[key].values for key in found.variables} | {"step_size": algorithm.step_size}
+        return {str(key): result[key].values for key in result.variables} | {"step_size": algorithm.step_size}
 
     return pieces("coverage", settings, compute)
 
 
 def study(pieces: Pieces) -> Report:
     """Coverage less level, case by case, in the dual and in the primal; a table of every case at every level."""
-    figure = plot.new_figure(12.0, 8.6)
+    figure = _drawing.new_figure(12.0, 8.6)
     axes = figure.subplots(2, 1, sharex=True)
     shown = cases(pieces.small)
     names = ("design", "method", "γ tr(H)", "γ", "c, μ", "space", "level")
@@ -96,37 +96,37 @@ def study(pieces: Pieces) -> Report:
         key: [] for key in (*names, *measures, "worst (allowed)", "zero", "weak", "strong")
     }
     off, over, judged = 0.0, 0, 0
-    inks = dict(zip(LEVELS, plot.inks(len(LEVELS)), strict=True))
+    inks = dict(zip(LEVELS, _drawing.inks(len(LEVELS)), strict=True))
     for place, case in enumerate(shown):
-        found = measured(pieces, case)
+        result = measured(pieces, case)
         for s, space in enumerate(("dual", "primal")):
             for k, level in enumerate(LEVELS):
-                low, high = found["lowest_time"][s, k, 0] - level, found["highest_time"][s, k, 0] - level
+                low, high = result["lowest_time"][s, k, 0] - level, result["highest_time"][s, k, 0] - level
                 at = place + 0.16 * (k - 1.5)
                 axes[s].plot([at, at], [100.0 * low, 100.0 * high], color=inks[level], lw=4, solid_capstyle="butt")
-                ends = [100.0 * (found[end][s, k, 0] - level) for end in ("worst", "worst_allowed")]
+                ends = [100.0 * (result[end][s, k, 0] - level) for end in ("worst", "worst_allowed")]
                 axes[s].plot(at, ends[0], "v", color=inks[level], ms=3.5)
                 axes[s].plot([at - 0.07, at + 0.07], [ends[1]] * 2, color=inks[level], lw=0.8)
                 if case.method == "paths":
                     off = max(off, -low, high if space == "dual" else 0.0)
-                    over += found["worst"][s, k, 0] < found["worst_allowed"][s, k, 0]
+                    over += result["worst"][s, k, 0] < result["worst_allowed"][s, k, 0]
                     judged += 1
-                share = [found["estimate"][s, k, g] for g in range(4)]
+                share = [result["estimate"][s, k, g] for g in range(4)]
                 values = (
                     case.design,
                     case.method,
                     f"{case.load:g}",
-                    f"{float(found['step_size']):.2g}",
+                    f"{float(result['step_size']):.2g}",
                     f"{case.c:g}, {case.mu:g}",
                     space,
                     f"{level:g}",
                     f"{share[0]:.4f}",
                     f"{share[0] - level:+.4f}",
-                    f"{found['standard_error'][s, k, 0]:.4f}",
-                    f"[{found['lower'][s, k, 0]:.4f}, {found['upper'][s, k, 0]:.4f}]",
-                    f"{found['lowest_time'][s, k, 0]:.4f}",
-                    f"{found['highest_time'][s, k, 0]:.4f}",
-                    f"{found['worst'][s, k, 0]:.4f} ({found['worst_allowed'][s, k, 0]:.4f})",
+                    f"{result['standard_error'][s, k, 0]:.4f}",
+                    f"[{result['lower'][s, k, 0]:.4f}, {result['upper'][s, k, 0]:.4f}]",
+                    f"{result['lowest_time'][s, k, 0]:.4f}",
+                    f"{result['highest_time'][s, k, 0]:.4f}",
+                    f"{result['worst'][s, k, 0]:.4f} ({result['worst_allowed'][s, k, 0]:.4f})",
                     *("-" if np.isnan(x) else f"{x:.4f}" for x in share[1:]),
                 )
                 for column, value in zip(columns.values(), values, strict=True):
@@ -137,7 +137,7 @@ def study(pieces: Pieces) -> Report:
         for case in shown
     ]
     for axis, space in zip(axes, ("dual", "primal"), strict=True):
-        axis.axhspan(-100.0 * ALLOWED, 100.0 * ALLOWED, color=plot.GREEN, alpha=0.4, lw=0, zorder=0)
+        axis.axhspan(-100.0 * ALLOWED, 100.0 * ALLOWED, color=_drawing.GREEN, alpha=0.4, lw=0, zorder=0)
         axis.axhline(0.0, color="0.4", lw=0.7)
         axis.set(ylabel=f"{space} coverage less level (points)", xlim=(-0.6, len(shown) - 0.4))
         axis.spines[["top", "right"]].set_visible(False)
@@ -147,7 +147,7 @@ def study(pieces: Pieces) -> Report:
     handles = [Line2D([], [], color=ink, lw=4, label=f"{100 * level:g} %") for level, ink in inks.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
     number = 400 if pieces.small else 4000
-    caption(
+    _drawing.caption(
         figure,
         f"Coverage of {number:,} runs by bands from {number:,} paths of the dual diffusion (d = {DIMENSION}; below "
         "each case: design, step size times trace of the Hessian, c, mu), less the nominal level. Bars: the mean "

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report
+from rdasde._studies._pieces import Pieces, Report
 from rdasde._studies._results import kept, report
 
 if TYPE_CHECKING:
@@ -60,11 +59,11 @@ def study(pieces: Pieces) -> Report:
 
 
 def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
-    figure = plot.new_figure(15.0, 6.0)
+    figure = _drawing.new_figure(15.0, 6.0)
     axes = figure.subplots(1, 3)
     shown = local.sel(strength=LOCAL[2])
     t = shown["time"].values
-    for j, ink in zip((0, 1, 2), plot.inks(3), strict=True):
+    for j, ink in zip((0, 1, 2), _drawing.inks(3), strict=True):
         here = shown.sel(coordinate=j)
         axes[0].plot(t, here["difference_theory"], color=ink, lw=1.4, label=f"coordinate {j}")
         axes[0].errorbar(t, here["difference"], 2.0 * here["difference_standard_error"], fmt="o", ms=4, color=ink)
@@ -74,7 +73,7 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
     axes[0].legend(frameon=False)
 
     gap, changes, limit = _gaps(local)
-    axes[1].plot(LOCAL, gap, "o-", color=plot.BLUE, label="mean flows against the integral")
+    axes[1].plot(LOCAL, gap, "o-", color=_drawing.BLUE, label="mean flows against the integral")
     axes[1].plot(LOCAL, limit, "s--", color="#e08214", ms=4, label="integral against its limit")
     for x, y, number in zip(LOCAL, gap, changes, strict=True):
         axes[1].annotate(f"{number}", (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
@@ -95,7 +94,7 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
         ("sparsity", "pruned by gRDA", "^--"),
         ("sparsity_directional", "pruned by the closed form", "v--"),
     ):
-        ink = {"o": plot.BLUE, "s": "#01665e", "^": "#e08214", "v": "#b2182b"}[style[0]]
+        ink = {"o": _drawing.BLUE, "s": "#01665e", "^": "#e08214", "v": "#b2182b"}[style[0]]
         axes[2].plot(last["strength"], last[name], style, color=ink, ms=4, lw=1.3, label=label)
     axes[2].set(
         title=f"supports (d = {wide.sizes['coordinate']}, rank {rank})",
@@ -108,12 +107,12 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
 
     quiet = gap[changes == 0]
     scores = (shown["difference"] - shown["difference_theory"]) / shown["difference_standard_error"]
-    some = last.sel(strength=[0.1, 0.38, 1.0])
+    chosen = last.sel(strength=[0.1, 0.38, 1.0])
 
     def percents(name: str, digits: int = 0) -> str:
-        return " / ".join(f"{100.0 * value:.{digits}f}" for value in some[name].values)
+        return " / ".join(f"{100.0 * value:.{digits}f}" for value in chosen[name].values)
 
-    caption(
+    _drawing.caption(
         figure,
         f"Least squares on a Gaussian design of low rank, γ = {STEP_SIZE:g}, μ = {MU:g}, t up to {t[-1]:g}; "
         f"{local.attrs['replicates']} pairs of runs, gRDA and SGD over the same samples; strength: λ = g(t) over the "
@@ -123,7 +122,7 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
         "were), the mean flows at this γ differ by the integral, to "
         f"{quiet.max(initial=0.0):.0e} of its size; no longer after. Right: gRDA and the closed form agree on "
         f"{percents('agreement', 1)} % of the coordinates at strength "
-        f"{' / '.join(f'{s:g}' for s in some['strength'].values)}, where gRDA prunes {percents('sparsity', 1)} %: a "
+        f"{' / '.join(f'{s:g}' for s in chosen['strength'].values)}, where gRDA prunes {percents('sparsity', 1)} %: a "
         f"local statement, exact to first order. Of those pruned by either, both prune {percents('overlap')} %; if SGD "
         f"is pruned by magnitude instead, {percents('overlap_magnitude')} %.",
     )
@@ -140,7 +139,7 @@ def _gaps(local: xr.Dataset) -> tuple[Floats, Floats, Floats]:
 
 
 def _table(local: xr.Dataset, wide: xr.Dataset) -> str:
-    some = local.sel(strength=[LOCAL[2]]).isel(time=[-1])
+    chosen = local.sel(strength=[LOCAL[2]]).isel(time=[-1])
     gap, changes, limit = _gaps(local)
     lines = ["| strength | signs lost | flows against the integral | integral against its limit |", "|---|---|---|---|"]
     lines += [f"| {s:g} | {n} | {a:.2g} | {b:.2g} |" for s, n, a, b in zip(LOCAL, changes, gap, limit, strict=True)]
@@ -149,7 +148,7 @@ def _table(local: xr.Dataset, wide: xr.Dataset) -> str:
     return "\n".join(
         [
             "### gRDA − SGD, d = 6, rank 2\n",
-            report(some[names]),
+            report(chosen[names]),
             "### Largest relative gaps at the end, d = 6, rank 2\n",
             "\n".join(lines) + "\n",
             f"### Supports, d = {wide.sizes['coordinate']}\n",

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, _checkpoints, markdown
-from rdasde._studies._checkpoints import Arrays, Plan
-from rdasde._studies._prunings import _each
+from rdasde._engine.store import Arrays
+from rdasde._studies import _checkpoints
+from rdasde._studies._checkpoints import Plan
+from rdasde._studies._pieces import Pieces, Report, markdown
+from rdasde._studies._processes import in_processes
 
 SEEDS, TOP, ROWS = 2, 10, 500
 INKS = ("#b2182b", "#2c6fbb", "#e08214")
@@ -26,22 +27,22 @@ def study(pieces: Pieces) -> Report:
     top, rows = (3, 100) if pieces.small else (TOP, ROWS)
     number = len(plan.kept)
     methods = [(pieces, plan, seed, method) for seed in seeds for method in ("grda", "sgd")]
-    runs = [run["weights"] for run in _each(_checkpoints.weights, methods, pieces.small)]
+    runs = [run["weights"] for run in in_processes(_checkpoints.weights, methods, pieces.small)]
     tasks = [
         (pieces, plan, seed, k, top, rows, runs[2 * seed][k], runs[2 * seed + 1][k])
         for seed in seeds
         for k in range(number)
     ]
-    found = _each(_steep, tasks, pieces.small)
-    by_seed = [found[i : i + number] for i in range(0, len(found), number)]
-    shares = np.array([[float(piece["share"]) for piece in one] for one in by_seed])
-    values = np.array([[piece["values"] for piece in one] for one in by_seed])
-    moved = np.array([[float(piece["length"]) for piece in one] for one in by_seed])
-    weights = int(found[0]["weights"])
+    spectra = in_processes(_steep, tasks, pieces.small)
+    by_seed = [spectra[i : i + number] for i in range(0, len(spectra), number)]
+    shares = np.array([[float(piece["share"]) for piece in history] for history in by_seed])
+    values = np.array([[piece["values"] for piece in history] for history in by_seed])
+    moved = np.array([[float(piece["length"]) for piece in history] for history in by_seed])
+    weights = int(spectra[0]["weights"])
     chance = np.sqrt(top / weights)
     usual = np.sqrt(stats.beta.ppf([0.025, 0.975], top / 2, (weights - top) / 2))  # the law of its square
 
-    figure = plot.new_figure(12.0, 5.2)
+    figure = _drawing.new_figure(12.0, 5.2)
     left, right = figure.subplots(1, 2)
     for seed, ink in zip(seeds, INKS, strict=False):
         left.plot(plan.kept, shares[seed], "o-", color=ink, label=f"gRDA minus SGD, seed {seed}")
@@ -60,7 +61,7 @@ def study(pieces: Pieces) -> Report:
         axis.legend(frameon=False, fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     last = shares[:, -1]
-    caption(
+    _drawing.caption(
         figure,
         f"{plan.data}, {plan.network} ({weights:,} weights), gRDA (c = {plan.c:g}, μ = {plan.mu:g}) and SGD from the "
         f"same initial weights and batches, learning rate {plan.rate:g}, {len(shares)} seeds. After each epoch kept: "
@@ -73,8 +74,8 @@ def study(pieces: Pieces) -> Report:
     )
     table: dict[str, list[str]] = {"seed": [], "epoch": [], "share": [], "over a random direction's": [], "length": []}
     table |= {"largest eigenvalue": [], f"number {top}": [], "largest residual": []}
-    for seed, one in zip(seeds, by_seed, strict=True):
-        for epoch, piece in zip(plan.kept, one, strict=True):
+    for seed, history in zip(seeds, by_seed, strict=True):
+        for epoch, piece in zip(plan.kept, history, strict=True):
             row: list[Any] = [seed, epoch, f"{float(piece['share']):.5f}", f"{float(piece['share']) / chance:.2f}"]
             row += [f"{float(piece['length']):.3f}", f"{piece['values'][0]:.4g}", f"{piece['values'][-1]:.4g}"]
             row.append(f"{piece['residuals'].max():.1e}")
@@ -98,7 +99,7 @@ def _compute(plan: Plan, pruned: Floats, plain: Floats, top: int, rows: int) -> 
     from torch.nn import functional
 
     from rdasde import landscape
-    from rdasde.landscape._network import Network
+    from rdasde._network import Network
 
     difference = pruned.astype(float) - plain
     data = _checkpoints.training_rows(plan, rows)
@@ -106,11 +107,11 @@ def _compute(plan: Plan, pruned: Floats, plain: Floats, top: int, rows: int) -> 
         network = Network(_checkpoints.network(plan))
         network.move(torch.from_numpy(plain))
         network.renorm(_checkpoints.training_rows(plan), 512)
-        found = landscape.top_eigenspace(network.model, functional.cross_entropy, data, top, tolerance=0.01)
+        eigenspace = landscape.top_eigenspace(network.model, functional.cross_entropy, data, top, tolerance=0.01)
         return {
-            "share": np.array(landscape.share(difference, found)),
+            "share": np.array(landscape.share(difference, eigenspace)),
             "length": np.array(np.linalg.norm(difference)),
-            "values": found.values.numpy(),
-            "residuals": found.residuals.numpy(),
+            "values": eigenspace.values.numpy(),
+            "residuals": eigenspace.residuals.numpy(),
             "weights": np.array(len(plain)),
         }

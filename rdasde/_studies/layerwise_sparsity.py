@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde import plot
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, _prunings, markdown
+from rdasde import _drawing
+from rdasde._engine.store import Arrays
+from rdasde._studies import _prunings
+from rdasde._studies._pieces import Pieces, Report, markdown
 
 
 def study(pieces: Pieces) -> Report:
@@ -18,15 +19,15 @@ def study(pieces: Pieces) -> Report:
     sizes = runs.sizes[chosen]
     how = _prunings.TRIMS[0]
 
-    def left(found: list[_prunings.Arrays]) -> NDArray[np.float64]:  # (seed, layer)
-        return np.array([100 * (1 - run["layer_zeros"][chosen] / sizes) for run in found])
+    def left(by_seed: list[Arrays]) -> NDArray[np.float64]:  # (seed, layer)
+        return np.array([100 * (1 - run["layer_zeros"][chosen] / sizes) for run in by_seed])
 
     ways = {
-        "gRDA": {name: left(found) for name, found in runs.directional.items()},
+        "gRDA": {name: left(by_seed) for name, by_seed in runs.directional.items()},
         f"magnitude, {how}": {name: left(runs.trimmed[name, how]) for name in runs.directional},
     }
     labels = _labels(plan, len(chosen))
-    figure = plot.new_figure(11.0, 5.6)
+    figure = _drawing.new_figure(11.0, 5.6)
     axes = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(chosen))
     inks = ("#2c6fbb", "#01665e", "#7b3294", "#e08214", "#b2182b", "#1b1b1b")
@@ -49,7 +50,7 @@ def study(pieces: Pieces) -> Report:
     emptiest = {labels[int(np.argmin(values))] for values in first.values()}
     ratios = [float(np.mean(first[name] > second[name])) for name in first]
     dead = min(float(values.min()) for values in ways["gRDA"].values())
-    caption(
+    _drawing.caption(
         figure,
         f"{_prunings.about(plan)}; {plan.epochs} epochs, {plan.seeds} seeds: means over seeds, bars from the least "
         f"to the most. Below each layer the number of its weights; {labels[largest]} has "

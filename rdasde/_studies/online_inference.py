@@ -1,212 +1,34 @@
 """Do the intervals of `fit` hold, and are they as short as those of least squares?
 
-One pass over n rows, many replicates, linear regression under independent and under Toeplitz columns. Settings follow
-from the theory, not from trials. With H_jj = sigma = 1:
-
-* gamma = .1 / d. The distance of an iterate from w* adds the share gamma tr(H_AA) / 2 to the noise of the gradients, A
-  the coordinates in motion: at most 5 %, so that intervals are at most 2.5 % wider than those of least squares over
-  the same rows.
-* mu = .7, within (1/2, 1), and c = 3 / T^(mu - 1/2), T = n gamma: where w*_j = 0 the dual has a standard deviation of
-  at most sqrt(gamma T), and the threshold at the end is three of them. The average is then shifted by about as many
-  standard errors: c gamma^(1/2) T^mu / T in units of 1 / sqrt(n).
-* strong coefficients are +-1/2 and +-1, weak ones +-2 / sqrt(n), two standard errors of least squares at H = I, below
-  what the threshold lets through.
+One pass over n rows, many replicates; `_online_inference_runs` says of which designs, and why at these settings.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel
-from rdasde._compiled.lanes import LANES, lane_array
-from rdasde._compiled.random import normals, streams
-from rdasde._engine.blocks import workers
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, markdown
+from rdasde._studies._online_inference_runs import (
+    CLASSES,
+    Design,
+    designs,
+    predicted_drift,
+    predicted_length,
+    predicted_shift,
+    run,
+)
+from rdasde._studies._pieces import Pieces, Report, markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MU = 0.7
-SPREAD = 0.1  # gamma tr(H)
-CLEARANCE = 3.0  # the last threshold, in standard deviations of the dual where w*_j = 0
-BATCH = 2048  # rows drawn at a time
-CLASSES = ("strong", "weak", "zero")
-PIECE = 100  # replicates kept together
 LEVEL = 0.95
 NORMAL = float(ndtri(0.5 + 0.5 * LEVEL))
 RED = "#b2182b"
-
-
-class Design(NamedTuple):
-    """One cell of the study."""
-
-    name: str
-    dimension: int
-    rho: float  # H_ij = rho^|i-j|
-    rows: int
-    replicates: int
-    seed: int = 5
-
-    @property
-    def classes(self) -> NDArray[np.str_]:
-        """Of each coordinate: as many weak ones as strong, d/5 each but at most 10, the rest zero."""
-        k = min(10, self.dimension // 5)
-        return np.repeat(CLASSES, [k, k, self.dimension - 2 * k])
-
-    @property
-    def coef(self) -> Floats:
-        """Strong ones in pairs of one sign, so that signs change between correlated neighbours."""
-        j = np.arange(self.dimension)
-        signs = np.where(j // 2 % 2 == 0, 1.0, -1.0)
-        size = np.select(
-            [self.classes == "strong", self.classes == "weak"], [np.where(j % 2 == 0, 1.0, 0.5), 2.0 / self.rows**0.5]
-        )
-        return np.asarray(signs * size)
-
-    @property
-    def covariance(self) -> Floats:
-        j = np.arange(self.dimension)
-        return np.asarray(float(self.rho) ** np.abs(j[:, None] - j))
-
-    @property
-    def algorithm(self) -> rs.RDA:
-        step_size = SPREAD / self.dimension
-        c = CLEARANCE / (self.rows * step_size) ** (MU - 0.5)
-        return rs.RDA(step_size, rs.L1(), rs.PowerLaw(c, MU))
-
-
-@Kernel
-def draw_rows(streams, coef, rho, numbers, rows, response, products):
-    """Rows with ``H_ij = rho^|i-j|`` and their responses, noise 1; `products` gains X'y, in its last entry y'y."""
-    normals(streams, numbers)
-    flat = numbers.reshape(-1)
-    n, d = rows.shape
-    fresh = np.sqrt(1.0 - rho * rho)
-    for i in range(n):
-        row = flat[i * (d + 1) : (i + 1) * (d + 1)]
-        x, mean = row[0], 0.0
-        for j in range(d):
-            x = x if j == 0 else rho * x + fresh * row[j]
-            rows[i, j] = x
-            mean += x * coef[j]
-        y = mean + row[d]
-        response[i] = y
-        for j in range(d):
-            products[j] += rows[i, j] * y
-        products[d] += y * y
-
-
-def replicate(design: Design, number: int) -> dict[str, Floats]:
-    """One stream: what `fit` says of it, and least squares on all of its rows."""
-    d = design.dimension
-    source = streams(design.seed, LANES * number + np.arange(LANES))
-    numbers = lane_array(BATCH * (d + 1) // LANES)
-    rows, response, products = np.empty((BATCH, d)), np.empty(BATCH), np.zeros(d + 1)
-
-    def batches() -> Any:
-        left = design.rows
-        while left:
-            n = min(BATCH, left)
-            draw_rows(source, design.coef, design.rho, numbers, rows[:n], response[:n], products)
-            left -= n
-            yield rows[:n], response[:n]
-
-    found = rs.fit(rs.LinearRegression, batches(), None, design.algorithm)
-    gram = found._run.sums().roots
-    inverse = np.linalg.inv(gram)
-    least_squares = inverse @ products[:d]
-    variance = (products[d] - products[:d] @ least_squares) / (design.rows - d)
-    return {
-        "average": found.raw,
-        "average_shift": found.shift,
-        "average_error": found.std_error,
-        "iterate": found.iterate.raw,
-        "iterate_shift": found.iterate.shift,
-        "iterate_error": found.iterate.std_error,
-        "ols": least_squares,
-        "ols_error": np.sqrt(variance * np.diag(inverse)),
-    }
-
-
-def averaged(design: Design) -> int:
-    """How many of the last rows `fit` averages over."""
-    blocks = design.rows // 8 // 256
-    return design.rows - (256 * 2 ** (blocks.bit_length() - 1) if blocks else 0)
-
-
-def predicted_shift(design: Design) -> Floats:
-    """Of the average: the time average of ``-H_SS^-1 sgn(w*_S) g'(t)``, S the strong coordinates; NaN for the others.
-
-    The others, R, count as held at zero, away from w*: that adds ``H_SS^-1 H_SR w*_R``.
-    """
-    algorithm, on, m = design.algorithm, design.classes == "strong", averaged(design)
-    g = algorithm.thresholds(np.array([design.rows - m, design.rows]) * algorithm.step_size)
-    return _settled(design, np.sign(design.coef[on]) * (g[1] - g[0]) / (algorithm.step_size * m))
-
-
-def _settled(design: Design, pull: Floats) -> Floats:
-    on = design.classes == "strong"
-    shift = np.full(design.dimension, np.nan)
-    rest = design.covariance[np.ix_(on, ~on)] @ design.coef[~on]
-    shift[on] = -np.linalg.solve(design.covariance[np.ix_(on, on)], pull - rest)
-    return shift
-
-
-def predicted_drift(design: Design) -> Floats:
-    """Where the last iterate is on average: ``-H_SS^-1 (sgn(w*_S) g'(T) - H_SR w*_R)``; NaN off the strong ones."""
-    algorithm, on = design.algorithm, design.classes == "strong"
-    g = algorithm.thresholds(np.array([design.rows - 1, design.rows]) * algorithm.step_size)
-    pull = np.sign(design.coef[on]) * (g[1] - g[0]) / algorithm.step_size
-    return _settled(design, pull)
-
-
-def predicted_length(design: Design) -> Floats:
-    """Of an interval of the average, over that of least squares on all rows.
-
-    Only strong coordinates move, with variance gamma / 2 each under any H: a share gamma tr(H_SS) / 2 of noise from
-    e'He everywhere, and gamma times H_.S H_S. from twice Hee'H, once as noise and once as squared mean of a gradient.
-    """
-    on, gamma = design.classes == "strong", design.algorithm.step_size
-    inflation = 1.0 + gamma * np.count_nonzero(on) / 2.0 + gamma * on / np.diag(np.linalg.inv(design.covariance))
-    return np.asarray(np.sqrt(inflation * design.rows / averaged(design)))
-
-
-def run(design: Design, pieces: Pieces) -> dict[str, Floats]:
-    """All replicates of a cell, (replicate, coordinate) each."""
-    parts = []
-    with concurrent.futures.ThreadPoolExecutor(workers()) as pool:
-        for first in range(0, design.replicates, PIECE):
-            numbers = range(first, min(first + PIECE, design.replicates))
-
-            def compute(numbers: range = numbers) -> dict[str, Floats]:
-                found = list(pool.map(lambda number: replicate(design, number), numbers))
-                return {name: np.array([one[name] for one in found]) for name in found[0]}
-
-            settings = {
-                **design._replace(replicates=len(numbers))._asdict(),
-                "first": first,
-                "mu": MU,
-                "spread": SPREAD,
-                "clearance": CLEARANCE,
-            }
-            parts.append(pieces("online-inference", settings, compute))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def designs(small: bool) -> list[Design]:
-    if small:
-        return [Design("identity", 5, 0.0, 8_000, 40), Design("Toeplitz(0.5)", 10, 0.5, 8_000, 40)]
-    cells = (("identity", 0.0), ("Toeplitz(0.5)", 0.5))
-    return [Design(name, d, rho, 100_000, 1_000) for d in (20, 100) for name, rho in cells]
 
 
 class Mean(NamedTuple):
@@ -221,10 +43,10 @@ class Mean(NamedTuple):
         return Mean(float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))))
 
 
-def errors(found: dict[str, Floats], name: str, design: Design, corrected: bool) -> Floats:
+def errors(estimates: dict[str, Floats], name: str, design: Design, corrected: bool) -> Floats:
     """Distance from w* in standard errors, (replicate, coordinate)."""
-    center = found[name] - (found[f"{name}_shift"] if corrected else 0.0)
-    return np.asarray((center - design.coef) / found[f"{name}_error"])
+    center = estimates[name] - (estimates[f"{name}_shift"] if corrected else 0.0)
+    return np.asarray((center - design.coef) / estimates[f"{name}_error"])
 
 
 def held(z: Floats) -> Floats:
@@ -253,13 +75,13 @@ def _table(cells: Cells) -> dict[str, list[str]]:
         for name, text in zip(columns, [what, *texts, f"[{low:.{digits}f}, {high:.{digits}f}]"], strict=True):
             columns[name].append(text)
 
-    for design, found in cells:
+    for design, estimates in cells:
         where = f"{design.name}, d = {design.dimension}"
         shift, strong = predicted_shift(design), design.classes == "strong"
         signs = np.sign(design.coef[strong])
-        raw, corrected = errors(found, "average", design, False), errors(found, "average", design, True)
-        ratio = found["average_error"] / found["ols_error"]
-        expected = shift / found["average_error"].mean(axis=0)
+        raw, corrected = errors(estimates, "average", design, False), errors(estimates, "average", design, True)
+        ratio = estimates["average_error"] / estimates["ols_error"]
+        expected = shift / estimates["average_error"].mean(axis=0)
         for kind in CLASSES:
             on = design.classes == kind
             add(f"{where}: coverage of the average, {kind}", Mean.of(held(corrected[:, on])), LEVEL)
@@ -280,9 +102,9 @@ def _table(cells: Cells) -> dict[str, list[str]]:
             towards,
         )
         add(f"{where}: the same after the correction", Mean.of(signs * corrected[:, strong]), 0.0)
-        still = predicted_drift(design)[strong] / found["iterate_error"][:, strong].mean(axis=0)
+        still = predicted_drift(design)[strong] / estimates["iterate_error"][:, strong].mean(axis=0)
         for name, right in (("uncorrected ", False), ("", True)):
-            z = errors(found, "iterate", design, right)[:, strong]
+            z = errors(estimates, "iterate", design, right)[:, strong]
             add(
                 f"{where}: bias of the last iterate {name}away from 0 in standard errors, strong",
                 Mean.of(signs * z),
@@ -290,27 +112,27 @@ def _table(cells: Cells) -> dict[str, list[str]]:
             )
             if right:
                 add(f"{where}: coverage of the last iterate, strong", Mean.of(held(z)), LEVEL)
-        z = (found["ols"] - design.coef) / found["ols_error"]
+        z = (estimates["ols"] - design.coef) / estimates["ols_error"]
         add(f"{where}: coverage of least squares, strong", Mean.of(held(z[:, strong])), LEVEL)
     return columns
 
 
 def _draw(cells: Cells) -> Figure:
-    figure = plot.new_figure(12.0, 9.0)
+    figure = _drawing.new_figure(12.0, 9.0)
     (coverage, length), (bias, by_coordinate) = figure.subplots(2, 2)
     kinds = {
-        "average, centre corrected": (plot.BLUE, "o", lambda d, f: errors(f, "average", d, True)),
+        "average, centre corrected": (_drawing.BLUE, "o", lambda d, f: errors(f, "average", d, True)),
         "average as it stands": (RED, "x", lambda d, f: errors(f, "average", d, False)),
         "least squares": ("0.45", "s", lambda d, f: (f["ols"] - d.coef) / f["ols_error"]),
     }
     labels, places = [], []
-    for i, (design, found) in enumerate(cells):
+    for i, (design, estimates) in enumerate(cells):
         for k, kind in enumerate(CLASSES):
             on, at = design.classes == kind, 4.0 * i + k
             places.append(at)
             labels.append(kind)
             for offset, (name, (ink, marker, z)) in zip((-0.2, 0.2, 0.0), kinds.items(), strict=True):
-                mean = Mean.of(held(z(design, found)[:, on]))
+                mean = Mean.of(held(z(design, estimates)[:, on]))
                 coverage.errorbar(
                     at + offset,
                     mean.value,
@@ -321,8 +143,8 @@ def _draw(cells: Cells) -> Figure:
                     color=ink,
                     label=name if at == 0.0 else None,
                 )
-            ratio = (found["average_error"] / found["ols_error"])[:, on]
-            length.plot(at, ratio.mean(), "o", ms=5, mfc="none", color=plot.BLUE)
+            ratio = (estimates["average_error"] / estimates["ols_error"])[:, on]
+            length.plot(at, ratio.mean(), "o", ms=5, mfc="none", color=_drawing.BLUE)
             length.plot(at, predicted_length(design)[on].mean(), "_", ms=14, color="0.2")
         for axis in (coverage, length):
             axis.text(
@@ -341,15 +163,15 @@ def _draw(cells: Cells) -> Figure:
     for axis in (coverage, length):
         axis.set_xticks(places, labels, rotation=60)
 
-    design, found = cells[-1]
+    design, estimates = cells[-1]
     where = np.arange(design.dimension)
-    error = found["average_error"].mean(axis=0)
+    error = estimates["average_error"].mean(axis=0)
     for name in ("average as it stands", "average, centre corrected"):
         ink, marker, z = kinds[name]
-        bias.plot(where, z(design, found).mean(axis=0), marker, ms=5, mfc="none", color=ink, label=name)
-        by_coordinate.plot(where, held(z(design, found)).mean(axis=0), marker, ms=5, mfc="none", color=ink)
+        bias.plot(where, z(design, estimates).mean(axis=0), marker, ms=5, mfc="none", color=ink, label=name)
+        by_coordinate.plot(where, held(z(design, estimates)).mean(axis=0), marker, ms=5, mfc="none", color=ink)
     bias.plot(where, predicted_shift(design) / error, "_", ms=9, color="0.2", label="predicted (strong)")
-    last = held(errors(found, "iterate", design, True)).mean(axis=0)  # NaN where it was not always on the support
+    last = held(errors(estimates, "iterate", design, True)).mean(axis=0)  # NaN where it was not always on the support
     by_coordinate.plot(where, last, "d", ms=4, color="0.2", label="last iterate, where always on the support")
     bias.axhline(0.0, color="0.4", lw=0.9, ls="--")
     bias.set(xlabel="coordinate", ylabel="bias in standard errors", title=f"{design.name}, d = {design.dimension}")
@@ -372,8 +194,8 @@ def _say(figure: Figure, cells: Cells) -> None:
 
     shares = {
         (kind, right): [
-            Mean.of(held(errors(found, "average", design, right)[:, design.classes == kind])).value
-            for design, found in cells
+            Mean.of(held(errors(estimates, "average", design, right)[:, design.classes == kind])).value
+            for design, estimates in cells
         ]
         for kind in CLASSES
         for right in (False, True)
@@ -382,7 +204,7 @@ def _say(figure: Figure, cells: Cells) -> None:
     last = [Mean.of(held(errors(f, "iterate", d, True)[:, d.classes == "strong"])).value for d, f in cells]
     weak = [np.isfinite(f["iterate_error"][:, d.classes == "weak"]) for d, f in cells]
     on_support = [float(on.mean()) for on in weak]
-    theirs = [
+    weak_held = [
         float(held(errors(f, "iterate", d, True)[:, d.classes == "weak"])[on].mean())
         for (d, f), on in zip(cells, weak, strict=True)
         if on.any()
@@ -392,11 +214,11 @@ def _say(figure: Figure, cells: Cells) -> None:
     design = cells[0][0]
     weakly = (
         f"a weak coefficient is on its support in {percent(on_support)} of runs, and its interval, which takes that "
-        f"for given, then holds in {percent(theirs)}."
-        if theirs
+        f"for given, then holds in {percent(weak_held)}."
+        if weak_held
         else "weak coefficients never were on its support."
     )
-    caption(
+    _drawing.caption(
         figure,
         f"One pass over n = {design.rows} rows, {design.replicates} replicates, nominal 95 %; ranges over the designs. "
         "With the centre corrected the interval of the average holds for strong coefficients in "

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import rdasde as rs
-from rdasde import plot
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report
+from rdasde import _drawing
+from rdasde._studies._pieces import Pieces, Report
 from rdasde._studies._results import kept, report
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def study(pieces: Pieces) -> Report:
 def _draw(
     over_time: dict[str, xr.Dataset], over_sizes: dict[Any, xr.Dataset], design: dict[str, Any], steps: int
 ) -> Any:
-    figure = plot.new_figure(15.0, 5.8)
+    figure = _drawing.new_figure(15.0, 5.8)
     axes = figure.subplots(1, 3)
     for name, result in over_time.items():
         t, ink = result["time"].values, _INKS[name]
@@ -126,7 +125,7 @@ def _draw(
         float(((result["regret"] - result["regret_bound"]) / result["regret_standard_error"]).max())
         for result in everything
     )
-    caption(
+    _drawing.caption(
         figure,
         f"Linear regression, d = {design['dimension']}, {design['active']} active coordinates of ±{SIZE:g}, "
         f"AR({RHO:g}) design, γ = {STEP_SIZE:g}; gRDA with c = {C:g}, μ = {MU:g}, RDA with the same threshold at "

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde import plot
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, _prunings, markdown
+from rdasde import _drawing
+from rdasde._engine.store import Arrays
+from rdasde._studies import _prunings
+from rdasde._studies._pieces import Pieces, Report, markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ def interval(values: NDArray[np.float64]) -> Interval:
     return Interval(float(values.mean()), half)
 
 
-def last(runs: list[_prunings.Arrays], key: str) -> NDArray[np.float64]:
+def last(runs: list[Arrays], key: str) -> NDArray[np.float64]:
     """The last entry of a history, by seed."""
     return np.array([float(run[key][-1]) for run in runs])
 
@@ -65,7 +66,7 @@ def study(pieces: Pieces) -> Report:
     to_dense = {name: interval(accuracy[name] - dense) for name in names}
     to_trim = {key: interval(accuracy[key[0]] - trimmed[key]) for key in trimmed}
 
-    figure = plot.new_figure(15.0, 6.2)
+    figure = _drawing.new_figure(15.0, 6.2)
     axes = figure.subplots(1, 3, width_ratios=[1.15, 1.1, 0.8])
     _errors(axes[0], runs, dense, sparsity, accuracy, trimmed)
     _differences(axes[1], names, to_dense, to_trim, sparsity)
@@ -112,7 +113,7 @@ def study(pieces: Pieces) -> Report:
     if misses:
         text += " The share of zero weights asked for (sparsity_target) was missed by at most "
         text += ", ".join(f"{miss:.2f} points (target {100 * target:g} %)" for target, miss in misses.items()) + "."
-    caption(figure, text)
+    _drawing.caption(figure, text)
 
     table = {
         "method": ["SGD", *names],
@@ -120,7 +121,7 @@ def study(pieces: Pieces) -> Report:
         "test accuracy, %": [f"{values.mean():.2f}" for values in (dense, *accuracy.values())],
         "minus SGD, points": ["", *(str(to_dense[name]) for name in names)],
         "last training loss": [
-            f"{last(found, 'train_loss').mean():.4f}" for found in (runs.dense, *runs.directional.values())
+            f"{last(by_seed, 'train_loss').mean():.4f}" for by_seed in (runs.dense, *runs.directional.values())
         ],
     }
     for how in _prunings.TRIMS:
@@ -140,11 +141,11 @@ def _errors(
     order = sorted(sparsity, key=lambda name: sparsity[name].mean())
     left = [100 - sparsity[name].mean() for name in order]
     for how, ink in INKS.items():
-        found = [interval(100 - trimmed[name, how]) for name in order]
+        means = [interval(100 - trimmed[name, how]) for name in order]
         axis.errorbar(
             left,
-            [value.mean for value in found],
-            [value.half for value in found],
+            [value.mean for value in means],
+            [value.half for value in means],
             fmt="s--",
             ms=4,
             lw=1,
@@ -152,13 +153,13 @@ def _errors(
             capsize=2,
             label=f"magnitude, {how}",
         )
-    found = [interval(100 - accuracy[name]) for name in order]
+    means = [interval(100 - accuracy[name]) for name in order]
     axis.errorbar(
         left,
-        [value.mean for value in found],
-        [value.half for value in found],
+        [value.mean for value in means],
+        [value.half for value in means],
         fmt="o-",
-        color=plot.BLUE,
+        color=_drawing.BLUE,
         capsize=3,
         label="gRDA",
         zorder=3,
@@ -185,7 +186,7 @@ def _differences(
     sparsity: dict[str, NDArray[np.float64]],
 ) -> None:
     rows = np.arange(len(names))[::-1]
-    series = [("SGD", 0.15, plot.BLUE, [to_dense[name] for name in names])]
+    series = [("SGD", 0.15, _drawing.BLUE, [to_dense[name] for name in names])]
     how = _prunings.TRIMS[0]
     series.append((f"magnitude, {how}", -0.15, INKS[how], [to_trim[name, how] for name in names]))
     for label, shift, ink, values in series:

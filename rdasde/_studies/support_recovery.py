@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption, published
-from rdasde._studies import Pieces, Report
+from rdasde._figures import published
+from rdasde._studies._pieces import Pieces, Report
 from rdasde._studies._results import kept, report
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ def study(pieces: Pieces) -> Report:
     algorithms |= {"RDA": rs.RDA(STEP_SIZE, rs.L1(), rs.Linear(C * math.sqrt(STEP_SIZE))), "SGD": rs.RDA(STEP_SIZE)}
     settings: dict[str, Any] = {"horizon": horizon, "replicates": replicates, "paths": replicates, "seed": SEED}
     design = {"dimension": dimension, "active": active, "size": SIZE, "rho": RHO}
-    found = {}
+    results = {}
     for name, algorithm in algorithms.items():
         described = {**design, "algorithm": repr(algorithm), "times": len(times), **settings}
-        found[name] = kept(
+        results[name] = kept(
             pieces,
             "support-recovery",
             described,
@@ -71,8 +71,8 @@ def study(pieces: Pieces) -> Report:
             seed=published.SEED,
         ),
     )
-    picture = _draw(found, lasso, times, coef, as_published, settings)
-    return Report(picture, _table(found, lasso, times, as_published))
+    picture = _draw(results, lasso, times, coef, as_published, settings)
+    return Report(picture, _table(results, lasso, times, as_published))
 
 
 def lasso_recovery(
@@ -93,7 +93,7 @@ def lasso_recovery(
     on = coef != 0.0
     spread = sigma * np.sqrt(np.diagonal(np.linalg.inv(hessian[np.ix_(on, on)])))
     shape = (2, replicates, len(observations))
-    found = {name: np.zeros(shape) for name in ("exact", "false_positive", "true_positive")}
+    rates = {name: np.zeros(shape) for name in ("exact", "false_positive", "true_positive")}
     z = np.zeros((*shape, int(on.sum())))
     for k, number in enumerate(observations):
         level = sigma * math.sqrt(2.0 * math.log(len(coef)) / number)
@@ -106,15 +106,15 @@ def lasso_recovery(
             wrong = ((path != 0.0) != on[:, None]).sum(axis=0)
             best = path[:, np.flatnonzero(wrong == wrong.min())[-1]]
             for way, estimate in enumerate((there, best)):
-                found["exact"][way, r, k] = np.array_equal(estimate != 0.0, on)
-                found["false_positive"][way, r, k] = np.mean(estimate[~on] != 0.0)
-                found["true_positive"][way, r, k] = np.mean(estimate[on] != 0.0)
+                rates["exact"][way, r, k] = np.array_equal(estimate != 0.0, on)
+                rates["false_positive"][way, r, k] = np.mean(estimate[~on] != 0.0)
+                rates["true_positive"][way, r, k] = np.mean(estimate[on] != 0.0)
                 z[way, r, k] = (estimate - coef)[on] / (spread / math.sqrt(number))
-    return found | {"z": z}
+    return rates | {"z": z}
 
 
 def _draw(
-    found: dict[str, xr.Dataset],
+    results: dict[str, xr.Dataset],
     lasso: dict[str, Floats],
     times: Floats,
     coef: Floats,
@@ -123,9 +123,9 @@ def _draw(
 ) -> Any:
     from matplotlib.ticker import NullFormatter
 
-    figure = plot.new_figure(15.0, 9.6)
+    figure = _drawing.new_figure(15.0, 9.6)
     axes = figure.subplots(2, 3)
-    inks = dict(zip([name for name in found if name.startswith("gRDA")], _BLUES, strict=True)) | _INKS
+    inks = dict(zip([name for name in results if name.startswith("gRDA")], _BLUES, strict=True)) | _INKS
     signs = np.sign(coef[coef != 0.0])
     for axis, name, what in zip(
         axes[0],
@@ -133,7 +133,7 @@ def _draw(
         ("P(support is exactly that of $w^*$)", "zero coordinates of $w^*$ found active", "active coordinates found"),
         strict=True,
     ):
-        for label, result in found.items():
+        for label, result in results.items():
             axis.errorbar(
                 times, result[name], 2.0 * result[name + "_standard_error"], fmt="o", ms=4, color=inks[label], lw=1.2
             )
@@ -148,7 +148,7 @@ def _draw(
     middle = f"gRDA, $\\mu = {EXPONENTS[1]:g}$"
     grid = np.linspace(-5.0, 5.0, 401)
     axes[1, 0].plot(grid, np.exp(-0.5 * grid**2) / math.sqrt(2.0 * math.pi), color="0.2", lw=1.0, ls="--")
-    densities = {label: _outward(found[label], signs)[:, -1] for label in (middle, "RDA")}
+    densities = {label: _outward(results[label], signs)[:, -1] for label in (middle, "RDA")}
     densities |= {label: (lasso["z"][way] * signs)[:, -1] for way, label in enumerate((THEORY, ORACLE))}
     for label, z in densities.items():
         axes[1, 0].plot(grid, _density(z.ravel(), grid), color=inks[label], lw=1.6)
@@ -157,7 +157,7 @@ def _draw(
         xlabel="sgn$(w^*_j)$ (estimate $- w^*_j$) / its asymptotic standard deviation",
         ylabel="density",
     )
-    for label, result in found.items():
+    for label, result in results.items():
         axes[1, 1].plot(times, _outward(result, signs).mean(axis=(0, 2)), "o", ms=4, color=inks[label])
         shift = (result["centre"].sel(law="shifted") - result["centre"].sel(law="asymptotic")).values * signs
         axes[1, 1].plot(times, (shift / result["scale"].sel(law="asymptotic").values).mean(axis=1), color=inks[label])
@@ -168,10 +168,10 @@ def _draw(
     for law, style in (("asymptotic", ":"), ("shifted", "--"), ("closure", "-")):
         for label in inks:
             if label.startswith("gRDA"):
-                distance = found[label]["ks"].sel(law=law).mean("coordinate")
+                distance = results[label]["ks"].sel(law=law).mean("coordinate")
                 axes[1, 2].plot(times, distance, style, color=inks[label], lw=1.4)
         axes[1, 2].plot([], [], style, color="0.3", label=f"from the {law} law")
-    axes[1, 2].axhline(found[middle].attrs["ks_5_percent"], color="0.4", lw=0.8, label="5 % of normal samples exceed")
+    axes[1, 2].axhline(results[middle].attrs["ks_5_percent"], color="0.4", lw=0.8, label="5 % of normal samples exceed")
     axes[1, 2].set(title="Kolmogorov-Smirnov distance, mean over them", xscale="log", yscale="log")
     axes[1, 2].legend(frameon=False, fontsize=9)
     for axis in axes.flat:
@@ -183,13 +183,13 @@ def _draw(
     def percent(value: Any) -> str:
         return f"{100.0 * float(value):.3g}"
 
-    last = {label: result.isel(time=-1) for label, result in found.items()}
-    exact = " / ".join(percent(last[label]["exact"]) for label in found if label.startswith("gRDA"))
+    last = {label: result.isel(time=-1) for label, result in results.items()}
+    exact = " / ".join(percent(last[label]["exact"]) for label in results if label.startswith("gRDA"))
     bias = {label: float(z.mean()) for label, z in densities.items()}
     lasso_exact = [percent(values[:, -1].mean()) for values in lasso["exact"]]
     late = as_published.isel(time=-1)
     rda = last["RDA"]
-    caption(
+    _drawing.caption(
         figure,
         f"Linear regression, d = {len(coef)}, {len(signs)} active coordinates of ±{SIZE:g}, AR({RHO:g}) design "
         f"(irrepresentable constant {last[middle].attrs['irrepresentable']:.2f}), γ = {STEP_SIZE:g}, c = {C:g}; "
@@ -223,17 +223,17 @@ def _density(sample: Floats, grid: Floats) -> Floats:
     return np.asarray(gaussian_kde(sample)(grid))
 
 
-def _table(found: dict[str, xr.Dataset], lasso: dict[str, Floats], times: Floats, as_published: xr.Dataset) -> str:
+def _table(results: dict[str, xr.Dataset], lasso: dict[str, Floats], times: Floats, as_published: xr.Dataset) -> str:
     rates = ["exact", "false_positive", "true_positive"]
     names = [name + end for name in rates for end in ("", "_standard_error", "_theory", "_theory_standard_error")]
     moments = [name + end for name in ("z_mean", "z_variance") for end in ("", "_standard_error", "_theory")]
     shown = times[[len(times) // 2, -1]]
     parts = []
-    for label, result in {**found, "gRDA at the published settings": as_published}.items():
-        some = shown if label in found else as_published["time"].values
+    for label, result in {**results, "gRDA at the published settings": as_published}.items():
+        when = shown if label in results else as_published["time"].values
         parts.append(f"### {label.replace('$', '').replace(chr(92) + 'mu', 'μ')}\n")
         parts.append(f"Irrepresentable constant {result.attrs['irrepresentable']:.3f}.\n")
-        parts.append(report(result[names], times=some))
+        parts.append(report(result[names], times=when))
         first = result[moments].isel(coordinate=[0, result.sizes["coordinate"] // 2], time=[-1])
         parts.append(report(first))
     n = lasso["exact"].shape[1]

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rdasde import plot
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, _checkpoints, markdown
-from rdasde._studies._checkpoints import Arrays, Plan
-from rdasde._studies._prunings import _each
+from rdasde import _drawing
+from rdasde._engine.store import Arrays
+from rdasde._studies import _checkpoints
+from rdasde._studies._checkpoints import Plan
+from rdasde._studies._pieces import Pieces, Report, markdown
+from rdasde._studies._processes import in_processes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,10 +31,10 @@ def study(pieces: Pieces) -> Report:
     epochs, points = (2, 5) if pieces.small else (EPOCHS, POINTS)
     size, rows = (5, 200) if pieces.small else (SIZE, ROWS)
     runs = {
-        method: _each(_weights, [(pieces, plan, seed, method) for seed in seeds], pieces.small)
+        method: in_processes(_weights, [(pieces, plan, seed, method) for seed in seeds], pieces.small)
         for method in ("grda", "sgd")
     }
-    curves = _each(
+    curves = in_processes(
         _curve,
         [(pieces, plan, seed, epochs, points, runs["grda"][seed], runs["sgd"][seed]) for seed in seeds],
         pieces.small,
@@ -45,21 +46,21 @@ def study(pieces: Pieces) -> Report:
         lambda: _plane(plan, size, rows, runs["grda"][0], runs["sgd"][0], curves[0]),
     )
 
-    figure = plot.new_figure(13.0, 7.6)
+    figure = _drawing.new_figure(13.0, 7.6)
     axes = figure.subplot_mosaic([["plane", "loss"], ["plane", "accuracy"]], width_ratios=(1.25, 1.0))
     _contours(figure, axes["plane"], plane)
     _profiles(axes["loss"], axes["accuracy"], curves)
 
     total = runs["sgd"][0]["weights"].shape[1]
     zeros = [100.0 * run["zeros"][-1] / total for run in runs["grda"]]
-    tested = {method: [100.0 * run["test_accuracy"][-1] for run in found] for method, found in runs.items()}
-    ends = [max(found["loss"][0, 0], found["loss"][0, -1]) for found in curves]
-    barriers = [found["loss"].max(axis=1) - end for found, end in zip(curves, ends, strict=True)]
-    lost = [found["accuracy"][:, [0, -1]].min() - found["accuracy"].min(axis=1) for found in curves]
+    tested = {method: [100.0 * run["test_accuracy"][-1] for run in by_seed] for method, by_seed in runs.items()}
+    ends = [max(curve["loss"][0, 0], curve["loss"][0, -1]) for curve in curves]
+    barriers = [curve["loss"].max(axis=1) - end for curve, end in zip(curves, ends, strict=True)]
+    lost = [curve["accuracy"][:, [0, -1]].min() - curve["accuracy"].min(axis=1) for curve in curves]
     within = [(barrier < ROOM) & (loss < POINT) for barrier, loss in zip(barriers, lost, strict=True)]
     holds, straight = ([bool(both[row]) for both in within] for row in (0, 1))
     bars = np.array(barriers)
-    caption(
+    _drawing.caption(
         figure,
         f"{plan.data}, {plan.network} ({total:,} weights), SGD and gRDA (c = {plan.c:g}, μ = {plan.mu:g}) from the "
         f"same initial weights and batches: {plan.epochs} epochs, learning rate {plan.rate:g}, batches of "
@@ -80,10 +81,10 @@ def study(pieces: Pieces) -> Report:
         "zeros, %": [f"{value:.2f}" for value in zeros],
         "test accuracy gRDA, %": [f"{value:.2f}" for value in tested["grda"]],
         "SGD, %": [f"{value:.2f}" for value in tested["sgd"]],
-        "training loss gRDA": [f"{found['loss'][0, 0]:.4f}" for found in curves],
-        "SGD": [f"{found['loss'][0, -1]:.4f}" for found in curves],
-        "highest on the curve": [f"{found['loss'][0].max():.4f}" for found in curves],
-        "highest on the segment": [f"{found['loss'][1].max():.4f}" for found in curves],
+        "training loss gRDA": [f"{curve['loss'][0, 0]:.4f}" for curve in curves],
+        "SGD": [f"{curve['loss'][0, -1]:.4f}" for curve in curves],
+        "highest on the curve": [f"{curve['loss'][0].max():.4f}" for curve in curves],
+        "highest on the segment": [f"{curve['loss'][1].max():.4f}" for curve in curves],
         "points lost on the curve": [f"{100 * loss[0]:.2f}" for loss in lost],
         "points lost on the segment": [f"{100 * loss[1]:.2f}" for loss in lost],
         f"curve within {ROOM:g} and {100 * POINT:g} point": ["yes" if hold else "no" for hold in holds],
@@ -104,7 +105,7 @@ def _curve(pieces: Pieces, plan: Plan, seed: int, epochs: int, points: int, prun
         from rdasde import landscape
 
         with _checkpoints.one_thread():
-            found = landscape.curve(
+            curve = landscape.curve(
                 _checkpoints.network(plan),
                 pruned["weights"][-1],
                 plain["weights"][-1],
@@ -115,7 +116,7 @@ def _curve(pieces: Pieces, plan: Plan, seed: int, epochs: int, points: int, prun
                 points=points,
                 seed=seed,
             )
-        return {name: found[name].values for name in ("t", "loss", "accuracy", "bend", "training_loss")}
+        return {name: curve[name].values for name in ("t", "loss", "accuracy", "bend", "training_loss")}
 
     return pieces("valley-curve", settings, compute)
 
@@ -129,7 +130,7 @@ def _plane(plan: Plan, size: int, rows: int, pruned: Arrays, plain: Arrays, curv
     with _checkpoints.one_thread():
         plane = landscape.plane(*ends, curve["bend"])
         x, y = plane.grid(size, 0.25)
-        found = landscape.surface(
+        surface = landscape.surface(
             _checkpoints.network(plan),
             plane,
             functional.cross_entropy,
@@ -138,7 +139,7 @@ def _plane(plan: Plan, size: int, rows: int, pruned: Arrays, plain: Arrays, curv
             y=y,
             statistics=_checkpoints.training_rows(plan),
         )
-    return {"x": x, "y": y, "loss": found["loss"].values, "corners": plane.corners}
+    return {"x": x, "y": y, "loss": surface["loss"].values, "corners": plane.corners}
 
 
 def _contours(figure: Figure, axis: Axes, plane: Arrays) -> None:
@@ -180,11 +181,11 @@ def _contours(figure: Figure, axis: Axes, plane: Arrays) -> None:
 
 
 def _profiles(upper: Axes, lower: Axes, curves: list[Arrays]) -> None:
-    for seed, (found, ink) in enumerate(zip(curves, INKS, strict=False)):
+    for seed, (curve, ink) in enumerate(zip(curves, INKS, strict=False)):
         for row, style in ((0, "-"), (1, "--")):
             label = f"seed {seed}" if row == 0 else None
-            upper.plot(found["t"], found["loss"][row], style, color=ink, lw=1.4, label=label)
-            lower.plot(found["t"], 100.0 * found["accuracy"][row], style, color=ink, lw=1.4)
+            upper.plot(curve["t"], curve["loss"][row], style, color=ink, lw=1.4, label=label)
+            lower.plot(curve["t"], 100.0 * curve["accuracy"][row], style, color=ink, lw=1.4)
     upper.set(yscale="log", ylabel="training loss", title="solid: the curve; dashed: the straight segment")
     upper.legend(frameon=False, ncols=3, fontsize=8)
     lower.set(xlabel="t", ylabel="training accuracy, %")

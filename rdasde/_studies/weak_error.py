@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rdasde as rs
-from rdasde import plot
+from rdasde import _drawing
 from rdasde._check import Floats
-from rdasde._figures import caption
-from rdasde._studies import Pieces, Report, markdown
+from rdasde._studies._pieces import Pieces, Report, markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,7 +113,7 @@ def measured(pieces: Pieces, name: str, case: Case, order: int) -> dict[str, NDA
         settings["equation"] = "drift and noise corrected"
 
     def compute() -> dict[str, Any]:
-        found = rs.weak_error(
+        result = rs.weak_error(
             case.problem,
             rs.RDA(step_sizes[0], rs.L1(), rs.PowerLaw(C, MU)),
             HORIZON,
@@ -126,21 +125,21 @@ def measured(pieces: Pieces, name: str, case: Case, order: int) -> dict[str, NDA
             seed=SEED,
             equation_order=order,
         )
-        return {str(key): found[key].values for key in (*found.data_vars, "step_size")}
+        return {str(key): result[key].values for key in (*result.data_vars, "step_size")}
 
     return pieces("weak-error", settings, compute)
 
 
-def local_orders(found: dict[str, NDArray[Any]], i: int) -> Floats:
+def local_orders(result: dict[str, NDArray[Any]], i: int) -> Floats:
     """Slopes between neighbouring step sizes; NaN where either error is below its floor."""
-    error = np.where(np.abs(found["error"][i]) > found["floor"][i], np.abs(found["error"][i]), np.nan)
-    slopes: Floats = np.diff(np.log(error)) / np.diff(np.log(found["step_size"]))
+    error = np.where(np.abs(result["error"][i]) > result["floor"][i], np.abs(result["error"][i]), np.nan)
+    slopes: Floats = np.diff(np.log(error)) / np.diff(np.log(result["step_size"]))
     return slopes
 
 
 def study(pieces: Pieces) -> Report:
     """Three panels of |error| against the step size, and one of the two equations where nothing has a kink."""
-    figure = plot.new_figure(12.0, 9.6)
+    figure = _drawing.new_figure(12.0, 9.6)
     axes = figure.subplots(2, 2)
     columns: dict[str, list[str]] = {
         title: []
@@ -160,33 +159,33 @@ def study(pieces: Pieces) -> Report:
     fitted = []
     for axis, (name, case) in zip(axes.flat, cases().items(), strict=True):
         for order in case.orders:
-            found = measured(pieces, name, case, order)
-            draw(axis, found, list(case.functions), order, len(case.orders) > 1)
+            result = measured(pieces, name, case, order)
+            draw(axis, result, list(case.functions), order, len(case.orders) > 1)
             for i, function in enumerate(case.functions):
-                share = np.abs(found["time_step_bias"][i] / found["error"][i])
-                room = 1.96 * np.abs(found["time_step_bias_error"][i] / found["error"][i])
+                share = np.abs(result["time_step_bias"][i] / result["error"][i])
+                room = 1.96 * np.abs(result["time_step_bias_error"][i] / result["error"][i])
                 values = (
                     case.title,
                     "first" if order == 1 else "second",
                     function,
-                    f"{found['order'][i]:.2f}",
-                    f"[{found['order_lower'][i]:.2f}, {found['order_upper'][i]:.2f}]",
-                    " ".join("-" if np.isnan(slope) else f"{slope:.2f}" for slope in local_orders(found, i)),
-                    f"{found['error'][i, -1]:.2e}",
-                    f"{found['standard_error'][i, -1]:.1e}",
+                    f"{result['order'][i]:.2f}",
+                    f"[{result['order_lower'][i]:.2f}, {result['order_upper'][i]:.2f}]",
+                    " ".join("-" if np.isnan(slope) else f"{slope:.2f}" for slope in local_orders(result, i)),
+                    f"{result['error'][i, -1]:.2e}",
+                    f"{result['standard_error'][i, -1]:.1e}",
                     f"{np.median(share):.3f} (noise {np.median(room):.3f})",
-                    f"{found['gain'][i, -1]:.3g}",
+                    f"{result['gain'][i, -1]:.3g}",
                 )
                 for column, value in zip(columns.values(), values, strict=True):
                     column.append(value)
                 if order == 1 and len(case.orders) == 1:
-                    fitted.append([found[key][i] for key in ("order", "order_lower", "order_upper")])
+                    fitted.append([result[key][i] for key in ("order", "order_lower", "order_upper")])
         if name == "second-order":
             draw_exact(axis)
         finish(axis, case)
     orders = np.array(fitted)
     met = (orders[:, 0] > 0.85) & (orders[:, 0] < 1.4) & (orders[:, 2] - orders[:, 1] < 0.4)
-    caption(
+    _drawing.caption(
         figure,
         f"|E phi(w_n) - E phi(W(t))| at t = {HORIZON:g} between the algorithm and its dual diffusion, each point from "
         f"{size(pieces):,} runs and as many paths with a control variate; bars: 95 %, hollow: "
@@ -199,13 +198,13 @@ def study(pieces: Pieces) -> Report:
     return Report(figure, markdown(columns))
 
 
-def draw(axis: Axes, found: dict[str, NDArray[Any]], names: list[str], order: int, several: bool) -> None:
+def draw(axis: Axes, result: dict[str, NDArray[Any]], names: list[str], order: int, several: bool) -> None:
     """|error| with bars; hollow below the floor."""
-    gammas = found["step_size"]
-    for i, (name, ink) in enumerate(zip(names, plot.inks(len(names)), strict=True)):
-        size, bar = np.abs(found["error"][i]), found["floor"][i]
+    gammas = result["step_size"]
+    for i, (name, ink) in enumerate(zip(names, _drawing.inks(len(names)), strict=True)):
+        size, bar = np.abs(result["error"][i]), result["floor"][i]
         known = size > bar
-        text = f"{found['order'][i]:.2f} [{found['order_lower'][i]:.2f}, {found['order_upper'][i]:.2f}]"
+        text = f"{result['order'][i]:.2f} [{result['order_lower'][i]:.2f}, {result['order_upper'][i]:.2f}]"
         label = f"{in_math(name)}{', order-2 equation' if several and order == 2 else ''}: {text}"
         lower = np.minimum(bar, 0.75 * size)  # a bar that reaches 0 is cut
         marker = "s" if order == 2 else "o"

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
-from rdasde._engine.blocks import Progress
+from rdasde._engine.blocks import chunks_of
 from rdasde._engine.extended import ExtendedMirror
+from rdasde._engine.progress import Progress
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import MonteCarlo, Run
 from rdasde._engine.time_axis import TimeAxis, time_axis
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 TestFunction = Callable[[Floats], Any]
 
-_CHUNK = 2**21  # numbers held at once
 _REFINEMENT = 4  # of the diffusion's grid, against the one its bias is read from
 _STEPS = 10.0  # least rate times horizon
 _FAR = 6.0  # standard errors at which the control's mean counts as not zero: false alarm 2e-9 a coordinate
@@ -225,7 +225,7 @@ class _Case:
         end = float(self.axis.times[-1])
         problem = Controlled(self.problem, self.algorithm, self.dual_start, end)
         algorithm = self._controlled(self.algorithm.schedule)
-        for chunk in _chunks(number, problem.dimension):
+        for chunk in chunks_of(number, problem.dimension):
             found = simulate(
                 problem,
                 algorithm,
@@ -250,7 +250,7 @@ class _Case:
         schedule = self.algorithm.schedule
         algorithm = self._controlled(_Lagged(schedule) if second and schedule is not None else schedule)
         threshold = self.algorithm.thresholds(self.axis.times)[0]
-        for k, chunk in enumerate(_chunks(number, problem.dimension)):
+        for k, chunk in enumerate(chunks_of(number, problem.dimension)):
             own = int(np.random.SeedSequence(seed, spawn_key=(k,)).generate_state(1, np.uint64)[0] >> np.uint64(1))
             run = Run(problem, algorithm, problem.start(self.dual_start), self.axis)
             dual, _ = dual_paths(run, MonteCarlo(len(chunk), own, self.executor))
@@ -312,13 +312,6 @@ class _Estimate:
         spread = np.sqrt(np.diagonal(self._scatter)[m:] / (self._count - 1) / self._count)
         moving = spread > 0.0
         return float(np.max(np.abs(self._mean[m:][moving]) / spread[moving], initial=0.0))
-
-
-def _chunks(number: int, width: int) -> Iterator[NDArray[np.int64]]:
-    """Replicates in chunks whose states take a fixed amount of memory."""
-    size = 16 * max(1, _CHUNK // (16 * width))
-    for first in range(0, number, size):
-        yield np.arange(first, min(first + size, number))
 
 
 def final_time(horizon: float, step_size: float) -> TimeAxis:

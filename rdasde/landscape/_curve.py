@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rdasde import _check
-from rdasde.landscape._network import (
+from rdasde._network import (
     Data,
     Loss,
     Network,
@@ -102,7 +102,7 @@ def curve(
     bend, history = _train(network, *ends, loss, data, epochs, rate, momentum, rows, generator)
     middle = 0.5 * (ends[0] + ends[1])
     measured = data if evaluate is None else evaluate
-    found = np.array(
+    measurements = np.array(
         [
             [network.at(bezier(ends[0], through, ends[1], t), loss, measured, data, max(rows, 512)) for t in times]
             for through in (bend, middle)  # with the bend in the middle the curve is the segment
@@ -110,8 +110,8 @@ def curve(
     )
     return xr.Dataset(
         {
-            "loss": (("path", "t"), found[..., 0]),
-            "accuracy": (("path", "t"), found[..., 1]),
+            "loss": (("path", "t"), measurements[..., 0]),
+            "accuracy": (("path", "t"), measurements[..., 1]),
             "bend": (("weight",), bend.numpy()),
             "training_loss": (("epoch",), np.array(history)),
         },

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rdasde import _check
-from rdasde.landscape._network import Data, Loss, Network, batches, check, count_weights, flatten, weights_of
+from rdasde._network import Data, Loss, Network, batches, check, count_weights, flatten, weights_of
 
 
 class Eigenspace(NamedTuple):
@@ -117,8 +117,8 @@ def lanczos(
         basis[m] = fresh(m) if closed else image / rest
     chosen = torch.from_numpy(np.ascontiguousarray(columns[:, : -k - 1 : -1])).to(device, dtype)
     vectors = chosen.T @ basis[:m]
-    found = [torch.from_numpy(np.ascontiguousarray(part[: -k - 1 : -1])) for part in (values, residuals)]
-    return Eigenspace(found[0].to(device, dtype), vectors, found[1].to(device, dtype))
+    leading = [torch.from_numpy(np.ascontiguousarray(part[: -k - 1 : -1])) for part in (values, residuals)]
+    return Eigenspace(leading[0].to(device, dtype), vectors, leading[1].to(device, dtype))
 
 
 def _tridiagonal(diagonal: Any, beside: Any) -> tuple[Any, Any]:
@@ -180,7 +180,7 @@ def top_eigenspace(
     most = 10 * k + 50 if iterations is None else _check.count("iterations", iterations, least=k)
     tolerance = _check.number("tolerance", tolerance, above=0.0, mend="give for example tolerance=1e-3")
     generator = torch.Generator().manual_seed(_check.seed(seed))
-    found = lanczos(
+    eigenspace = lanczos(
         multiply,
         d,
         k,
@@ -190,15 +190,15 @@ def top_eigenspace(
         dtype=multiply.dtype,
         device=multiply.device,
     )
-    worst = float(found.residuals.max())
-    if worst > tolerance * float(found.values.abs().max()) and most < d:
+    worst = float(eigenspace.residuals.max())
+    if worst > tolerance * float(eigenspace.values.abs().max()) and most < d:
         warnings.warn(
             f"After {most} Hessian products a residual is {worst:.2g}, the largest eigenvalue "
-            f"{float(found.values[0]):.2g}: give more iterations, or a larger tolerance.",
+            f"{float(eigenspace.values[0]):.2g}: give more iterations, or a larger tolerance.",
             RuntimeWarning,
             stacklevel=2,
         )
-    return found
+    return eigenspace
 
 
 class FlatProjection:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde.landscape._network import Data, Loss, Network, check, check_data, count_weights, weights_of
+from rdasde._network import Data, Loss, Network, check, check_data, count_weights, weights_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -134,7 +134,7 @@ def surface(
         wheres.append(where)
     network = Network(model)
     rows = _check.count("batch_size", batch_size)
-    found = np.array(
+    measurements = np.array(
         [
             [
                 network.at(plane.point(u, v), loss, data, data if statistics is None else statistics, rows)
@@ -145,8 +145,8 @@ def surface(
     )
     return xr.Dataset(
         {
-            "loss": (("y", "x"), found[..., 0]),
-            "accuracy": (("y", "x"), found[..., 1]),
+            "loss": (("y", "x"), measurements[..., 0]),
+            "accuracy": (("y", "x"), measurements[..., 1]),
             "corner": (("solution", "axis"), plane.corners),
         },
         coords={"x": wheres[0], "y": wheres[1], "solution": ["a", "b", "c"], "axis": ["x", "y"]},

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rdasde import _check
+from rdasde._directional import scores, shrunk
 
 
 def directional_prune(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, strength: float) -> Any:
@@ -46,8 +47,7 @@ def directional_prune(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, s
     strength = _check.number("strength", strength, least=0.0, mend="give for example strength=0.01")
     w = _vector(w_sgd)
     sign = _sign(w)
-    # a negative score moves the weight away from zero, so that it cannot cross; a zero has no side and stays
-    return sign * (abs(w) - strength * _scores(sign, flat_projection)).clip(min=0.0)
+    return shrunk(w, sign, scores(sign, _flat(sign, flat_projection)), strength)
 
 
 def directional_scores(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any) -> Any:
@@ -63,7 +63,8 @@ def directional_scores(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any) 
     ndarray or Tensor of shape (d,)
         Positive where the weight may shrink at no loss, negative where it should grow; 0 where the weight is 0.
     """
-    return _scores(_sign(_vector(w_sgd)), flat_projection)
+    sign = _sign(_vector(w_sgd))
+    return scores(sign, _flat(sign, flat_projection))
 
 
 def _vector(w_sgd: Any) -> Any:
@@ -85,7 +86,8 @@ def _sign(w: Any) -> Any:
     return np.sign(w) if isinstance(w, np.ndarray) else w.sign()
 
 
-def _scores(sign: Any, flat_projection: Any) -> Any:
+def _flat(sign: Any, flat_projection: Any) -> Any:
+    """The projection of `sign` (d,) on the flat directions, of its kind."""
     d = len(sign)
     accepted = f"a function of a vector ({d},) to one, or a matrix of shape ({d}, {d})"
     mend = "pass for example rdasde.landscape.flat_projection(eigenspace)"
@@ -108,4 +110,4 @@ def _scores(sign: Any, flat_projection: Any) -> Any:
         raise _check.bad(
             "flat_projection", f"a function that returns an array of shape {tuple(flat.shape)}", accepted, mend
         )
-    return sign * flat
+    return flat

@@ -63,10 +63,10 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
         if name not in parameters or parameters[name].shape != mask.shape:
-            found = tuple(parameters[name].shape) if name in parameters else "absent"
+            shape = tuple(parameters[name].shape) if name in parameters else "absent"
             raise _check.bad(
                 "masks",
-                f"for {name!r} of shape {tuple(mask.shape)} (in the model: {found})",
+                f"for {name!r} of shape {tuple(mask.shape)} (in the model: {shape})",
                 "for parameters of the model",
                 "take export_masks of a model of the same architecture",
             )

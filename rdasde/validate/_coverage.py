@@ -15,7 +15,8 @@ from rdasde._approximations.approximate import approximate
 from rdasde._bands import band
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point
-from rdasde._engine.blocks import Progress
+from rdasde._engine.blocks import chunks_of
+from rdasde._engine.progress import Progress
 from rdasde._engine.run import TOLERANCE
 from rdasde._engine.time_axis import time_axis
 from rdasde._normal import Z95
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 METHODS = ("paths", "closure", "limit")
 GROUPS = ("all", "zero", "weak", "strong")
 SPACES = ("dual", "primal")
-_CHUNK = 2**21  # numbers held at once
 _FALSE_ALARM = 0.01  # of the extremes over all coordinates and times of a group
 
 
@@ -138,7 +138,7 @@ def coverage(
     weight = (members / np.maximum(members.sum(axis=1), 1)[:, None]) / np.count_nonzero(late)
     bar = Progress(progress, int(axis.steps[-1]) * replicates, "coverage")
     try:
-        for chunk in _chunks(replicates, 2 * len(axis.times) * d):
+        for chunk in chunks_of(replicates, 2 * len(axis.times) * d):
             runs = simulate(problem, algorithm, horizon, replicates=chunk, progress=False, **options)
             for i, space in enumerate(SPACES):
                 states = runs[space].values
@@ -156,19 +156,19 @@ def coverage(
     estimate = share / replicates
     spread = (squares - replicates * estimate**2) / (replicates - 1)
     error = np.sqrt(np.maximum(spread, 0.0) * (1.0 / replicates + (1.0 / paths if sampled else 0.0)))
-    found: dict[str, Floats] = {
+    statistics: dict[str, Floats] = {
         "estimate": estimate,
         "bias": estimate - wanted[:, None],
         "standard_error": error,
         "lower": estimate - Z95 * error,
         "upper": estimate + Z95 * error,
     }
-    found |= _extremes(covered[:, :, late], members, wanted, replicates, paths if sampled else None)
+    statistics |= _extremes(covered[:, :, late], members, wanted, replicates, paths if sampled else None)
     empty = members.sum(axis=1) == 0
-    for values in found.values():
+    for values in statistics.values():
         values[:, :, empty] = np.nan
     grid = ("space", "level", "group")
-    data: dict[str, Any] = {name: (grid, values) for name, values in found.items()}
+    data: dict[str, Any] = {name: (grid, values) for name, values in statistics.items()}
     data["coverage"] = (("space", "level", "time", "coordinate"), covered)
     data["size"] = (("group",), members.sum(axis=1))
     data["member"] = (("group", "coordinate"), members)
@@ -217,8 +217,8 @@ def coverage_table(result: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["space", "level", "group"])
 
 
-def _ends(found: xr.Dataset) -> Floats:
-    return np.stack([found["lower"].values, found["upper"].values])
+def _ends(edges: xr.Dataset) -> Floats:
+    return np.stack([edges["lower"].values, edges["upper"].values])
 
 
 def _groups(problem: Problem, theory: xr.Dataset) -> tuple[NDArray[np.str_], Floats]:
@@ -236,20 +236,20 @@ def _extremes(
     """The extremes over times, and over times and coordinates, and where the latter may lie; (space, level, group)."""
     names = ("lowest_time", "highest_time", "worst", "best", "worst_allowed", "best_allowed")
     shape = (*covered.shape[:2], len(members))
-    found = {name: np.full(shape, np.nan) for name in names}
+    extremes = {name: np.full(shape, np.nan) for name in names}
     for g, member in enumerate(members):
         if not member.any():
             continue
         inside = covered[..., member]
         by_time = inside.mean(axis=3)
-        found["lowest_time"][..., g], found["highest_time"][..., g] = by_time.min(axis=2), by_time.max(axis=2)
-        found["worst"][..., g], found["best"][..., g] = inside.min(axis=(2, 3)), inside.max(axis=(2, 3))
+        extremes["lowest_time"][..., g], extremes["highest_time"][..., g] = by_time.min(axis=2), by_time.max(axis=2)
+        extremes["worst"][..., g], extremes["best"][..., g] = inside.min(axis=(2, 3)), inside.max(axis=(2, 3))
         cases = inside.shape[2] * inside.shape[3]
         for k, level in enumerate(levels):
             low, high = allowed(level, cases, replicates, paths)
-            found["worst_allowed"][:, k, g] = low
-            found["best_allowed"][:, k, g] = [high if space == "dual" else 1.0 for space in SPACES]
-    return found
+            extremes["worst_allowed"][:, k, g] = low
+            extremes["best_allowed"][:, k, g] = [high if space == "dual" else 1.0 for space in SPACES]
+    return extremes
 
 
 def allowed(level: float, cases: int, replicates: int, paths: int | None) -> tuple[float, float]:
@@ -269,8 +269,3 @@ def _levels(levels: Sequence[float]) -> Floats:
     if np.ndim(levels) != 1 or len(levels) == 0:
         raise _check.wrong_kind("levels", levels, "a sequence of levels", "give for example levels=(0.8, 0.95)")
     return np.array([_check.level(level) for level in levels])
-
-
-def _chunks(number: int, width: int) -> list[NDArray[np.int64]]:
-    size = 16 * max(1, _CHUNK // (16 * width))
-    return [np.arange(first, min(first + size, number)) for first in range(0, number, size)]

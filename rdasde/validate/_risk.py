@@ -15,9 +15,7 @@ from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point
 from rdasde._engine.time_axis import time_axis
 from rdasde._problems.base import Problem
-from rdasde._problems.linear_regression_lanes import GaussianParameters
 from rdasde._regularizers.base import Regularizer
-from rdasde._regularizers.custom import CustomRegularizer
 from rdasde._simulation.simulate import simulate
 from rdasde.validate._averaged import AveragedState, averaged
 
@@ -186,7 +184,7 @@ def _unique_minimizer(problem: Problem) -> Floats:
 
 def _penalty(mirror: Regularizer, w: Floats) -> float:
     """P(w), from its gradient along the ray from 0, on which that of each of our penalties is linear; P(0) = 0."""
-    if isinstance(mirror, CustomRegularizer):
+    if not mirror.has_value:
         raise _check.bad(
             "regularizer",
             mirror,
@@ -222,21 +220,21 @@ def _excess_risk(problem: Problem, minimizer: Floats) -> Callable[[Floats], Floa
 
     def along_segment(w: Floats) -> Floats:
         flat = (w - minimizer).reshape(-1, len(minimizer))
-        found = [
+        risks = [
             sum(b * float(problem.mean_gradient(minimizer + a * e) @ e) for a, b in zip(nodes, weights, strict=True))
             for e in flat
         ]
-        return np.array(found).reshape(w.shape[:-1])
+        return np.array(risks).reshape(w.shape[:-1])
 
     return along_segment
 
 
 def _prior_bound(problem: Problem, gamma: float, batch: int, known: Floats) -> Floats:
     """Least squares on a Gaussian design: squared gradients traded for the risk; NaN for other problems."""
-    if not isinstance(problem.parameters, GaussianParameters):
+    if not problem.is_gaussian_least_squares:
         return np.nan * known
-    values = problem.covariance.eigenvalues()  # type: ignore[attr-defined]
+    values, level = problem.covariance.eigenvalues(), problem.noise_std**2  # type: ignore[attr-defined]
     rho = float(values[-1]) * (1.0 + 1.0 / batch) + float(values.sum()) / batch
     if gamma * rho >= 2.0:
         return np.nan * known
-    return (known + 0.5 * gamma * problem.parameters.noise_std**2 * float(values.sum()) / batch) / (2.0 - gamma * rho)
+    return (known + 0.5 * gamma * level * float(values.sum()) / batch) / (2.0 - gamma * rho)

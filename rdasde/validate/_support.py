@@ -16,8 +16,6 @@ from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, kept_coordinates, start_point
 from rdasde._engine.time_axis import time_axis
 from rdasde._problems.base import Problem
-from rdasde._regularizers.elastic_net import ElasticNet
-from rdasde._regularizers.l1 import L1
 from rdasde._simulation.simulate import simulate
 
 if TYPE_CHECKING:
@@ -145,19 +143,19 @@ def support(
         )
     size = {"exact": 1, "false_positive": int(np.count_nonzero(~on)), "true_positive": int(np.count_nonzero(on))}
     for name, rate in rates.items():
-        for end, found in (("", runs[name].values), ("_theory", diffusion)):
+        for end, sample in (("", runs[name].values), ("_theory", diffusion)):
             if end and diffusion is not None:
-                found = rate(diffusion["primal"].values)
-            if found is not None:
-                mean, error = _share(np.asarray(found, dtype=np.float64), size[name])
+                sample = rate(diffusion["primal"].values)
+            if sample is not None:
+                mean, error = _share(np.asarray(sample, dtype=np.float64), size[name])
                 data[name + end], data[name + end + "_standard_error"] = (("time",), mean), (("time",), error)
 
     active = np.stack([runs[f"coordinate {j}"].values for j in tested], axis=-1)
     laws = _laws(problem, algorithm, minimizer, tested, axis.times, dual_start)
-    found_laws = [normality(active, law) for law in laws.values()]
+    distances = [normality(active, law) for law in laws.values()]
     grid = ("law", "time", "coordinate")
-    for name in found_laws[0]:
-        data[name] = (grid, np.stack([each[name] for each in found_laws]))
+    for name in distances[0]:
+        data[name] = (grid, np.stack([each[name] for each in distances]))
     data["z_mean_theory"], data["z_variance_theory"] = ((), np.zeros(())), ((), np.ones(()))
     data["centre"] = (grid, np.stack([law.centre for law in laws.values()]))
     data["scale"] = (grid, np.stack([law.scale for law in laws.values()]))
@@ -209,11 +207,9 @@ def _share(values: Floats, parts: int) -> tuple[Floats, Floats]:
 def irrepresentable(problem: Problem, algorithm: RDA) -> float:
     """``max_{j not in S} |H_jS H_SS^{-1} dP(w*_S)| / weight_j``; NaN where the penalty is not an l1 norm."""
     minimizer, mirror = sparse_minimizer(problem), algorithm.mirror
-    if not isinstance(mirror, L1 | ElasticNet):
+    weights = mirror.kink_weights(problem.dimension)
+    if weights is None:
         return float("nan")
-    weights: Floats = np.ones(problem.dimension)
-    if isinstance(mirror, L1) and mirror.weights is not None:
-        weights = mirror.weights
     on = minimizer != 0.0
     hessian = problem.hessian(minimizer)
     push = hessian[np.ix_(~on, on)] @ np.linalg.solve(hessian[np.ix_(on, on)], mirror.subgradient(minimizer)[on])

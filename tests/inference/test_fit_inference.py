@@ -10,7 +10,7 @@ import pytest
 
 import rdasde as rs
 from rdasde import _studies
-from rdasde._studies import online_inference
+from rdasde._studies import _online_inference_runs as online_inference
 
 R, N = 400, 4096
 COEF = np.array([1.0, -1.0, 0.05, 0.0])

@@ -68,18 +68,20 @@ def test_a_loss_linear_in_the_weights_has_no_curvature():
 def test_top_eigenspace_is_that_of_the_dense_hessian(batch_norm):
     model, pair = network(batch_norm), data()
     values, vectors = torch.linalg.eigh(dense_hessian(model, functional.cross_entropy, pair))
-    found = landscape.top_eigenspace(model, functional.cross_entropy, pair, 5, tolerance=1e-9)
-    torch.testing.assert_close(found.values, values.flip(0)[:5], rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(5, dtype=torch.float64), atol=1e-12, rtol=0)
-    for mine, theirs in zip(found.vectors, vectors.T.flip(0), strict=False):
-        assert abs(float(mine @ theirs)) == pytest.approx(1.0, abs=1e-9)
+    eigenspace = landscape.top_eigenspace(model, functional.cross_entropy, pair, 5, tolerance=1e-9)
+    torch.testing.assert_close(eigenspace.values, values.flip(0)[:5], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        eigenspace.vectors @ eigenspace.vectors.T, torch.eye(5, dtype=torch.float64), atol=1e-12, rtol=0
+    )
+    for mine, dense in zip(eigenspace.vectors, vectors.T.flip(0), strict=False):
+        assert abs(float(mine @ dense)) == pytest.approx(1.0, abs=1e-9)
 
 
 def test_residuals_are_those_of_the_eigenpairs():
     model, pair = network(), data()
     multiply = landscape.hessian_product(model, functional.cross_entropy, pair)
-    found = landscape.top_eigenspace(model, functional.cross_entropy, pair, 3, tolerance=1e-2)
-    for value, vector, residual in zip(*found, strict=True):
+    eigenspace = landscape.top_eigenspace(model, functional.cross_entropy, pair, 3, tolerance=1e-2)
+    for value, vector, residual in zip(*eigenspace, strict=True):
         assert float((multiply(vector) - value * vector).norm()) == pytest.approx(float(residual), rel=1e-6, abs=1e-12)
 
 
@@ -90,11 +92,11 @@ def test_top_eigenspace_agrees_with_another_package():
     operator = hessian_eigenthings.HessianOperator(
         model, [pair], hessian_eigenthings.supervised_loss(functional.cross_entropy)
     )
-    theirs = hessian_eigenthings.lanczos(operator, k=4, which="LA", max_iter=50, tol=1e-10, seed=0)
-    found = landscape.top_eigenspace(model, functional.cross_entropy, pair, 4, tolerance=1e-10)
-    order = torch.argsort(theirs.eigenvalues, descending=True)
-    torch.testing.assert_close(found.values, theirs.eigenvalues[order].to(torch.float64), rtol=1e-8, atol=1e-10)
-    overlap = found.vectors @ torch.as_tensor(theirs.eigenvectors).reshape(4, -1)[order].T.to(torch.float64)
+    package = hessian_eigenthings.lanczos(operator, k=4, which="LA", max_iter=50, tol=1e-10, seed=0)
+    eigenspace = landscape.top_eigenspace(model, functional.cross_entropy, pair, 4, tolerance=1e-10)
+    order = torch.argsort(package.eigenvalues, descending=True)
+    torch.testing.assert_close(eigenspace.values, package.eigenvalues[order].to(torch.float64), rtol=1e-8, atol=1e-10)
+    overlap = eigenspace.vectors @ torch.as_tensor(package.eigenvectors).reshape(4, -1)[order].T.to(torch.float64)
     torch.testing.assert_close(overlap.diagonal().abs(), torch.ones(4, dtype=torch.float64), rtol=0, atol=1e-7)
 
 
@@ -104,8 +106,8 @@ def test_everything_can_be_asked_for_also_where_the_hessian_is_singular():
     model = torch.nn.Linear(6, 1).double()
     pair = torch.randn(3, 6, dtype=torch.float64), torch.randn(3, 1, dtype=torch.float64)
     values, _ = torch.linalg.eigh(dense_hessian(model, functional.mse_loss, pair))
-    found = landscape.top_eigenspace(model, functional.mse_loss, pair, 7)
-    torch.testing.assert_close(found.values, values.flip(0), atol=1e-10, rtol=1e-9)
+    eigenspace = landscape.top_eigenspace(model, functional.mse_loss, pair, 7)
+    torch.testing.assert_close(eigenspace.values, values.flip(0), atol=1e-10, rtol=1e-9)
 
 
 def test_too_few_iterations_warn():
@@ -140,15 +142,15 @@ def test_channels_last_and_single_precision_work():
 
 
 def test_flat_projection_is_the_projection_on_the_complement():
-    found = landscape.top_eigenspace(network(), functional.cross_entropy, data(), 4, tolerance=1e-8)
-    flat = landscape.flat_projection(found)
-    x = torch.randn(found.vectors.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    eigenspace = landscape.top_eigenspace(network(), functional.cross_entropy, data(), 4, tolerance=1e-8)
+    flat = landscape.flat_projection(eigenspace)
+    x = torch.randn(eigenspace.vectors.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     torch.testing.assert_close(flat(flat(x)), flat(x))
-    assert float((found.vectors @ flat(x)).abs().max()) < 1e-12
+    assert float((eigenspace.vectors @ flat(x)).abs().max()) < 1e-12
     np.testing.assert_allclose(flat(x.numpy()), flat(x).numpy(), atol=1e-14)
     assert repr(flat) == "FlatProjection(<53 of 57 directions>)"
-    middle = float(found.values[1:3].mean())
-    assert landscape.flat_projection(found, threshold=middle).vectors.shape[0] == 2
+    middle = float(eigenspace.values[1:3].mean())
+    assert landscape.flat_projection(eigenspace, threshold=middle).vectors.shape[0] == 2
 
 
 def test_share_is_a_ratio_of_lengths():
@@ -230,7 +232,7 @@ CASES = [
 
 @pytest.mark.parametrize(("call", "message"), CASES)
 def test_bad_input_is_refused_in_one_sentence(call, message):
-    with warnings.catch_warnings(), pytest.raises((ValueError, TypeError)) as found:
+    with warnings.catch_warnings(), pytest.raises((ValueError, TypeError)) as caught:
         call()
-    assert str(found.value) == message
+    assert str(caught.value) == message
     assert len(message) <= 300

@@ -36,7 +36,7 @@ def rows():
 @pytest.fixture(scope="module")
 def trained(rows):
     """Two networks with batch norm, from two starts."""
-    found = []
+    networks = []
     for seed in (1, 2):
         model = network(seed)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
@@ -44,8 +44,8 @@ def trained(rows):
             optimizer.zero_grad()
             LOSS(model(rows[0]), rows[1]).backward()
             optimizer.step()
-        found.append(model)
-    return found
+        networks.append(model)
+    return networks
 
 
 def flat(model):
@@ -68,18 +68,18 @@ def by_hand(model, vector, inputs, targets, statistics):
 def test_plane_has_orthonormal_coordinates_that_keep_distances():
     generator = torch.Generator().manual_seed(3)
     a, b, c = torch.randn(3, 50, generator=generator, dtype=torch.float64)
-    found = landscape.plane(a, b, c)
-    torch.testing.assert_close(found.axes @ found.axes.T, torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-12)
-    for corner, solution in zip(found.corners, (a, b, c), strict=True):
-        torch.testing.assert_close(found.point(*corner), solution)
-        np.testing.assert_allclose(found.project(solution), corner, atol=1e-10)
-    assert found.corners[1] == pytest.approx([float((b - a).norm()), 0.0])
-    assert found.corners[2, 1] > 0.0
-    assert np.linalg.norm(found.corners[1] - found.corners[2]) == pytest.approx(float((b - c).norm()))
+    plane = landscape.plane(a, b, c)
+    torch.testing.assert_close(plane.axes @ plane.axes.T, torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-12)
+    for corner, solution in zip(plane.corners, (a, b, c), strict=True):
+        torch.testing.assert_close(plane.point(*corner), solution)
+        np.testing.assert_allclose(plane.project(solution), corner, atol=1e-10)
+    assert plane.corners[1] == pytest.approx([float((b - a).norm()), 0.0])
+    assert plane.corners[2, 1] > 0.0
+    assert np.linalg.norm(plane.corners[1] - plane.corners[2]) == pytest.approx(float((b - c).norm()))
     # the projection is the nearest point
     off = torch.randn(50, generator=generator, dtype=torch.float64)
-    near = found.point(*found.project(off))
-    assert float((found.axes @ (off - near)).abs().max()) < 1e-10
+    near = plane.point(*plane.project(off))
+    assert float((plane.axes @ (off - near)).abs().max()) < 1e-10
 
 
 def test_surface_is_the_loss_with_batch_norm_estimated_at_every_point(rows, trained):
@@ -87,13 +87,13 @@ def test_surface_is_the_loss_with_batch_norm_estimated_at_every_point(rows, trai
     plane = landscape.plane(model, other, flat(network(3)))
     x, y = [-0.5, plane.corners[1, 0]], [0.0, 1.5]
     test = rows[0][:50] + 0.1, rows[1][:50]
-    found = landscape.surface(model, plane, LOSS, test, x=x, y=y, statistics=rows)
-    assert found["loss"].dims == ("y", "x")
+    surface = landscape.surface(model, plane, LOSS, test, x=x, y=y, statistics=rows)
+    assert surface["loss"].dims == ("y", "x")
     for i, v in enumerate(y):
         for j, u in enumerate(x):
             loss, accuracy = by_hand(model, plane.point(u, v), *test, rows[0])
-            assert float(found["loss"][i, j]) == pytest.approx(loss, rel=1e-4)
-            assert float(found["accuracy"][i, j]) == pytest.approx(accuracy)
+            assert float(surface["loss"][i, j]) == pytest.approx(loss, rel=1e-4)
+            assert float(surface["accuracy"][i, j]) == pytest.approx(accuracy)
 
 
 def test_batch_norm_statistics_are_averages_over_batches_weighted_by_their_sizes(rows, trained):
@@ -114,20 +114,20 @@ def test_batch_norm_statistics_are_averages_over_batches_weighted_by_their_sizes
 def test_curve_keeps_its_ends_and_its_loss_stays_low(rows, trained):
     a, b = trained
     before = {name: value.clone() for name, value in a.state_dict().items()}
-    found = landscape.curve(a, a, b, LOSS, rows, epochs=40, learning_rate=0.1, points=11, seed=0)
-    assert found["loss"].dims == ("path", "t")
+    curve = landscape.curve(a, a, b, LOSS, rows, epochs=40, learning_rate=0.1, points=11, seed=0)
+    assert curve["loss"].dims == ("path", "t")
     for path in ("curve", "segment"):
         for t, model in ((0, a), (-1, b)):
             loss, accuracy = by_hand(a, flat(model), *rows, rows[0])
-            assert float(found["loss"].sel(path=path)[t]) == pytest.approx(loss, rel=1e-4)
-            assert float(found["accuracy"].sel(path=path)[t]) == pytest.approx(accuracy)
-    ends = float(found["loss"].sel(path="curve")[[0, -1]].max())
-    assert float(found["loss"].sel(path="segment").max()) > ends + 0.3  # two starts: a barrier in between
-    assert float(found["loss"].sel(path="curve").max()) < ends + 0.1
-    assert float(found["training_loss"][-1]) < float(found["training_loss"][0])
+            assert float(curve["loss"].sel(path=path)[t]) == pytest.approx(loss, rel=1e-4)
+            assert float(curve["accuracy"].sel(path=path)[t]) == pytest.approx(accuracy)
+    ends = float(curve["loss"].sel(path="curve")[[0, -1]].max())
+    assert float(curve["loss"].sel(path="segment").max()) > ends + 0.3  # two starts: a barrier in between
+    assert float(curve["loss"].sel(path="curve").max()) < ends + 0.1
+    assert float(curve["training_loss"][-1]) < float(curve["training_loss"][0])
     # the bend is what was trained: the curve's middle is a/4 + bend/2 + b/4
-    middle = 0.25 * (flat(a) + flat(b)) + 0.5 * torch.from_numpy(found["bend"].values)
-    assert float(found["loss"].sel(path="curve")[5]) == pytest.approx(by_hand(a, middle, *rows, rows[0])[0], rel=1e-4)
+    middle = 0.25 * (flat(a) + flat(b)) + 0.5 * torch.from_numpy(curve["bend"].values)
+    assert float(curve["loss"].sel(path="curve")[5]) == pytest.approx(by_hand(a, middle, *rows, rows[0])[0], rel=1e-4)
     for name, value in a.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -148,7 +148,7 @@ def test_the_gradient_of_the_bend_is_that_of_the_loss_through_the_curve(rows):
     model = network(1, batch_norm=False).double()
     a, b = flat(model), flat(network(2, batch_norm=False).double())
     inputs, targets = rows[0].double(), rows[1]
-    found = landscape.curve(
+    curve = landscape.curve(
         model, a, b, LOSS, [(inputs, targets)], epochs=1, learning_rate=0.3, momentum=0.0, points=2, seed=7
     )
     t = float(torch.rand((), generator=torch.Generator().manual_seed(7), dtype=torch.float64))
@@ -158,16 +158,16 @@ def test_the_gradient_of_the_bend_is_that_of_the_loss_through_the_curve(rows):
     weights = {n: p.view(q.shape) for p, (n, q) in zip(parts, model.named_parameters(), strict=True)}
     LOSS(torch.func.functional_call(model, weights, (inputs,)), targets).backward()
     target = bend.detach() - 0.3 * bend.grad
-    np.testing.assert_allclose(found["bend"].values, target.numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(curve["bend"].values, target.numpy(), rtol=1e-10, atol=1e-12)
 
 
 def test_targets_that_are_no_classes_have_no_accuracy():
     model = torch.nn.Linear(2, 1)
     pair = torch.ones(4, 2), torch.zeros(4, 1)
-    found = landscape.curve(model, torch.zeros(3), torch.ones(3), functional.mse_loss, pair, epochs=0, points=3)
-    assert np.isnan(found["accuracy"]).all()
-    np.testing.assert_allclose(found["loss"].sel(path="segment"), [0.0, 1.5**2, 9.0])
-    np.testing.assert_allclose(found["loss"].sel(path="curve"), found["loss"].sel(path="segment"))
+    curve = landscape.curve(model, torch.zeros(3), torch.ones(3), functional.mse_loss, pair, epochs=0, points=3)
+    assert np.isnan(curve["accuracy"]).all()
+    np.testing.assert_allclose(curve["loss"].sel(path="segment"), [0.0, 1.5**2, 9.0])
+    np.testing.assert_allclose(curve["loss"].sel(path="curve"), curve["loss"].sel(path="segment"))
 
 
 def test_a_training_that_diverges_says_so(rows):
@@ -187,18 +187,18 @@ for name in ("landscape",):
     except ImportError as error:
         print(error)
 """
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert found.stdout == "rdasde.landscape needs PyTorch, which is not installed: pip install 'rdasde[torch]'.\n"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout == "rdasde.landscape needs PyTorch, which is not installed: pip install 'rdasde[torch]'.\n"
 
 
 def test_import_of_the_package_leaves_torch_alone():
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", "import rdasde, sys; print('torch' in sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert found.stdout == "False\n"
+    assert process.stdout == "False\n"
 
 
 A, B = torch.zeros(6), torch.ones(6)
@@ -255,7 +255,7 @@ CASES = [
 
 @pytest.mark.parametrize(("call", "message"), CASES)
 def test_bad_input_is_refused_in_one_sentence(call, message):
-    with pytest.raises((ValueError, TypeError)) as found:
+    with pytest.raises((ValueError, TypeError)) as caught:
         call()
-    assert str(found.value) == message
+    assert str(caught.value) == message
     assert len(message) <= 300

@@ -12,7 +12,7 @@ from rdasde.pruning import GRDA, parameter_groups  # noqa: E402
 from rdasde.pruning._training import data as _data  # noqa: E402
 from rdasde.pruning._training import magnitude as _magnitude  # noqa: E402
 from rdasde.pruning._training import networks as _networks  # noqa: E402
-from rdasde.pruning._training import train as _train  # noqa: E402
+from rdasde.pruning._training import single as _train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +92,13 @@ def test_networks_have_the_published_sizes(network, parameters, shape):
 
 def test_training_is_a_function_of_its_arguments(digits):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    one = _train.train(_networks.resnet8, digits, sgd, epochs=2, seed=3)
+    first = _train.train(_networks.resnet8, digits, sgd, epochs=2, seed=3)
     torch.rand(5)
-    two = _train.train(_networks.resnet8, digits, sgd, epochs=2, seed=3)
+    second = _train.train(_networks.resnet8, digits, sgd, epochs=2, seed=3)
     other = _train.train(_networks.resnet8, digits, sgd, epochs=2, seed=4)
-    assert all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
-    np.testing.assert_array_equal(one.train_loss, two.train_loss)
-    assert not torch.equal(one.weights["0.weight"], other.weights["0.weight"])
+    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+    np.testing.assert_array_equal(first.train_loss, second.train_loss)
+    assert not torch.equal(first.weights["0.weight"], other.weights["0.weight"])
     torch.set_rng_state(state)
     assert torch.get_num_threads() == threads
 
@@ -111,7 +111,7 @@ def test_training_can_go_on_from_kept_weights(digits):
 
 
 def test_training_agrees_with_a_plain_loop(digits):
-    found = _train.train(_networks.mlp, digits, sgd, epochs=2, batch_size=100, seed=5, rate=lambda n: 0.1 / (n + 1))
+    trained = _train.train(_networks.mlp, digits, sgd, epochs=2, batch_size=100, seed=5, rate=lambda n: 0.1 / (n + 1))
     torch.manual_seed(5)
     module = _networks.mlp()
     for epoch in range(2):
@@ -124,12 +124,12 @@ def test_training_agrees_with_a_plain_loop(digits):
                 for parameter, gradient in zip(module.parameters(), gradients, strict=True):
                     parameter -= 0.1 / (epoch + 1) * gradient
     for name, value in module.state_dict().items():
-        torch.testing.assert_close(found.weights[name], value, rtol=1e-4, atol=1e-6)
-    loss, accuracy = _train.evaluate(_networks.mlp, found.weights, digits.test_inputs, digits.test_labels)
-    assert loss == pytest.approx(found.test_loss[-1], rel=1e-12)
+        torch.testing.assert_close(trained.weights[name], value, rtol=1e-4, atol=1e-6)
+    loss, accuracy = _train.evaluate(_networks.mlp, trained.weights, digits.test_inputs, digits.test_labels)
+    assert loss == pytest.approx(trained.test_loss[-1], rel=1e-12)
     with torch.no_grad():
         right = (module(digits.test_inputs).argmax(1) == digits.test_labels).double().mean()
-    assert accuracy == found.test_accuracy[-1] == pytest.approx(float(right))
+    assert accuracy == trained.test_accuracy[-1] == pytest.approx(float(right))
 
 
 def test_methods_start_from_the_same_weights(digits):

@@ -23,7 +23,7 @@ def test_minimizes_its_objective_coordinate_by_coordinate():
     w_sgd, flat, _ = example(40, 12, 0)
     for strength in (0.05, 0.5, 3.0):
         scores = np.sign(w_sgd) * (flat @ np.sign(w_sgd))
-        found = directional_prune(w_sgd, flat, strength)
+        pruned = directional_prune(w_sgd, flat, strength)
         for j in range(len(w_sgd)):
 
             def objective(x, j=j, pull=strength * scores[j]):
@@ -35,9 +35,9 @@ def test_minimizes_its_objective_coordinate_by_coordinate():
             best = min(
                 minimize_scalar(objective, bounds=b, method="bounded", options={"xatol": 1e-10}).fun for b in ends
             )
-            assert objective(found[j]) <= min(best, objective(0.0)) + 1e-9
+            assert objective(pruned[j]) <= min(best, objective(0.0)) + 1e-9
     assert np.any(scores < 0.0)
-    assert np.any(found == 0.0)
+    assert np.any(pruned == 0.0)
 
 
 def test_a_negative_score_moves_away_from_zero_and_a_positive_one_towards_it():
@@ -76,9 +76,9 @@ def test_numpy_and_torch_and_all_kinds_of_projections_agree(dtype):
     rows = torch.from_numpy(basis.T.copy())
     eigenspace = landscape.Eigenspace(torch.ones(8), rows, torch.zeros(8))
     for projection in (flat, torch.from_numpy(flat), landscape.flat_projection(eigenspace)):
-        found = directional_prune(tensor, projection, 0.3)
-        assert found.dtype == dtype
-        np.testing.assert_allclose(found.numpy(), target, atol=1e-12 if dtype == torch.float64 else 1e-6)
+        pruned = directional_prune(tensor, projection, 0.3)
+        assert pruned.dtype == dtype
+        np.testing.assert_allclose(pruned.numpy(), target, atol=1e-12 if dtype == torch.float64 else 1e-6)
         again = directional_prune(w_sgd, projection, 0.3)
         assert isinstance(again, np.ndarray)
         np.testing.assert_allclose(again, target, atol=1e-12)
@@ -196,7 +196,7 @@ CASES = [
 
 @pytest.mark.parametrize(("call", "message"), CASES)
 def test_bad_input_is_refused_in_one_sentence(call, message):
-    with pytest.raises((ValueError, TypeError)) as found:
+    with pytest.raises((ValueError, TypeError)) as caught:
         call()
-    assert str(found.value) == message
+    assert str(caught.value) == message
     assert len(message) <= 300

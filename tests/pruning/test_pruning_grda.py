@@ -144,11 +144,11 @@ def test_large_tensors_in_blocks_equal_the_multi_tensor_path(monkeypatch, layout
 def test_the_kernels_for_gpus_give_the_same_as_one_tensor_after_the_other(dtype, l2):
     accumulators, thresholds = draws(0), [0.5, 0.0, 1.0, 2.0]
     accumulators[0][0, :3] = torch.tensor([math.nan, math.inf, -math.inf])
-    ours, theirs = ([torch.empty_like(a, dtype=dtype) for a in accumulators] for _ in range(2))
+    ours, by_kernels = ([torch.empty_like(a, dtype=dtype) for a in accumulators] for _ in range(2))
     mirror_at_once(accumulators, thresholds, ours, l2)
-    for a, threshold, out in zip(accumulators, thresholds, theirs, strict=True):
+    for a, threshold, out in zip(accumulators, thresholds, by_kernels, strict=True):
         mirror(a, threshold, {"regularizer": "elastic_net", "l2": l2}, out)
-    for x, y in zip(ours, theirs, strict=True):
+    for x, y in zip(ours, by_kernels, strict=True):
         torch.testing.assert_close(x, y, rtol=0, atol=0, equal_nan=True)
 
 
@@ -166,10 +166,10 @@ def test_large_and_small_tensors_take_the_faster_path_and_agree(monkeypatch):
 def test_without_regularization_it_is_sgd():
     start, gradients = draws(0), [draws(1 + n) for n in range(50)]
     rates = [rate_at(n) for n in range(50)]
-    ours, theirs = parameters(start), parameters(start)
+    ours, sgd = parameters(start), parameters(start)
     drive(GRDA(ours, lr=0.1, momentum=0.9, weight_decay=0.01), ours, gradients, rates)
-    drive(torch.optim.SGD(theirs, lr=0.1, momentum=0.9, weight_decay=0.01), theirs, gradients, rates)
-    for w, v in zip(ours, theirs, strict=True):
+    drive(torch.optim.SGD(sgd, lr=0.1, momentum=0.9, weight_decay=0.01), sgd, gradients, rates)
+    for w, v in zip(ours, sgd, strict=True):
         torch.testing.assert_close(w, v, rtol=0, atol=2e-6)
 
 
@@ -187,12 +187,12 @@ def test_without_regularization_there_is_no_accumulator_until_it_starts():
 
 
 def test_maximize_ascends():
-    ours, theirs = parameters(draws(0)), parameters(draws(0))
+    ours, sgd = parameters(draws(0)), parameters(draws(0))
     gradients, rates = [draws(1 + n) for n in range(20)], [0.1] * 20
     negated = [[-g for g in each] for each in gradients]
     drive(GRDA(ours, lr=0.1, c=0.3, momentum=0.5, maximize=True), ours, gradients, rates)
-    drive(GRDA(theirs, lr=0.1, c=0.3, momentum=0.5), theirs, negated, rates)
-    assert all(torch.equal(w, v) for w, v in zip(ours, theirs, strict=True))
+    drive(GRDA(sgd, lr=0.1, c=0.3, momentum=0.5), sgd, negated, rates)
+    assert all(torch.equal(w, v) for w, v in zip(ours, sgd, strict=True))
 
 
 @pytest.mark.parametrize("foreach", [False, True])

@@ -17,6 +17,6 @@ except ImportError as error:
 
 
 def test_without_pytorch():
-    found = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)
     sentence = "rdasde.pruning needs PyTorch, which is not installed: pip install 'rdasde[torch]'.\n"
-    assert found.stdout == sentence
+    assert process.stdout == sentence

@@ -16,16 +16,16 @@ def rdasde(*arguments):
 def test_help_is_quick_and_imports_nothing_heavy():
     script = "import sys, rdasde._cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\n"
     script += "print(sorted({'numpy', 'numba', 'matplotlib', 'scipy', 'xarray'} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "usage: rdasde" in found.stdout
-    assert found.stdout.strip().endswith("[]")
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "usage: rdasde" in process.stdout
+    assert process.stdout.strip().endswith("[]")
 
 
 def test_import_pulls_in_nothing_heavy_either():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     script = "import rdasde, sys; print(sorted({'numba', 'matplotlib', 'xarray'} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"
     assert before is not None
 
 
@@ -36,14 +36,14 @@ rs.RDA(1e-3, rs.L1(), rs.PowerLaw(0.5, 0.6))
 rs.LinearRegression(np.ones(5), rs.AR1(5, 0.5)).mean_gradient(np.zeros(5))
 print('numba' in sys.modules, 'matplotlib' in sys.modules)
 """
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["False", "False"]
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.split() == ["False", "False"]
 
 
 def test_lists_figures():
-    found = rdasde("figure", "--list")
-    assert found.returncode == 0
-    assert [line.split()[0] for line in found.stdout.splitlines()][:3] == [
+    process = rdasde("figure", "--list")
+    assert process.returncode == 0
+    assert [line.split()[0] for line in process.stdout.splitlines()][:3] == [
         "trajectories",
         "trajectories-corrected",
         "trajectories-diabetes",
@@ -52,15 +52,15 @@ def test_lists_figures():
 
 @pytest.mark.parametrize("arguments", [["figure", "nothing"], ["figure"]])
 def test_unknown_figures_are_refused(arguments, tmp_path):
-    found = rdasde(*arguments, "--out", str(tmp_path))
-    assert found.returncode == 2
-    assert "there are trajectories, trajectories-corrected" in found.stderr
-    assert "Traceback" not in found.stderr
+    process = rdasde(*arguments, "--out", str(tmp_path))
+    assert process.returncode == 2
+    assert "there are trajectories, trajectories-corrected" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 def test_draws_a_figure(tmp_path):
-    found = rdasde("figure", "trajectories-diabetes", "--out", str(tmp_path))
-    assert found.returncode == 0, found.stderr
+    process = rdasde("figure", "trajectories-diabetes", "--out", str(tmp_path))
+    assert process.returncode == 0, process.stderr
     assert (tmp_path / "trajectories-diabetes.png").stat().st_size > 20_000
     assert (tmp_path / "trajectories-diabetes.pdf").read_bytes().startswith(b"%PDF")
 

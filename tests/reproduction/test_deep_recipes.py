@@ -172,7 +172,8 @@ def test_two_processes_killed_and_resumed_end_with_the_same_weights(tmp_path):
     script.write_text(
         "import sys\n"
         "from pathlib import Path\n"
-        "from rdasde.pruning import _distributed as d, recipes\n"
+        "from rdasde.pruning import recipes\n"
+        "from rdasde.pruning._training import distributed as d\n"
         "recipe = recipes.RECIPES['digits-resnet8']\n"
         f"settings = d.Settings('digits-resnet8', {epochs}, 64, recipe.c, recipe.mu, False, 2)\n"
         "def rate(epoch, epochs):\n"

@@ -53,7 +53,7 @@ def test_draws_and_tabulates_from_the_same_pieces(pieces, runs, name, monkeypatc
 
 def test_intervals_over_seeds():
     # Student's t with four degrees of freedom: 2.776445
-    found = sparsity_accuracy.interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
-    assert found.mean == 3.0
-    assert found.half == pytest.approx(2.776445 * np.sqrt(2.5 / 5), rel=1e-6)
-    assert str(found) == "+3.00 ± 1.96"
+    interval = sparsity_accuracy.interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    assert interval.mean == 3.0
+    assert interval.half == pytest.approx(2.776445 * np.sqrt(2.5 / 5), rel=1e-6)
+    assert str(interval) == "+3.00 ± 1.96"

@@ -20,13 +20,13 @@ def theory():
 def test_check_values():
     """Mean curve at n = 9 906, 49 926, 99 951, 200 000, tolerance 1e-5."""
     times = np.array([9906, 49_926, 99_951, 200_000]) * published.STEP_SIZE
-    found = rs.approximate(published.problem(), published.algorithm(), published.HORIZON, times=times).primal_ode
+    flow = rs.approximate(published.problem(), published.algorithm(), published.HORIZON, times=times).primal_ode
     drawn = [
         [0.04415, 0.04909, 0.04975, 0.04996],
         [-0.01755, -0.03525, -0.04314, -0.04824],
         [-0.01622, -0.00737, -0.00343, -0.00088],
     ]
-    np.testing.assert_allclose(found.values[:, KEPT].T, drawn, atol=1e-5)
+    np.testing.assert_allclose(flow.values[:, KEPT].T, drawn, atol=1e-5)
 
 
 def test_threshold_at_the_end(theory):

@@ -17,7 +17,7 @@ from helpers import draw_normals
 import rdasde as rs
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._compiled.random import streams
-from rdasde._engine import blocks as _ensemble
+from rdasde._engine import blocks, progress
 from rdasde._engine import march as _march
 
 
@@ -314,14 +314,14 @@ class TestDivergence:
 
 
 def test_memory_is_estimated_before_the_start(small_problem, small_algorithm, monkeypatch):
-    monkeypatch.setattr(_ensemble, "_available_memory", lambda: 1e6)
+    monkeypatch.setattr(blocks, "_available_memory", lambda: 1e6)
     with pytest.raises(MemoryError, match=r'The result would take .* GiB, .* use keep="summary"'):
         rs.simulate(small_problem, small_algorithm, 1.0, replicates=1000)
     rs.simulate(small_problem, small_algorithm, 1.0, replicates=100, keep="summary")
 
 
 def test_a_bar_for_who_wants_one(small_problem, small_algorithm, capsys, monkeypatch):
-    monkeypatch.setattr(_ensemble, "_SILENT", 0.0)
+    monkeypatch.setattr(progress, "_SILENT", 0.0)
     rs.simulate(small_problem, small_algorithm, 1.0, replicates=40)
     assert capsys.readouterr().err == ""  # no terminal
     rs.simulate(small_problem, small_algorithm, 1.0, replicates=40, progress=True)

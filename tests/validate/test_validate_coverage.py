@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 import rdasde as rs
+from rdasde._engine import blocks
 from rdasde.validate import _coverage
 
 COEF = np.array([0.5, -0.4, 0.05, -0.03, 0.0, 0.0])
@@ -23,34 +24,34 @@ def coverage(method="paths", number=200, **options):
 
 @pytest.mark.parametrize("method", ["paths", "closure", "limit"])
 def test_counts_as_a_plain_loop_does(method, monkeypatch):
-    monkeypatch.setattr(_coverage, "_CHUNK", 2 * 6 * 6 * 48)  # 48 runs at a time
-    found = coverage(method)
+    monkeypatch.setattr(blocks, "_CHUNK", 2 * 6 * 6 * 48)  # 48 runs at a time
+    result = coverage(method)
     runs = rs.simulate(PROBLEM, ALGORITHM, 2.0, replicates=200, times=6, seed=3)
     theory = rs.approximate(PROBLEM, ALGORITHM, 2.0, method=method, paths=200, times=6, seed=3)
     late = theory.time.values > 0.2
     for space in ("dual", "primal"):
         for level in (0.8, 0.95):
             held = rs.coverage(runs, rs.band(theory, level, space=space))
-            at = found.sel(space=space, level=level)
+            at = result.sel(space=space, level=level)
             np.testing.assert_allclose(at.coverage, held, atol=1e-12)
             for group in ("all", "zero", "weak", "strong"):
-                member = found.member.sel(group=group).values
+                member = result.member.sel(group=group).values
                 if member.any():
                     inside = held.values[late][:, member]
-                    one = at.sel(group=group)
-                    np.testing.assert_allclose(one.estimate, inside.mean(), atol=1e-12)
-                    np.testing.assert_allclose(one.lowest_time, inside.mean(axis=1).min(), atol=1e-12)
-                    np.testing.assert_allclose(one.worst, inside.min(), atol=1e-12)
-    np.testing.assert_array_equal(found.member.sel(group="zero"), COEF == 0.0)
+                    cell = at.sel(group=group)
+                    np.testing.assert_allclose(cell.estimate, inside.mean(), atol=1e-12)
+                    np.testing.assert_allclose(cell.lowest_time, inside.mean(axis=1).min(), atol=1e-12)
+                    np.testing.assert_allclose(cell.worst, inside.min(), atol=1e-12)
+    np.testing.assert_array_equal(result.member.sel(group="zero"), COEF == 0.0)
     bound = theory.threshold.values[-1] + 2.0 * theory.dual_std.values[-1]
-    np.testing.assert_array_equal(found.member.sel(group="strong"), np.abs(COEF) > bound)
-    np.testing.assert_array_equal(found.member.sum("group"), 2)  # "all" and one other
+    np.testing.assert_array_equal(result.member.sel(group="strong"), np.abs(COEF) > bound)
+    np.testing.assert_array_equal(result.member.sum("group"), 2)  # "all" and one other
 
 
 def test_the_primal_holds_whenever_the_dual_does():
     """The mirror map is nondecreasing (theory, section 3): run by run, so also in every count."""
-    found = coverage().coverage
-    assert np.all(found.sel(space="primal").values >= found.sel(space="dual").values)
+    covered = coverage().coverage
+    assert np.all(covered.sel(space="primal").values >= covered.sel(space="dual").values)
 
 
 @pytest.mark.parametrize("paths", [100, None])
@@ -98,8 +99,8 @@ def test_bands_from_paths_hold():
     """The claim itself, at gamma tr(H) = .06, 1 500 runs and paths: the mean over coordinates within 1.5 points, and
     no coordinate where counting noise (probability .99, so one false alarm in 100 seeds, this seed not chosen) forbids.
     """
-    found = coverage(number=1500, levels=(0.8, 0.9, 0.95, 0.99))
-    dual = found.sel(space="dual", group="all")
+    result = coverage(number=1500, levels=(0.8, 0.9, 0.95, 0.99))
+    dual = result.sel(space="dual", group="all")
     assert np.all(np.abs(dual.bias) < 0.015 + 4.0 * dual.standard_error)
     assert np.all(dual.worst >= dual.worst_allowed)
     assert np.all(dual.best <= dual.best_allowed)
@@ -115,12 +116,12 @@ def test_a_wrong_theory_is_seen():
 
 
 def test_table():
-    found = coverage()
-    table = rs.validate.table(found)
+    result = coverage()
+    table = rs.validate.table(result)
     assert table.index.names == ["space", "level", "group"]
     assert list(table.columns)[:4] == ["Estimate", "Bias against theory", "Standard error", "Interval"]
     row = table.loc[("dual", 0.95, "zero")]
-    at = found.sel(space="dual", level=0.95, group="zero")
+    at = result.sel(space="dual", level=0.95, group="zero")
     assert row["Estimate"] == float(at.estimate)
     assert row["Bias against theory"] == pytest.approx(float(at.estimate) - 0.95)
     assert row["Interval"] == f"[{float(at.lower):.4f}, {float(at.upper):.4f}]"

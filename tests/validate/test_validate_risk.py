@@ -41,7 +41,7 @@ def test_averages_are_those_of_every_step_of_the_same_run(batch_size):
 
 def test_risk_is_the_mean_over_runs():
     algorithm = rs.RDA(0.01, rs.L1(), POWER)
-    found = rs.validate.risk(PROBLEM, algorithm, 2.0, start=START, replicates=20, times=[0.0, 1.0, 2.0], seed=1)
+    result = rs.validate.risk(PROBLEM, algorithm, 2.0, start=START, replicates=20, times=[0.0, 1.0, 2.0], seed=1)
     runs = rs.simulate(PROBLEM, algorithm, 2.0, start=START, replicates=20, times=STEPS, seed=1)
     hessian = PROBLEM.hessian(COEF)
 
@@ -50,28 +50,28 @@ def test_risk_is_the_mean_over_runs():
 
     for k, n in ((1, 100), (2, 200)):
         average, squares, along = exact_averages(runs, n, 0.01, COEF)
-        assert found.average[k] == pytest.approx(excess(average).mean(), rel=1e-10)
-        assert found.average_standard_error[k] == pytest.approx(excess(average).std(ddof=1) / np.sqrt(20), rel=1e-8)
-        assert found["last"][k] == pytest.approx(excess(runs.primal.values[:, n]).mean(), rel=1e-10)
-        assert found.regret[k] == pytest.approx(along.mean(), rel=1e-8)
-        assert found.bound_noise[k] == pytest.approx(0.005 * squares.mean(), rel=1e-8)
-        assert found.bound_start[k] == pytest.approx(0.5 * np.sum((START - COEF) ** 2) / (n * 0.01))
+        assert result.average[k] == pytest.approx(excess(average).mean(), rel=1e-10)
+        assert result.average_standard_error[k] == pytest.approx(excess(average).std(ddof=1) / np.sqrt(20), rel=1e-8)
+        assert result["last"][k] == pytest.approx(excess(runs.primal.values[:, n]).mean(), rel=1e-10)
+        assert result.regret[k] == pytest.approx(along.mean(), rel=1e-8)
+        assert result.bound_noise[k] == pytest.approx(0.005 * squares.mean(), rel=1e-8)
+        assert result.bound_start[k] == pytest.approx(0.5 * np.sum((START - COEF) ** 2) / (n * 0.01))
         g = float(algorithm.thresholds(np.array([n * 0.01]))[0])
-        assert found.bound_regularizer[k] == pytest.approx(g * 1.2 / (n * 0.01))
-        parts = found.bound_start + found.bound_noise + found.bound_regularizer
-        np.testing.assert_allclose(found.average_bound[k], parts[k])
-        assert found.bound_quadratic[k] == pytest.approx(0.5 * float(parts[k]))
-    assert np.isnan(found.average_bound[0])
-    assert found["last"][0] == pytest.approx(excess(START[None]).item())
+        assert result.bound_regularizer[k] == pytest.approx(g * 1.2 / (n * 0.01))
+        parts = result.bound_start + result.bound_noise + result.bound_regularizer
+        np.testing.assert_allclose(result.average_bound[k], parts[k])
+        assert result.bound_quadratic[k] == pytest.approx(0.5 * float(parts[k]))
+    assert np.isnan(result.average_bound[0])
+    assert result["last"][0] == pytest.approx(excess(START[None]).item())
 
 
 def test_without_a_penalty_the_bound_loses_the_last_distance_and_nothing_else():
     # |w_n - w*|^2 = |w_0 - w*|^2 - 2 gamma sum grad'(w - w*) + gamma^2 sum |grad|^2, to rounding, run by run
     algorithm = rs.RDA(0.01)
-    found = rs.validate.risk(PROBLEM, algorithm, 2.0, start=START, replicates=8, times=[2.0], seed=3)
+    result = rs.validate.risk(PROBLEM, algorithm, 2.0, start=START, replicates=8, times=[2.0], seed=3)
     last = rs.simulate(PROBLEM, algorithm, 2.0, start=START, replicates=8, times=[2.0], seed=3).primal.values[:, 0]
     lost = 0.5 * np.mean(((last - COEF) ** 2).sum(axis=1)) / 2.0
-    assert float(found.regret_bound[0] - found.regret[0]) == pytest.approx(lost, rel=1e-10)
+    assert float(result.regret_bound[0] - result.regret[0]) == pytest.approx(lost, rel=1e-10)
 
 
 def test_excess_risk_of_averaged_sgd_is_the_closed_form():
@@ -79,7 +79,7 @@ def test_excess_risk_of_averaged_sgd_is_the_closed_form():
     # Null: equal. 4000 runs, 5 standard errors at two times: false alarm < 2e-6.
     gamma, steps = 0.02, 150
     algorithm = rs.RDA(gamma)
-    found = rs.validate.risk(PROBLEM, algorithm, 3.0, start=START, replicates=4000, times=[1.5, 3.0], seed=7)
+    result = rs.validate.risk(PROBLEM, algorithm, 3.0, start=START, replicates=4000, times=[1.5, 3.0], seed=7)
     hessian, decay = PROBLEM.hessian(COEF), np.eye(6) - gamma * PROBLEM.hessian(COEF)
     error = START - COEF
     moment = np.outer(error, error)  # E e_k e_k'
@@ -97,8 +97,8 @@ def test_excess_risk_of_averaged_sgd_is_the_closed_form():
                 total += moments[i] @ ahead if i == j else moments[i] @ ahead + (moments[i] @ ahead).T
                 ahead = ahead @ decay
         expected = 0.5 * np.trace(hessian @ total) / n**2
-        assert abs(float(found.average[k]) - expected) < 5.0 * float(found.average_standard_error[k])
-        assert float(found.average_standard_error[k]) < 0.02 * expected  # it could fail
+        assert abs(float(result.average[k]) - expected) < 5.0 * float(result.average_standard_error[k])
+        assert float(result.average_standard_error[k]) < 0.02 * expected  # it could fail
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def test_excess_risk_of_averaged_sgd_is_the_closed_form():
 def test_bounds_hold(algorithm):
     # A theorem: regret <= bound and average <= half of it, in expectation; 5 standard errors (200 runs, 3 x 2
     # comparisons): false alarm < 2e-6. They hold with room, and with little at late times without a penalty.
-    found = rs.validate.risk(PROBLEM, algorithm, 4.0, start=START, replicates=200, times=[0.1, 1.0, 4.0], seed=2)
-    spread = 5.0 * (found.regret_standard_error + found.bound_noise_standard_error)
-    assert np.all(found.regret <= found.regret_bound + spread)
-    half = found.bound_quadratic + 5.0 * found.average_standard_error
-    assert np.all(found.average <= half)
-    assert np.all(2.0 * found.average <= found.regret + spread)  # Jensen, and E G'e = 2 (f - f*)
-    assert np.all(found.average <= found.bound_prior + 5.0 * found.average_standard_error)
-    assert np.all(found.bound_prior >= 0.98 * found.bound_quadratic)
+    result = rs.validate.risk(PROBLEM, algorithm, 4.0, start=START, replicates=200, times=[0.1, 1.0, 4.0], seed=2)
+    spread = 5.0 * (result.regret_standard_error + result.bound_noise_standard_error)
+    assert np.all(result.regret <= result.regret_bound + spread)
+    half = result.bound_quadratic + 5.0 * result.average_standard_error
+    assert np.all(result.average <= half)
+    assert np.all(2.0 * result.average <= result.regret + spread)  # Jensen, and E G'e = 2 (f - f*)
+    assert np.all(result.average <= result.bound_prior + 5.0 * result.average_standard_error)
+    assert np.all(result.bound_prior >= 0.98 * result.bound_quadratic)
 
 
 def test_logistic_regression_integrates_its_gradient():
@@ -138,10 +138,12 @@ def test_logistic_regression_integrates_its_gradient():
     excess = _excess_risk(problem, problem.minimizer)
     for w in np.array([[0.0, 0.0, 0.0], [1.0, -1.0, 0.5], [3.0, 2.0, -2.0]]):
         assert excess(w) == pytest.approx(loss(w) - loss(problem.minimizer), rel=1e-6)
-    found = rs.validate.risk(problem, rs.RDA(0.1, rs.L1(), rs.PowerLaw(0.1, 0.6)), 10.0, replicates=32, times=3, seed=0)
-    assert np.all(found.average[1:] < found.average_bound[1:])
-    assert np.all(np.isnan(found.bound_quadratic))
-    assert np.all(np.isnan(found.bound_prior))
+    result = rs.validate.risk(
+        problem, rs.RDA(0.1, rs.L1(), rs.PowerLaw(0.1, 0.6)), 10.0, replicates=32, times=3, seed=0
+    )
+    assert np.all(result.average[1:] < result.average_bound[1:])
+    assert np.all(np.isnan(result.bound_quadratic))
+    assert np.all(np.isnan(result.bound_prior))
 
 
 def test_penalties_and_the_start():

@@ -23,13 +23,13 @@ def result():
 
 def test_rates_are_those_of_the_runs(result):
     runs = rs.simulate(PROBLEM, ALGORITHM, 8.0, replicates=2000, times=[0.0, 1.0, 8.0], seed=4).primal.values
-    found, on = runs != 0.0, COEF != 0.0
-    naive = [np.mean([np.array_equal(state, on) for state in states]) for states in found.swapaxes(0, 1)]
+    nonzero, on = runs != 0.0, COEF != 0.0
+    naive = [np.mean([np.array_equal(state, on) for state in states]) for states in nonzero.swapaxes(0, 1)]
     np.testing.assert_allclose(result.exact, naive)
-    np.testing.assert_allclose(result.false_positive, found[:, :, 3:].mean(axis=(0, 2)))
-    np.testing.assert_allclose(result.true_positive, found[:, :, :3].mean(axis=(0, 2)))
+    np.testing.assert_allclose(result.false_positive, nonzero[:, :, 3:].mean(axis=(0, 2)))
+    np.testing.assert_allclose(result.true_positive, nonzero[:, :, :3].mean(axis=(0, 2)))
     np.testing.assert_array_equal(result.active, runs[:, :, :3])
-    share = found[:, 2, 3:].mean(axis=1)
+    share = nonzero[:, 2, 3:].mean(axis=1)
     assert result.false_positive_standard_error[2] == pytest.approx(share.std(ddof=1) / np.sqrt(2000))
 
 
@@ -67,11 +67,11 @@ def test_asymptotic_scale_is_the_lyapunov_solution(result):
 
 
 def test_sgd_never_finds_zeros_and_is_not_shifted():
-    found = rs.validate.support(PROBLEM, RDA(0.01), 1.0, replicates=32, times=[1.0], paths=32, seed=0)
-    assert (float(found.exact[0]), float(found.false_positive[0]), float(found.true_positive[0])) == (0.0, 1.0, 1.0)
-    np.testing.assert_array_equal(found.centre.sel(law="shifted"), found.centre.sel(law="asymptotic"))
-    assert np.isnan(found.irrepresentable)
-    assert found.exact_standard_error[0] > 0.0  # 32 failures are no proof of 0
+    result = rs.validate.support(PROBLEM, RDA(0.01), 1.0, replicates=32, times=[1.0], paths=32, seed=0)
+    assert (float(result.exact[0]), float(result.false_positive[0]), float(result.true_positive[0])) == (0.0, 1.0, 1.0)
+    np.testing.assert_array_equal(result.centre.sel(law="shifted"), result.centre.sel(law="asymptotic"))
+    assert np.isnan(result.irrepresentable)
+    assert result.exact_standard_error[0] > 0.0  # 32 failures are no proof of 0
 
 
 def test_irrepresentable_constant():
@@ -88,16 +88,16 @@ def test_irrepresentable_constant():
 def test_distances_are_scipys():
     sample = np.random.default_rng(0).standard_normal((500, 1, 2)) * [1.0, 1.3] + [0.0, 0.2]
     law = Law(np.zeros((1, 2)), np.ones((1, 2)))
-    found = normality(sample.copy(), law)
+    distances = normality(sample.copy(), law)
     for j in range(2):
         z = sample[:, 0, j]
-        assert found["ks"][0, j] == pytest.approx(stats.kstest(z, "norm").statistic, rel=1e-12)
+        assert distances["ks"][0, j] == pytest.approx(stats.kstest(z, "norm").statistic, rel=1e-12)
         u = np.sort(stats.norm.cdf(z))
         i = np.arange(1, 501)
         naive = -500 - np.mean((2 * i - 1) * (np.log(u) + np.log1p(-u[::-1])))
-        assert found["anderson_darling"][0, j] == pytest.approx(naive, rel=1e-9)
-        assert found["z_mean"][0, j] == pytest.approx(z.mean())
-        assert found["z_variance"][0, j] == pytest.approx(z.var(ddof=1))
+        assert distances["anderson_darling"][0, j] == pytest.approx(naive, rel=1e-9)
+        assert distances["z_mean"][0, j] == pytest.approx(z.mean())
+        assert distances["z_variance"][0, j] == pytest.approx(z.var(ddof=1))
     # the critical values that attributes quote: 2000 samples of 500; the share above is within 5 standard errors of 5 %
     many = np.random.default_rng(1).standard_normal((500, 1, 2000))
     each = normality(many, Law(np.zeros((1, 2000)), np.ones((1, 2000))))
@@ -108,9 +108,9 @@ def test_distances_are_scipys():
 
 def test_group_lasso_has_no_closure_but_everything_else():
     algorithm = rs.RDA(0.01, rs.GroupLasso([0, 0, 0, 1, 1, 1]), rs.PowerLaw(0.5, 0.6))
-    found = rs.validate.support(PROBLEM, algorithm, 1.0, replicates=16, times=[1.0], paths=16, seed=0)
-    assert list(found.law.values) == ["asymptotic", "shifted"]
-    assert found.sizes["coordinate"] == 3
+    result = rs.validate.support(PROBLEM, algorithm, 1.0, replicates=16, times=[1.0], paths=16, seed=0)
+    assert list(result.law.values) == ["asymptotic", "shifted"]
+    assert result.sizes["coordinate"] == 3
 
 
 def test_table(result):

@@ -11,6 +11,7 @@ from helpers import add_gradient, covariance_z_scores, drift, in_lanes, noise, s
 import rdasde as rs
 from rdasde._compiled import random as _random
 from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._engine import blocks
 from rdasde._weak_error import weak_error as _weak_error
 from rdasde._weak_error.control_variate import Controlled
 from rdasde._weak_error.order import fit_order
@@ -222,7 +223,7 @@ class TestWeakError:
     def test_flat_memory(self, monkeypatch):
         """Chunks change nothing of the runs but rounding."""
         whole = weak_error(replicates=96)
-        monkeypatch.setattr(_weak_error, "_CHUNK", 7 * 16)
+        monkeypatch.setattr(blocks, "_CHUNK", 7 * 16)
         np.testing.assert_allclose(weak_error(replicates=96).discrete, whole.discrete, rtol=1e-12)
 
     def test_what_it_returns(self):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from rdasde import _check
+from rdasde._engine.store import write_whole
 from rdasde.pruning._grda import GRDA
 from rdasde.pruning._groups import parameter_groups
 from rdasde.pruning._sparsity import sparsity
@@ -183,25 +184,26 @@ def _save(module: nn.Module, updates: torch.optim.Optimizer, settings: Settings,
     state = {"settings": settings._asdict(), "epoch": epoch}
     state |= {"model": module.state_dict(), "optimizer": updates.state_dict()}
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    scratch = checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}.part")
-    with open(scratch, "wb") as stream:
+
+    def write(stream: BinaryIO) -> None:
         torch.save(state, stream)
         stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(scratch, checkpoint)  # a checkpoint appears whole or not at all
+        os.fsync(stream.fileno())  # a machine may go down in the hours until the next one
+
+    write_whole(checkpoint, write)
 
 
 def _resume(
     module: nn.Module, updates: torch.optim.Optimizer, settings: Settings, checkpoint: Path | None, here: Place
 ) -> int:
     """The number of epochs done; the first process reads for all, which need not share a disk."""
-    found = b""
+    saved = b""
     if here.rank == 0 and checkpoint is not None and checkpoint.exists():
-        found = checkpoint.read_bytes()
-    found = _broadcast(found, here)
-    if not found:
+        saved = checkpoint.read_bytes()
+    saved = _broadcast(saved, here)
+    if not saved:
         return 0
-    state = torch.load(io.BytesIO(found), map_location=here.device, weights_only=True)  # executes nothing
+    state = torch.load(io.BytesIO(saved), map_location=here.device, weights_only=True)  # executes nothing
     if state["settings"] != settings._asdict():
         changed = [name for name, value in settings._asdict().items() if state["settings"].get(name) != value]
         raise _check.bad(
@@ -215,15 +217,15 @@ def _resume(
     return int(state["epoch"])
 
 
-def _broadcast(found: bytes, here: Place) -> bytes:
+def _broadcast(saved: bytes, here: Place) -> bytes:
     if here.world == 1:
-        return found
-    length = torch.tensor([len(found)], device=here.device)
+        return saved
+    length = torch.tensor([len(saved)], device=here.device)
     dist.broadcast(length, 0)
     if not int(length):
         return b""
     content = torch.zeros(int(length), dtype=torch.uint8, device=here.device)
     if here.rank == 0:
-        content.copy_(torch.frombuffer(bytearray(found), dtype=torch.uint8))
+        content.copy_(torch.frombuffer(bytearray(saved), dtype=torch.uint8))
     dist.broadcast(content, 0)
     return content.cpu().numpy().tobytes()

@@ -16,7 +16,6 @@ from rdasde._directional import directional_prune
 from rdasde._engine.arguments import check_pair, start_point
 from rdasde._engine.time_axis import TimeAxis, time_axis
 from rdasde._problems.base import Problem
-from rdasde._regularizers.l1 import L1
 from rdasde._schedule import PowerLaw
 from rdasde._simulation.simulate import simulate
 
@@ -93,7 +92,9 @@ def flat_directions(
 
     check_pair(problem, algorithm)
     schedule = algorithm.schedule
-    if not isinstance(algorithm.mirror, L1) or not isinstance(schedule, PowerLaw):
+    weights = algorithm.mirror.kink_weights(problem.dimension) if algorithm.mirror.slope_is_indicator else None
+    # the class itself: the strengths ask for other members of its family, by c
+    if weights is None or not isinstance(schedule, PowerLaw):
         raise _check.bad(
             "algorithm",
             f"{algorithm!r}",
@@ -123,7 +124,7 @@ def flat_directions(
     plain = simulate(problem, sgd, horizon, replicates=number, **shared)["primal"].values  # type: ignore[arg-type]
     curve = flow(axis.times).primal
     projection = flat_projection(problem.hessian(flow(np.array([end])).primal[0]))
-    found: dict[str, list[Floats]] = {}
+    columns: dict[str, list[Floats]] = {}
     tuned = [
         RDA(algorithm.step_size, algorithm.regularizer, PowerLaw(c, schedule.mu), algorithm.batch_size)
         for c in levels * typical / unit
@@ -131,21 +132,21 @@ def flat_directions(
     for grda in tuned:
         pruned = simulate(problem, grda, horizon, replicates=number, **shared)["primal"].values  # type: ignore[arg-type]
         threshold = grda.thresholds(axis.times)[:, None]
-        closed = directional_prune(plain, projection, threshold * algorithm.mirror.parameters.weights)
+        closed = directional_prune(plain, projection, threshold * weights)
         finite = finite_step_flow(problem, grda, dual_start, axis)
         gap = pruned - plain
         parts = _supports(pruned == 0.0, closed == 0.0, np.abs(plain)) | {
             "difference": gap.mean(axis=0),
             "difference_standard_error": gap.std(axis=0, ddof=1) / np.sqrt(number),
-            "difference_theory": pruning_integral(problem, grda, flow, axis),
+            "difference_theory": pruning_integral(problem, grda, weights, flow, axis),
             "flow_difference": finite - curve,
-            "limit": -threshold * (np.sign(curve) * algorithm.mirror.parameters.weights) @ projection,
+            "limit": -threshold * (np.sign(curve) * weights) @ projection,
             "sign_changes": np.logical_or.accumulate(finite * np.sign(dual_start) <= 0.0).sum(axis=1),
         }
         for name, part in parts.items():
-            found.setdefault(name, []).append(part)
+            columns.setdefault(name, []).append(part)
     grid = ("strength", "time", "coordinate")
-    data = {name: (grid[: 1 + parts[0].ndim], np.stack(parts)) for name, parts in found.items()}
+    data = {name: (grid[: 1 + parts[0].ndim], np.stack(parts)) for name, parts in columns.items()}
     data["agreement_theory"] = ((), np.ones(()))  # type: ignore[assignment]
     data["c"] = (("strength",), levels * typical / unit)
     data["sgd_flow"] = (("time", "coordinate"), curve)
@@ -189,12 +190,12 @@ def finite_step_flow(problem: Problem, algorithm: RDA, dual_start: Floats, axis:
     return np.stack([_primal(algorithm, v, t) for v, t in zip(dual, axis.times, strict=True)])
 
 
-def pruning_integral(problem: Problem, algorithm: RDA, flow: MeanFlow, axis: TimeAxis) -> Floats:
+def pruning_integral(problem: Problem, algorithm: RDA, weights: Floats, flow: MeanFlow, axis: TimeAxis) -> Floats:
     """``-int_0^t Phi(t, s) d[sgn(w(s)) g(s)]`` along the mean flow of SGD, (time, d), jumps of the sign included.
 
     In the dual, ``d delta/dt = -H(w(t)) (delta - sgn(w(t)) g(t))``, which needs no derivative of g or of the sign.
+    With `weights` (d,) of the l1 norm, g is that multiple of it coordinate by coordinate.
     """
-    weights = algorithm.mirror.parameters.weights  # type: ignore[attr-defined]
 
     def pull(t: float) -> tuple[Floats, Floats]:
         w = flow(np.array([t])).primal[0]
@@ -236,8 +237,8 @@ def _solve(velocity: object, start: Floats, times: Floats) -> Floats:
 def _supports(grda: np.ndarray, closed: np.ndarray, size: Floats) -> dict[str, Floats]:  # type: ignore[type-arg]
     """How alike the pruned sets (replicate, time, d) are, by time."""
 
-    def overlap(one: np.ndarray, other: np.ndarray) -> Floats:  # type: ignore[type-arg]
-        both, either = (one & other).sum(axis=-1), (one | other).sum(axis=-1)
+    def overlap(first: np.ndarray, second: np.ndarray) -> Floats:  # type: ignore[type-arg]
+        both, either = (first & second).sum(axis=-1), (first | second).sum(axis=-1)
         return np.where(either > 0, both / np.maximum(either, 1), 1.0).mean(axis=0)
 
     n = len(grda)

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 import rdasde as rs
 from rdasde._directional import directional_prune, pruning_scores
-from rdasde.validate._flat import flat_projection
+from rdasde.validate._flat_directions import flat_projection
 
 RANK, D = 2, 6
 GENERATOR = np.random.default_rng(0)
@@ -82,28 +82,28 @@ def test_supports_agree_where_the_change_is_small():
     hessian = loading @ loading.T / np.linalg.norm(loading, 2) ** 2
     coef, start = generator.standard_normal((2, 60))
     problem = rs.LinearRegression(coef, hessian, 0.5)
-    found = rs.validate.flat_directions(
+    result = rs.validate.flat_directions(
         problem, ALGORITHM, 20.0, strengths=[0.1, 1.0], start=start, replicates=50, times=[20.0], seed=0
     ).isel(time=-1)
     # measured .99 and .93; a closed form with P_0 replaced by I or by 0 does not reach the first
-    assert found.agreement[0] > 0.97
-    assert found.agreement[0] > found.agreement[1] > 0.8
-    assert np.all(found.overlap > found.overlap_magnitude)
-    np.testing.assert_allclose(found.sparsity, found.sparsity_directional, atol=0.06)
-    assert found.sparsity[1] > 0.3
+    assert result.agreement[0] > 0.97
+    assert result.agreement[0] > result.agreement[1] > 0.8
+    assert np.all(result.overlap > result.overlap_magnitude)
+    np.testing.assert_allclose(result.sparsity, result.sparsity_directional, atol=0.06)
+    assert result.sparsity[1] > 0.3
     plain = rs.simulate(problem, rs.RDA(2e-3), 20.0, start=start, replicates=50, times=[20.0], seed=0).primal[:, 0]
     pruned = rs.simulate(
         problem,
-        rs.RDA(2e-3, rs.L1(), rs.PowerLaw(float(found.c[1]), 0.55)),
+        rs.RDA(2e-3, rs.L1(), rs.PowerLaw(float(result.c[1]), 0.55)),
         20.0,
         start=start,
         replicates=50,
         times=[20.0],
         seed=0,
     ).primal[:, 0]
-    strength = found.attrs["typical"]
+    strength = result.attrs["typical"]
     closed = directional_prune(plain.values, flat_projection(hessian), strength)
-    assert float(found.agreement[1]) == pytest.approx(np.mean((closed == 0.0) == (pruned.values == 0.0)))
+    assert float(result.agreement[1]) == pytest.approx(np.mean((closed == 0.0) == (pruned.values == 0.0)))
 
 
 def test_closed_form_is_the_minimizer():
@@ -114,18 +114,18 @@ def test_closed_form_is_the_minimizer():
     scores = pruning_scores(w, projection)
     assert scores.min() < 0.0 < scores.max()
     assert scores.sum() == pytest.approx(np.sign(w) @ projection @ np.sign(w))
-    found = directional_prune(w, projection, strength)
+    pruned = directional_prune(w, projection, strength)
     for j in range(8):
         grid = np.linspace(-5.0, 5.0, 200_001)
         value = 0.5 * (w[j] - grid) ** 2 + strength * scores[j] * np.abs(grid)
-        assert found[j] == pytest.approx(grid[np.argmin(value)], abs=1e-4)
-        best = minimize(lambda x, j=j: 0.5 * (w[j] - x[0]) ** 2 + strength * scores[j] * abs(x[0]), [found[j]]).fun
-        assert 0.5 * (w[j] - found[j]) ** 2 + strength * scores[j] * abs(found[j]) <= best + 1e-12
+        assert pruned[j] == pytest.approx(grid[np.argmin(value)], abs=1e-4)
+        best = minimize(lambda x, j=j: 0.5 * (w[j] - x[0]) ** 2 + strength * scores[j] * abs(x[0]), [pruned[j]]).fun
+        assert 0.5 * (w[j] - pruned[j]) ** 2 + strength * scores[j] * abs(pruned[j]) <= best + 1e-12
     grown = (scores < 0.0) & (w != 0.0)
-    assert np.all(np.abs(found[grown]) > np.abs(w[grown]))
+    assert np.all(np.abs(pruned[grown]) > np.abs(w[grown]))
     # a function instead of a matrix, many states at once
     many = np.stack([w, -w])
-    np.testing.assert_allclose(directional_prune(many, lambda x: (x @ basis) @ basis.T, strength), [found, -found])
+    np.testing.assert_allclose(directional_prune(many, lambda x: (x @ basis) @ basis.T, strength), [pruned, -pruned])
     np.testing.assert_allclose(directional_prune(w, np.eye(8), strength), rs.L1().prox(w, strength))
 
 

@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._engine.arguments import start_point
-from rdasde._problems.linear_regression import LinearRegression, _RowRegression
+from rdasde._problems.base import Problem
 from rdasde._weak_error.weak_error import check_step_sizes, final_time
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from rdasde._problems.linear_regression import LinearRegression
 
 EQUATIONS = (1, 2)
 
@@ -63,8 +65,7 @@ def exact_weak_error(
     """
     import xarray as xr
 
-    right = isinstance(problem, LinearRegression) and not isinstance(problem, _RowRegression)
-    if not right:
+    if not (isinstance(problem, Problem) and problem.is_gaussian_least_squares):
         raise _check.wrong_kind(
             "problem", problem, "linear regression on a Gaussian design", "pass rs.LinearRegression(coef)"
         )

@@ -1,0 +1,88 @@
+"""Arrays as files that appear whole or not at all, and the finished blocks of a run kept that way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdasde import _check
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a binary stream, and put that in the place of `path`: whole, or not at all.
+
+    It is filled under a name of this thread's own beside `path`, so that whoever reads `path` meanwhile sees what was
+    there before, and writers side by side do not mix.
+    """
+    scratch = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    with open(scratch, "wb") as stream:
+        write(stream)
+    os.replace(scratch, path)
+
+
+def save_arrays(path: Path, arrays: Arrays) -> None:
+    """Named arrays as one file, nothing that could be executed."""
+    write_whole(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
+
+
+def load_arrays(path: Path) -> Arrays:
+    """What `save_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+class Store:
+    """Finished blocks as files of a directory: arrays only, nothing that could be executed.
+
+    `description` names the run; a directory that holds another run is refused.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], description: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        header = self.path / "run.json"
+        text = json.dumps(description, indent=1, sort_keys=True)
+        if header.exists():
+            there = json.loads(header.read_text())
+            differing = [key for key in description if there.get(key) != description[key]]
+            if differing:
+                raise _check.bad(
+                    "store",
+                    f"a directory with another run (it differs in {', '.join(differing)})",
+                    "empty, or a directory with the same run",
+                    "give another path, or repeat the run with the same arguments",
+                )
+        else:
+            write_whole(header, lambda stream: stream.write(text.encode()))
+
+    @staticmethod
+    def seed_in(path: str | os.PathLike[str]) -> int | None:
+        """The seed of the run already kept there, if any."""
+        header = Path(path) / "run.json"
+        return int(json.loads(header.read_text())["seed"]) if header.exists() else None
+
+    def _file(self, block: NDArray[np.int64]) -> Path:
+        name = hashlib.sha256(block.astype("<i8").tobytes()).hexdigest()[:12]
+        return self.path / f"block-{int(block[0]):08d}-{name}.npz"
+
+    def holds(self, block: NDArray[np.int64]) -> bool:
+        """Whether the block is finished."""
+        return self._file(block).exists()
+
+    def load(self, block: NDArray[np.int64]) -> Arrays:
+        """A finished block."""
+        return load_arrays(self._file(block))
+
+    def save(self, block: NDArray[np.int64], arrays: Arrays) -> None:
+        """Keep a finished block."""
+        save_arrays(self._file(block), arrays)
