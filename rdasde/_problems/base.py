@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import generic, implements
 from rdasde._compiled.random import streams
+from rdasde._problems.row_terms import RowModel
 
 
 @generic
@@ -89,6 +90,7 @@ class Problem(abc.ABC):
     minimizer: Floats | None
     is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
+    row_model: ClassVar[RowModel | None] = None  # what `fit` needs of the class, if it can be fitted
     parameters: NamedTuple
     scratch_rows: int
 

@@ -24,6 +24,7 @@ from rdasde._problems.base import (
     noise_along,
 )
 from rdasde._problems.covariance import SPARE, Covariance, Dense, Diagonal, as_covariance, color, correlate, multiply
+from rdasde._problems.row_terms import LinearModel, RowModel
 from rdasde._problems.rows import CHUNK, RowNoise, residual_noise, row_dot, row_residual
 
 
@@ -219,6 +220,7 @@ class LinearRegression(Problem):
     """
 
     is_quadratic = True
+    row_model = RowModel(LinearModel(0.0), lambda second: LinearRegression(np.zeros(len(second)), second))
 
     def __init__(
         self, coef: ArrayLike, covariance: ArrayLike | Covariance | None = None, noise_std: float = 1.0

@@ -30,6 +30,7 @@ from rdasde._problems.base import (
     noise,
 )
 from rdasde._problems.covariance import SPARE, Covariance, Dense, as_covariance, color, correlate, dot, project
+from rdasde._problems.row_terms import LogisticModel, RowModel
 from rdasde._problems.rows import CHUNK, RowNoise, add_row, residual_noise, row_dot, row_residual
 
 _NODES = 56  # on each side of 0, for means of functions of s
@@ -333,6 +334,13 @@ class LogisticRegression(Problem):
     that of this problem linearized where the loss is steepest, at 0. It errs on the safe side, and past it a run does
     not diverge: a gradient is never longer than ``||X||``.
     """
+
+    row_model = RowModel(
+        LogisticModel(0.0),
+        lambda second: LogisticRegression(np.zeros(len(second)), second),
+        is_binary=True,
+        is_linearized=True,
+    )
 
     def __init__(self, coef: ArrayLike, covariance: ArrayLike | Covariance | None = None) -> None:
         self.coef = _check.array("coef", coef, (None,), mend="give one number for each coordinate")

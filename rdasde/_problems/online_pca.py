@@ -30,6 +30,7 @@ from rdasde._problems.covariance import (
     dot,
     multiply,
 )
+from rdasde._problems.row_terms import OjaModel, RowModel
 from rdasde._problems.rows import CHUNK, RowNoise, row_dot
 
 _SQRT2 = float(np.sqrt(2.0))
@@ -265,6 +266,7 @@ class OnlinePCA(Problem):
     """
 
     is_even = True
+    row_model = RowModel(OjaModel(0.0), lambda second: OnlinePCA(second), has_response=False, is_directional=True)
 
     def __init__(self, covariance: ArrayLike | Covariance, variant: str = "oja") -> None:
         self.variant = _check.choice("variant", variant, _VARIANTS)

@@ -87,6 +87,7 @@ class Regularizer:
     identity_at_zero: bool = True  # whether prox(v, 0) = v
     has_moments: bool = True  # whether `gaussian_moments` is known
     has_fluctuation: bool = False  # whether `fluctuation` is known
+    has_constant_slope: bool = False  # whether every coordinate that is not zero has one and the same slope
     needs_schedule: bool = True
     parameters: NamedTuple
     _kinds: ClassVar[dict[str, type[Regularizer]]] = {}
@@ -182,6 +183,7 @@ class Unregularized(Regularizer):
     """No regularizer: the mirror map is the identity, the algorithm is SGD."""
 
     has_fluctuation = True
+    has_constant_slope = True
     needs_schedule = False
     parameters: UnregularizedParameters = UnregularizedParameters(0.0)
 

@@ -74,6 +74,7 @@ class L1(Regularizer):
     """
 
     has_fluctuation = True
+    has_constant_slope = True
 
     def __init__(self, weights: ArrayLike | None = None) -> None:
         if weights is None:

@@ -120,7 +120,7 @@ def replicate(design: Design, number: int) -> dict[str, Floats]:
             yield rows[:n], response[:n]
 
     found = rs.fit(rs.LinearRegression, batches(), None, design.algorithm)
-    gram = found._run.sums().roots
+    gram = found.sums().roots
     inverse = np.linalg.inv(gram)
     least_squares = inverse @ products[:d]
     variance = (products[d] - products[:d] @ least_squares) / (design.rows - d)
