@@ -11,6 +11,7 @@ from ._errors import DivergenceError as DivergenceError
 from ._errors import StabilityWarning as StabilityWarning
 from ._errors import TooMuchMemoryError as TooMuchMemoryError
 from ._inference.fit import fit as fit
+from ._inference.online_fit import OnlineFit as OnlineFit
 from ._problems.covariance import AR1 as AR1
 from ._problems.linear_regression import LinearRegression as LinearRegression
 from ._problems.logistic_regression import LogisticRegression as LogisticRegression

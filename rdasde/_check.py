@@ -17,6 +17,8 @@ def show(value: object) -> str:
     """A short, one-line picture of a value for an error message."""
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array of shape {value.shape}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -71,24 +73,49 @@ def count(argument: str, value: object, *, least: int = 1, mend: str = "give a w
 
 def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, mend: str) -> Floats:
     """A new C-contiguous float array of the given shape (None: any length >= 1), finite throughout."""
-    wanted = "(" + ", ".join("n" if k is None else str(k) for k in shape) + ("," if len(shape) == 1 else "") + ")"
-    accepted = f"an array of shape {wanted} of finite numbers"
+    raw = _numbers(argument, value, shape, mend, "fiu")
+    result = np.array(raw, dtype=np.float64, order="C")
+    wrong = int(np.count_nonzero(~np.isfinite(result)))
+    if wrong:
+        raise bad(argument, f"an array with {wrong} NaN or infinite entries", _described(shape), mend)
+    return result
+
+
+_SLICE = 8192  # rows looked at, at a time
+
+
+def rows(argument: str, value: Any, shape: tuple[int | None, ...], *, mend: str) -> NDArray[Any]:
+    """As `array`, but as it is: rows may be many, so that they are neither copied nor converted; truth values count."""
+    raw = _numbers(argument, value, shape, mend, "fiub")
+    wrong = 0
+    for low in range(0, len(raw), _SLICE):
+        finite = np.isfinite(raw[low : low + _SLICE])
+        wrong += int(np.count_nonzero(~finite.reshape(len(finite), -1).all(axis=1)))
+    if wrong:
+        raise bad(argument, f"an array with NaN or infinite entries in {wrong} rows", _described(shape), mend)
+    return raw
+
+
+def _described(shape: tuple[int | None, ...]) -> str:
+    lengths = ", ".join("n" if k is None else str(k) for k in shape)
+    return f"an array of shape ({lengths}{',' if len(shape) == 1 else ''}) of finite numbers"
+
+
+def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str, kinds: str) -> NDArray[Any]:
+    """An array of a numeric dtype and of the given shape."""
+    accepted = _described(shape)
     try:
         raw = np.asarray(value)
     except ValueError:
         raise bad(argument, "a ragged sequence", accepted, mend) from None
-    if raw.dtype.kind not in "fiu":
+    if raw.dtype.kind not in kinds:
         raise wrong_kind(argument, value, accepted, mend)
-    result = np.array(raw, dtype=np.float64, order="C")
-    right = result.ndim == len(shape) and all(
-        have >= 1 if want is None else have == want for have, want in zip(result.shape, shape, strict=True)
+    right = raw.ndim == len(shape) and all(
+        have >= 1 if want is None else have == want for have, want in zip(raw.shape, shape, strict=True)
     )
     if not right:
-        raise bad(argument, f"an array of shape {result.shape}", accepted, mend)
-    wrong = int(np.count_nonzero(~np.isfinite(result)))
-    if wrong:
-        raise bad(argument, f"an array with {wrong} NaN or infinite entries", accepted, mend)
-    return result
+        raise bad(argument, f"an array of shape {raw.shape}", accepted, mend)
+    return raw
 
 
 def choice(argument: str, value: object, accepted: tuple[str, ...]) -> str:

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from rdasde import _check
 
-_SLICE = 8192  # rows looked at, at a time
-
 
 def batches(X: Any, y: Any, has_response: bool) -> Iterator[tuple[str, Any, Any]]:
     """``(what to call it, X, y)`` for each batch; arrays are one."""
@@ -37,41 +35,17 @@ def checked(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Rows and their responses (zeros where there are none), as they are: no copy."""
     mend = "give one row for each observation" if dimension is None else f"give the {dimension} columns as before"
-    rows = _numbers("X" + name, X, (None, dimension), mend)
+    rows = _check.rows("X" + name, X, (None, dimension), mend=mend)
     if not has_response:
         if y is not None:
             raise _check.bad("y" + name, y, f"None for {problem}", "leave it out")
         return rows, np.zeros(len(rows))
     if y is None:
         raise _check.bad("y" + name, None, f"the responses for {problem}", "pass one number for each row of X")
-    response = _numbers("y" + name, y, (len(rows),), "give one number for each row of X")
+    response = _check.rows("y" + name, y, (len(rows),), mend="give one number for each row of X")
     if is_binary:
         wrong = (response != 0) & (response != 1)
         if np.any(wrong):
             got = f"{response[np.argmax(wrong)]:g} somewhere"
             raise _check.bad("y" + name, got, "labels in {0, 1}", "recode them, for example y > 0")
     return rows, response
-
-
-def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str) -> NDArray[Any]:
-    """As `_check.array`, but without a copy: rows may be many."""
-    wanted = "(" + ", ".join("n" if k is None else str(k) for k in shape) + ("," if len(shape) == 1 else "") + ")"
-    accepted = f"an array of shape {wanted} of finite numbers"
-    try:
-        raw = np.asarray(value)
-    except ValueError:
-        raise _check.bad(argument, "a ragged sequence", accepted, mend) from None
-    if raw.dtype.kind not in "fiub":
-        raise _check.wrong_kind(argument, value, accepted, mend)
-    right = raw.ndim == len(shape) and all(
-        have >= 1 if want is None else have == want for have, want in zip(raw.shape, shape, strict=True)
-    )
-    if not right:
-        raise _check.bad(argument, f"an array of shape {raw.shape}", accepted, mend)
-    wrong = 0
-    for low in range(0, len(raw), _SLICE):
-        finite = np.isfinite(raw[low : low + _SLICE])
-        wrong += int(np.count_nonzero(~finite.reshape(len(finite), -1).all(axis=1)))
-    if wrong:
-        raise _check.bad(argument, f"an array with NaN or infinite entries in {wrong} rows", accepted, mend)
-    return raw

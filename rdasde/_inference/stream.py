@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from rdasde._check import Floats
 from rdasde._engine.blocks import need_memory
 from rdasde._errors import DivergenceError
 from rdasde._inference.laws import Stretch, Sums, newton
-from rdasde._inference.row_loop import LogisticRows, add_products, advance_rows
+from rdasde._inference.row_loop import Rows, Rule, State, add_products, advance_rows
+from rdasde._problems.row_terms import Moments, RowModel
 
 _BLOCK = 256  # rows (at least) whose outer products are summed at a time
 _SLICE = 8192  # rows converted at a time
@@ -24,28 +25,36 @@ class Stream:
 
     Parameters
     ----------
-    model : NamedTuple
-        Of `row_terms`.
+    model : RowModel
+        Where it is directional, the dual starts at the first row that is not zero, scaled to length 1, instead of 0.
     algorithm : RDA
     dimension : int
-    start_along_first_row : bool
-        The dual starts at the first row that is not zero, scaled to length 1, instead of 0.
     """
 
-    def __init__(self, model: NamedTuple, algorithm: RDA, dimension: int, start_along_first_row: bool) -> None:
+    def __init__(self, model: RowModel, algorithm: RDA, dimension: int) -> None:
         algorithm.mirror.check_dimension(dimension)
-        self.model, self.algorithm = model, algorithm
+        self._parameters, self._is_linearized, self.algorithm = model.parameters, model.is_linearized, algorithm
         self.block = algorithm.batch_size * -(-_BLOCK // algorithm.batch_size)
         need_memory(8.0 * dimension * (12.0 * dimension + 2.0 * self.block), "Sums of outer products", "drop columns")
         self.rows = 0
-        self.dual, self._pending, self._path, self._centre, self._curvature = (np.zeros(dimension) for _ in range(5))
-        self.primal = algorithm.mirror.prox(self.dual, self.threshold(np.zeros(1))[0])
+        v, pending, total, centre, curvature = (np.zeros(dimension) for _ in range(5))
+        w = algorithm.mirror.prox(v, self.threshold(np.zeros(1))[0])
+        self._state = State(v, w, pending)
+        gradients, roots = np.zeros((2, -(-self.block // 8) * 8, dimension))
+        self._moments = Moments(total, centre, curvature, gradients, roots)
+        self._rule = Rule(np.zeros(0), algorithm.step_size, algorithm.batch_size, model.is_linearized)
         self._roots, self._gradients = np.zeros((2, dimension, dimension))  # upper triangles
-        self._block_roots, self._block_gradients = np.zeros((2, -(-self.block // 8) * 8, dimension))
-        self._thresholds: Floats = np.zeros(0)
-        self._started = not start_along_first_row
+        self._started = not model.is_directional
         self._marks: list[Sums] = []  # at blocks 1, 2, 4, 8, ...
         self._origin = self.sums()
+
+    @property
+    def dual(self) -> Floats:
+        return self._state.dual
+
+    @property
+    def primal(self) -> Floats:
+        return self._state.primal
 
     @property
     def steps(self) -> int:
@@ -65,8 +74,8 @@ class Stream:
             rows, response = rows[first:], response[first:]
             if len(rows):
                 row = np.array(rows[0], dtype=np.float64)
-                self.dual = row / float(np.linalg.norm(row))
-                self.primal = self.algorithm.mirror.prox(self.dual, self.threshold(np.array([self.steps]))[0])
+                self.dual[:] = row / float(np.linalg.norm(row))
+                self.primal[:] = self.algorithm.mirror.prox(self.dual, self.threshold(np.array([self.steps]))[0])
                 self._started = True
                 self.forget()
         self._run(rows, response)
@@ -97,80 +106,69 @@ class Stream:
             self.steps,
             self.dual.copy(),
             self.primal.copy(),
-            self._path.copy(),
-            product(self._roots, self._block_roots),
-            product(self._gradients, self._block_gradients),
-            self._curvature.copy(),
+            self._moments.total.copy(),
+            product(self._roots, self._moments.roots),
+            product(self._gradients, self._moments.gradients),
+            self._moments.curvature.copy(),
         )
 
     def _run(self, rows: NDArray[Any], response: NDArray[Any]) -> None:
         for low in range(0, len(rows), _SLICE):
-            some = np.ascontiguousarray(rows[low : low + _SLICE], dtype=np.float64)
-            theirs = np.ascontiguousarray(response[low : low + _SLICE], dtype=np.float64)
+            x = np.ascontiguousarray(rows[low : low + _SLICE], dtype=np.float64)
+            y = np.ascontiguousarray(response[low : low + _SLICE], dtype=np.float64)
             here = 0
-            while here < len(some):
+            while here < len(x):
                 place = self.rows % self.block
                 if place == 0:
-                    self._thresholds = self.threshold(
-                        self.steps + 1 + np.arange(self.block // self.algorithm.batch_size)
-                    )
-                there = min(here + self.block - place, len(some))
-                self._advance(some[here:there], theirs[here:there])
+                    steps = self.steps + 1 + np.arange(self.block // self.algorithm.batch_size)
+                    self._rule = self._rule._replace(thresholds=self.threshold(steps))
+                there = min(here + self.block - place, len(x))
+                self._advance(x[here:there], y[here:there])
                 here = there
                 if self.rows % self.block == 0:
                     self._fold()
 
     def _fold(self) -> None:
         """Add a full block to the sums; mark the stream at powers of two."""
-        add_products(self._block_roots, self._roots)
-        add_products(self._block_gradients, self._gradients)
+        add_products(self._moments.roots, self._roots)
+        add_products(self._moments.gradients, self._gradients)
         blocks = self.rows // self.block
         if blocks & (blocks - 1) == 0:
             self._marks = [*(mark for mark in self._marks if mark.rows * LEFT_OUT >= self.rows), self.sums()]
-            if isinstance(self.model, LogisticRows):
+            if self._is_linearized:
                 self._linearize_anew()
 
     def _linearize_anew(self) -> None:
         """At the estimate of now, until the rows have doubled; at a running average while there is no good one."""
         first, last = self.first(), self._marks[-1]
         estimate = newton(Stretch.between(first, last, self.algorithm.step_size, False)) if last.steps else None
-        self.model = LogisticRows(1.0 if estimate is None else 0.0)
+        self._rule = self._rule._replace(follow=estimate is None)
         if estimate is not None:
-            self._centre[:] = estimate
+            self._moments.centre[:] = estimate
 
-    def _advance(self, rows: Floats, response: Floats) -> None:
-        state = (self.dual, self.primal, self._pending, self._path, self._centre, self._curvature)
-        before = [array.copy() for array in state]
-        if self._kernel(rows, response, 0):
-            self.rows += len(rows)
+    def _advance(self, x: Floats, y: Floats) -> None:
+        place = self.rows % self.block
+        # what the rows of this call leave in the block is written anew by the next one
+        arrays = (*self._state, self._moments.total, self._moments.centre, self._moments.curvature)
+        before = [array.copy() for array in arrays]
+        if self._kernel(Rows(x, y, self.rows, place)):
+            self.rows += len(x)
             return
-        # one row at a time, to say where
-        for array, old in zip(state, before, strict=True):
-            array[:] = old
-        row = next((i for i in range(len(rows)) if not self._kernel(rows[i : i + 1], response[i : i + 1], i)), 0)
-        for array, old in zip(state, before, strict=True):
-            array[:] = old
-        raise self._divergence((self.rows + row) // self.algorithm.batch_size + 1, rows)
 
-    def _kernel(self, rows: Floats, response: Floats, ahead: int) -> bool:
+        def restore() -> None:
+            for array, old in zip(arrays, before, strict=True):
+                array[:] = old
+
+        restore()
+        # one row at a time, to say where
+        parts = (Rows(x[i : i + 1], y[i : i + 1], self.rows + i, place + i) for i in range(len(x)))
+        row = next((i for i, part in enumerate(parts) if not self._kernel(part)), 0)
+        restore()
+        raise self._divergence((self.rows + row) // self.algorithm.batch_size + 1, x)
+
+    def _kernel(self, rows: Rows) -> bool:
         finite: bool = advance_rows(
-            self.model,
-            self.algorithm.mirror.parameters,
-            self._thresholds,
-            self.algorithm.step_size,
-            self.algorithm.batch_size,
-            rows,
-            response,
-            self.rows + ahead,
-            self.rows % self.block + ahead,
-            self.dual,
-            self.primal,
-            self._pending,
-            self._path,
-            self._centre,
-            self._curvature,
-            self._block_gradients,
-            self._block_roots,
+            self._parameters, self.algorithm.mirror.parameters, self._rule, rows, self._state, self._moments
         )
         return finite
 

@@ -6,39 +6,31 @@ import html
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rdasde import _drawing
-from rdasde._normal import normal_cdf
+from rdasde._inference.estimate import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from rdasde._inference.fit import OnlineFit
 
 _MOST = 40  # coordinates in a table
 
 
 class Summary:
-    """The estimates of an online fit: ``print`` it, or look at it in a notebook."""
+    """The estimates of an online fit: ``print`` it, or look at it in a notebook.
 
-    def __init__(self, fit: OnlineFit) -> None:
-        average, iterate, algorithm = fit.average, fit.iterate, fit.algorithm
-        self.title = f"Online inference: {fit.problem_class.__name__}"
-        on = int(np.count_nonzero(fit.support))
-        self.facts = [
-            ("Rows", f"{fit.rows}"),
-            ("Step size", f"{algorithm.step_size:g}"),
-            ("Rows averaged", f"{fit.rows_averaged}"),
-            ("Time t = n gamma", f"{fit.time:g}"),
-            ("Regularizer", repr(algorithm.regularizer)),
-            ("Schedule", repr(algorithm.schedule)),
-            ("Batch size", f"{algorithm.batch_size}"),
-            ("On the support", f"{on} of {fit.dimension}"),
-        ]
+    `facts` are an even number of pairs ``(what, its value as text)``, two of them to a line.
+    """
+
+    def __init__(self, title: str, facts: list[tuple[str, str]], average: Estimate, iterate: Estimate) -> None:
+        from scipy.special import ndtr
+
+        self.title, self.facts = title, facts
         with np.errstate(divide="ignore", invalid="ignore"):
             z = average.coef / average.std_error
-        tail = 2.0 * normal_cdf(-np.abs(z))
-        edge = 0.5 - 0.5 * fit.level
+        tail = 2.0 * ndtr(-np.abs(z))
+        edge = 0.5 - 0.5 * average.level
         self.columns = (
             "",
             "coef",
@@ -51,16 +43,17 @@ class Summary:
             "last",
             "s.e.",
         )
+        dimension = len(average.raw)
         lower, upper = average.interval.T
         table = (average.coef, average.std_error, z, tail, lower, upper, average.shift, iterate.raw, iterate.std_error)
         digits = (4, 4, 2, 3, 4, 4, 4, 4, 4)
         self.rows = [
             [f"{j}", *(_cell(values[j], places) for values, places in zip(table, digits, strict=True))]
-            for j in range(min(fit.dimension, _MOST))
+            for j in range(min(dimension, _MOST))
         ]
         self.notes = ["coef is the average of the iterates less its shift; last is the last iterate."]
-        if fit.dimension > _MOST:
-            self.notes.append(f"{fit.dimension - _MOST} more coordinates: see .interval.")
+        if dimension > _MOST:
+            self.notes.append(f"{dimension - _MOST} more coordinates: see .interval.")
         self.notes += [f"Average: {average.note}"] * bool(average.note)
         self.notes += [f"Last iterate: {iterate.note}"] * (bool(iterate.note) and iterate.note != average.note)
 
@@ -100,17 +93,18 @@ def _cell(value: float, places: int) -> str:
     return "" if np.isnan(value) else f"{value + 0.0:.{places}f}"  # no negative zeros
 
 
-def draw(fit: OnlineFit) -> Figure:
+def draw(average: Estimate, iterate: Estimate, support: NDArray[np.bool_]) -> Figure:
     """What `OnlineFit.plot` returns."""
-    average, iterate, off = fit.average, fit.iterate, ~fit.support
-    figure = _drawing.new_figure(min(14.0, max(7.5, 0.16 * fit.dimension)), 6.4)
+    dimension, off = len(support), ~support
+    label = f"{100 * average.level:g} % interval"
+    figure = _drawing.new_figure(min(14.0, max(7.5, 0.16 * dimension)), 6.4)
     upper, lower = figure.subplots(2, 1, sharex=True)
-    where = np.arange(fit.dimension)
+    where = np.arange(dimension)
     low, high = average.interval.T
     upper.vlines(where, low, high, color=_drawing.BLUE, lw=4.0, alpha=0.5)
-    upper.plot(where, average.coef, "_", ms=7, color=_drawing.BLUE, label=f"{100 * fit.level:g} % interval, centre")
+    upper.plot(where, average.coef, "_", ms=7, color=_drawing.BLUE, label=f"{label} and its centre")
     upper.plot(where, average.raw, "x", ms=5, color=_drawing.INK[0], label="average, as it stands")
-    upper.plot(where[~off], iterate.raw[~off], "o", ms=4, mfc="none", color=_drawing.INK[1], label="last iterate")
+    upper.plot(where[support], iterate.raw[support], "o", ms=4, mfc="none", color=_drawing.INK[1], label="last iterate")
     upper.plot(where[off], iterate.raw[off], "o", ms=4, color="#5aa64a", label="last iterate, exactly 0")
     upper.axhline(0.0, color="0.55", lw=0.6, zorder=0.5)
     upper.set(ylabel="coefficient")
@@ -120,7 +114,7 @@ def draw(fit: OnlineFit) -> Figure:
         half = float(np.nanmedian((high - average.coef) / average.std_error)) if np.any(np.isfinite(high)) else 0.0
         shift, zero = average.shift / average.std_error, -average.coef / average.std_error
     reach = max(2.5 * half, 1.2 * float(np.nanmax(np.abs(shift), initial=0.0)))
-    lower.axhspan(-half, half, color=_drawing.BLUE, alpha=0.22, lw=0, label=f"{100 * fit.level:g} % interval")
+    lower.axhspan(-half, half, color=_drawing.BLUE, alpha=0.22, lw=0, label=label)
     lower.plot(where, shift, "x", ms=5, color=_drawing.INK[0])
     near = np.abs(zero) <= reach
     lower.plot(where[near], zero[near], "o", ms=4, mfc="none", color="0.35", label="zero, where it is near")

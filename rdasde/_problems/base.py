@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from rdasde._check import Floats
 from rdasde._compiled.jit import generic, implements
 from rdasde._compiled.random import streams
 from rdasde._compiled.scratch import Layout
+from rdasde._problems.row_terms import RowModel
 
 
 @generic
@@ -95,6 +96,7 @@ class Problem(abc.ABC):
     is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
     is_gaussian_least_squares: bool = False  # linear regression with a Gaussian design, whose moments close
+    row_model: ClassVar[RowModel | None] = None  # what `fit` needs of the class, if it can be fitted
     parameters: NamedTuple  # what compiled code sees
     scratch: Layout  # what compiled code works in
 

@@ -13,6 +13,7 @@ from rdasde._compiled.jit import Kernel
 from rdasde._problems.base import Expectations, Problem, gaussian_instability
 from rdasde._problems.covariance import Covariance, Dense, as_covariance
 from rdasde._problems.linear_regression_lanes import GaussianAlong, GaussianParameters, RowParameters, gaussian_layout
+from rdasde._problems.row_terms import LinearModel, RowModel
 from rdasde._problems.rows import RowNoise, row_layout
 
 
@@ -47,6 +48,7 @@ class LinearRegression(Problem):
     """
 
     is_quadratic = True
+    row_model = RowModel(LinearModel(0.0), lambda second: LinearRegression(np.zeros(len(second)), second))
     is_gaussian_least_squares = True
 
     def __init__(

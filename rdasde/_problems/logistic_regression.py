@@ -15,6 +15,7 @@ from rdasde._problems.covariance import Covariance, Dense, as_covariance
 from rdasde._problems.logistic_means import noise_moments, noise_weights, slope_means
 from rdasde._problems.logistic_regression_lanes import GaussianParameters, RowParameters, gaussian_layout
 from rdasde._problems.maximum_likelihood import maximum_likelihood
+from rdasde._problems.row_terms import LogisticModel, RowModel
 from rdasde._problems.rows import RowNoise, row_layout
 
 
@@ -54,6 +55,13 @@ class LogisticRegression(Problem):
     that of this problem linearized where the loss is steepest, at 0. It errs on the safe side, and past it a run does
     not diverge: a gradient is never longer than ``||X||``.
     """
+
+    row_model = RowModel(
+        LogisticModel(0.0),
+        lambda second: LogisticRegression(np.zeros(len(second)), second),
+        is_binary=True,
+        is_linearized=True,
+    )
 
     def __init__(self, coef: ArrayLike, covariance: ArrayLike | Covariance | None = None) -> None:
         self.coef = _check.array("coef", coef, (None,), mend="give one number for each coordinate")

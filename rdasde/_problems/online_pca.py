@@ -18,6 +18,7 @@ from rdasde._check import Floats
 from rdasde._problems.base import Expectations, Problem
 from rdasde._problems.covariance import Covariance, Dense, as_covariance
 from rdasde._problems.online_pca_lanes import SQRT2, GaussianParameters, RowParameters, gaussian_layout
+from rdasde._problems.row_terms import OjaModel, RowModel
 from rdasde._problems.rows import RowNoise, row_layout
 from rdasde._problems.spiked import Spiked
 
@@ -74,6 +75,7 @@ class OnlinePCA(Problem):
     """
 
     is_even = True
+    row_model = RowModel(OjaModel(0.0), lambda second: OnlinePCA(second), has_response=False, is_directional=True)
 
     def __init__(self, covariance: ArrayLike | Covariance, variant: str = "oja") -> None:
         self.variant = _check.choice("variant", variant, _VARIANTS)

@@ -112,7 +112,7 @@ def replicate(design: Design, number: int) -> dict[str, Floats]:
             yield rows[:n], response[:n]
 
     fit = rs.fit(rs.LinearRegression, batches(), None, design.algorithm)
-    gram = fit._run.sums().roots
+    gram = fit.sums().roots
     inverse = np.linalg.inv(gram)
     least_squares = inverse @ products[:d]
     variance = (products[d] - products[:d] @ least_squares) / (design.rows - d)

@@ -369,7 +369,7 @@ def batches(*parts):
 X4, Y4 = np.arange(12.0).reshape(4, 3), np.array([0.0, 1.0, 1.0, 0.0])
 HOLE = np.where(X4 == 4.0, np.nan, X4)
 CASES = {
-    "problem_class is <class 'rdasde._problems.stochastic_problem.StochasticProblem'> (ABCMeta), but must be "
+    "problem_class is the class StochasticProblem (ABCMeta), but must be "
     "rs.LinearRegression, rs.LogisticRegression or rs.OnlinePCA: pass the class itself.": lambda: rs.fit(
         rs.StochasticProblem, X4, Y4, SGD
     ),

@@ -1,0 +1,150 @@
+"""What `fit` asks of a problem: its gradient on one row, compiled, and a few words on what its rows are.
+
+A problem class that can be fitted says so in its attribute ``row_model``, a `RowModel`. Its ``parameters`` are a
+NamedTuple whose class has an implementation of `row_terms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rdasde._check import Floats
+from rdasde._compiled.jit import compilable, fma, generic, implements
+
+
+class RowModel(NamedTuple):
+    """How a problem class is fitted to a stream of rows.
+
+    Attributes
+    ----------
+    parameters : NamedTuple
+        Of `row_terms`.
+    gaussian : callable or None
+        From second moments of the rows, (d, d), to the problem with Gaussian rows of these, whose `instability` judges
+        the step size; None where nothing is known.
+    has_response : bool
+        Whether a row comes with a number y.
+    is_binary : bool
+        Whether y is a label, 0 or 1.
+    is_directional : bool
+        A unit vector is sought, by Oja's rule: the start is along the first row, laws are across the vector.
+    is_linearized : bool
+        f is not quadratic: gradients are linearized at a centre that follows the path, see `row_terms`.
+    """
+
+    parameters: NamedTuple
+    gaussian: Callable[[Floats], Any] | None = None
+    has_response: bool = True
+    is_binary: bool = False
+    is_directional: bool = False
+    is_linearized: bool = False
+
+
+class Row(NamedTuple):
+    """One row of a stream."""
+
+    x: Floats  # (d,)
+    y: float  # 0 where there is no response
+    place: int  # in its block, from 0
+
+
+class Moments(NamedTuple):
+    """What inference is made of."""
+
+    total: Floats  # (d,): the sum of the w at which gradients were taken, over finished steps
+    centre: Floats  # (d,): where gradients are linearized
+    curvature: Floats  # (d,): the sum of what gradients are beyond their linearization
+    gradients: Floats  # (block, d): of each row of the block
+    roots: Floats  # (block, d): r of each row, where r r' averages to H
+
+
+@generic
+def row_terms(model, row, w, moments):
+    """The gradient at `w` on a `Row`, and its root, into line ``row.place`` of ``moments.gradients`` and ``.roots``.
+
+    Where f is not quadratic, ``moments.curvature`` gains what the gradient at `w` is beyond its linearization at
+    ``moments.centre``, where H is taken too.
+    """
+
+
+@compilable
+def dot(x, w):
+    """x'w in eight partial sums: a fixed order that the compiler can vectorize."""
+    d = x.size
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    whole = d - d % 8
+    for j in range(0, whole, 8):
+        s0 = fma(x[j], w[j], s0)
+        s1 = fma(x[j + 1], w[j + 1], s1)
+        s2 = fma(x[j + 2], w[j + 2], s2)
+        s3 = fma(x[j + 3], w[j + 3], s3)
+        s4 = fma(x[j + 4], w[j + 4], s4)
+        s5 = fma(x[j + 5], w[j + 5], s5)
+        s6 = fma(x[j + 6], w[j + 6], s6)
+        s7 = fma(x[j + 7], w[j + 7], s7)
+    for j in range(whole, d):
+        s0 = fma(x[j], w[j], s0)
+    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
+
+
+class LinearModel(NamedTuple):
+    unused: float
+
+
+@implements(row_terms, LinearModel)
+def _(model, row, w, moments):
+    x, y, k = row  # fields are looked up once, not in the loop: that takes time
+    gradient, root = moments.gradients[k], moments.roots[k]
+    residual = dot(x, w) - y
+    for j in range(x.size):
+        gradient[j] = residual * x[j]
+        root[j] = x[j]
+
+
+class LogisticModel(NamedTuple):
+    unused: float
+
+
+@compilable
+def logistic(score):
+    """``p = 1 / (1 + exp(-score))`` and its derivative.
+
+    Not by the odd function ``p - 1/2`` that quadrature and samples of `LogisticRegression` are made of: ``1/2 + t``
+    has lost all digits of a small p, and its derivative ``1/4 - t^2`` with it, which here must stay positive: its root
+    is taken. (Arrays outside compiled code go through SciPy's `expit`.)
+    """
+    tail = np.exp(-abs(score))
+    small = tail / (1.0 + tail)
+    return (1.0 - small if score > 0.0 else small), small * (1.0 - small)
+
+
+@implements(row_terms, LogisticModel)
+def _(model, row, w, moments):
+    x, y, k = row
+    gradient, root, curvature = moments.gradients[k], moments.roots[k], moments.curvature
+    score, central = dot(x, w), dot(x, moments.centre)
+    p, _ = logistic(score)
+    q, slope = logistic(central)
+    bend = p - q - slope * (score - central)
+    scale = np.sqrt(slope)
+    for j in range(x.size):
+        gradient[j] = (p - y) * x[j]
+        root[j] = scale * x[j]
+        curvature[j] = fma(bend, x[j], curvature[j])
+
+
+class OjaModel(NamedTuple):
+    unused: float
+
+
+@implements(row_terms, OjaModel)
+def _(model, row, w, moments):
+    x, _, k = row
+    gradient, root = moments.gradients[k], moments.roots[k]
+    score = dot(x, w)
+    for j in range(x.size):
+        gradient[j] = score * (score * w[j] - x[j])
+        root[j] = x[j]
