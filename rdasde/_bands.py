@@ -117,11 +117,11 @@ def band(
         if space == "primal":
             lower, upper = (_mapped(mirror, end, result) for end in (lower, upper))
     grid = ("time", "coordinate")
-    found = xr.Dataset(
+    edges = xr.Dataset(
         {"lower": (grid, lower), "upper": (grid, upper), "threshold": (("time",), result["threshold"].values)},
         coords={"time": result["time"].values, "coordinate": result["coordinate"].values},
     )
-    found.attrs = {
+    edges.attrs = {
         "level": level,
         "of": of,
         "space": space,
@@ -130,7 +130,7 @@ def band(
         "regularizer": mirror.to_json(),
         "method": str(result.attrs.get("method", "simulate")),
     }
-    return found
+    return edges
 
 
 def coverage(runs: xr.Dataset, band: xr.Dataset) -> xr.DataArray:
@@ -196,13 +196,13 @@ def coverage(runs: xr.Dataset, band: xr.Dataset) -> xr.DataArray:
         inside += hit
         always += hit.all(axis=0)
     if band.attrs.get("simultaneous"):
-        found = xr.DataArray(always / len(states), coords={"coordinate": common}, dims=("coordinate",))
+        shares = xr.DataArray(always / len(states), coords={"coordinate": common}, dims=("coordinate",))
     else:
         coords = {"time": times, "coordinate": common}
-        found = xr.DataArray(inside / len(states), coords=coords, dims=("time", "coordinate"))
-    found.name = "coverage"
-    found.attrs = {"level": band.attrs.get("level"), "space": space, "runs": len(states), "over": str(axis)}
-    return found
+        shares = xr.DataArray(inside / len(states), coords=coords, dims=("time", "coordinate"))
+    shares.name = "coverage"
+    shares.attrs = {"level": band.attrs.get("level"), "space": space, "runs": len(states), "over": str(axis)}
+    return shares
 
 
 def _source(result: xr.Dataset, of: str, simultaneous: bool) -> str:

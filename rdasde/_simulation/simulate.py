@@ -15,6 +15,7 @@ from rdasde._algorithm import RDA
 from rdasde._engine.arguments import check_pair, kept_coordinates, start_point, warn_if_unstable
 from rdasde._engine.blocks import blocks_of, need_memory, run_blocks
 from rdasde._engine.dynamics import Dynamics
+from rdasde._engine.pooled import pooled
 from rdasde._engine.progress import Progress, Signals
 from rdasde._engine.results import result_attributes
 from rdasde._engine.store import Arrays, Store
@@ -176,7 +177,7 @@ def _replicate_numbers(replicates: int | ArrayLike) -> NDArray[np.int64]:
 
 
 class _Collected:
-    """Blocks put together in their order: paths side by side, moments merged (Chan, Golub & LeVeque 1983)."""
+    """Blocks put together in their order: paths side by side, moments merged."""
 
     def __init__(self, job: Job, numbers: NDArray[np.int64], axis: TimeAxis, problem: Problem, algorithm: RDA) -> None:
         self.job, self.numbers, self.axis, self.problem, self.algorithm = job, numbers, axis, problem, algorithm
@@ -196,14 +197,13 @@ class _Collected:
         for name in self.job.statistics:
             self.arrays[name][rows] = part[name]
         if self.job.summary:
-            have, more = float(self.done), float(len(block))
             for space in ("dual", "primal"):
                 mean, squares = self.arrays[f"{space}_mean"], self.arrays[f"{space}_squares"]
                 with np.errstate(over="ignore", invalid="ignore"):  # a run on its way to infinity
-                    gap = part[f"{space}_mean"] - mean
+                    both = pooled(float(self.done), mean, float(len(block)), part[f"{space}_mean"])
                     squares += part[f"{space}_squares"]
-                    squares += gap**2 * (have * more / (have + more))
-                    mean += gap * (more / (have + more))
+                    squares += both.gap**2 * both.weight
+                    mean[:] = both.mean
             self.arrays["zeros"] += part["zeros"]
         else:
             for name in ("dual", "primal"):

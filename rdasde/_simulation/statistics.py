@@ -15,6 +15,11 @@ from rdasde._check import Floats
 Statistic = Callable[[Floats], Any]
 
 
+def probe_states(dimension: int) -> Floats:
+    """A few states (n, d) to try a function on, n other than d: which axis it works on can be seen."""
+    return np.random.default_rng(0).standard_normal((3 if dimension != 3 else 4, dimension))
+
+
 def check_statistics(
     statistics: Mapping[str, Statistic] | None, dimension: int, executor: concurrent.futures.Executor | None
 ) -> dict[str, bool]:
@@ -26,7 +31,7 @@ def check_statistics(
     taken |= {"replicate", "time", "coordinate"}
     if not isinstance(statistics, Mapping) or not all(callable(f) for f in statistics.values()):
         raise _check.wrong_kind("statistics", statistics, accepted, "pass for example {'risk': lambda w: (w @ w)}")
-    probe = np.random.default_rng(0).standard_normal((3 if dimension != 3 else 4, dimension))
+    probe = probe_states(dimension)
     vectorized = {}
     for name, function in statistics.items():
         if not isinstance(name, str) or name in taken:

@@ -19,6 +19,7 @@ from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import chunks_of
 from rdasde._engine.extended import ExtendedMirror
+from rdasde._engine.pooled import pooled
 from rdasde._engine.progress import Progress
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import MonteCarlo, Run
@@ -27,6 +28,7 @@ from rdasde._normal import Z95
 from rdasde._problems.base import Problem
 from rdasde._schedule import Schedule
 from rdasde._simulation.simulate import simulate
+from rdasde._simulation.statistics import probe_states
 from rdasde._weak_error.control_variate import Controlled
 from rdasde._weak_error.order import fit_order
 
@@ -149,19 +151,19 @@ def weak_error(
             "one with it, for the paths of the diffusion",
             "give mean_gradient=, a function (parameters, w) that numba can compile",
         )
-    for one in algorithms:
-        warn_if_unstable(problem, one)
+    for refined in algorithms:
+        warn_if_unstable(problem, refined)
     work = sum(int(axis.steps[-1]) for axis in axes) * replicates
     bar = Progress(progress, work, "weak_error")
 
     shape = (len(names), len(gammas))
-    found = {
+    columns = {
         name: np.empty(shape)
         for name in ("discrete", "diffusion", "standard_error", "time_step_bias", "time_step_bias_error", "gain")
     }
     try:
-        for k, (one, axis) in enumerate(zip(algorithms, axes, strict=True)):
-            case = _Case(problem, one, dual_start, axis, names, functions, executor)
+        for k, (refined, axis) in enumerate(zip(algorithms, axes, strict=True)):
+            case = _Case(problem, refined, dual_start, axis, names, functions, executor)
             seeds = np.random.SeedSequence(seed, spawn_key=(k,)).generate_state(3, np.uint64) >> np.uint64(1)
             runs = _Estimate.of(case.runs(replicates, int(seeds[0]), bar), len(names))
             if runs.control_score() > _FAR:
@@ -172,22 +174,22 @@ def weak_error(
                     stacklevel=2,
                 )
             fine, coarse = (
-                _Estimate.of(case.paths(paths, int(one_seed), equation_order, refinement), len(names))
-                for one_seed, refinement in zip(seeds[1:], (_REFINEMENT, 1), strict=True)
+                _Estimate.of(case.paths(paths, int(path_seed), equation_order, refinement), len(names))
+                for path_seed, refinement in zip(seeds[1:], (_REFINEMENT, 1), strict=True)
             )
-            found["discrete"][:, k], variance, plain = runs.means()
-            found["gain"][:, k] = plain / variance
-            found["diffusion"][:, k], fine_variance, _ = fine.means()
+            columns["discrete"][:, k], variance, plain = runs.means()
+            columns["gain"][:, k] = plain / variance
+            columns["diffusion"][:, k], fine_variance, _ = fine.means()
             longer, coarse_variance, _ = coarse.means()
-            found["standard_error"][:, k] = np.sqrt(variance + fine_variance)
-            found["time_step_bias"][:, k] = (found["diffusion"][:, k] - longer) / (_REFINEMENT - 1)
-            found["time_step_bias_error"][:, k] = np.sqrt(fine_variance + coarse_variance) / (_REFINEMENT - 1)
+            columns["standard_error"][:, k] = np.sqrt(variance + fine_variance)
+            columns["time_step_bias"][:, k] = (columns["diffusion"][:, k] - longer) / (_REFINEMENT - 1)
+            columns["time_step_bias_error"][:, k] = np.sqrt(fine_variance + coarse_variance) / (_REFINEMENT - 1)
     finally:
         bar.close()
-    found["error"] = found["discrete"] - found["diffusion"]
-    found["floor"] = Z95 * found["standard_error"]
-    data: dict[str, Any] = {name: (("test_function", "step_size"), values) for name, values in found.items()}
-    orders = [fit_order(gammas, found["error"][i], found["standard_error"][i]) for i in range(len(names))]
+    columns["error"] = columns["discrete"] - columns["diffusion"]
+    columns["floor"] = Z95 * columns["standard_error"]
+    data: dict[str, Any] = {name: (("test_function", "step_size"), values) for name, values in columns.items()}
+    orders = [fit_order(gammas, columns["error"][i], columns["standard_error"][i]) for i in range(len(names))]
     for position, name in enumerate(("order", "order_lower", "order_upper", "scatter")):
         data[name] = (("test_function",), np.array([order[position] for order in orders]))
     data["time"] = (("step_size",), np.array([axis.times[-1] for axis in axes]))
@@ -226,7 +228,7 @@ class _Case:
         problem = Controlled(self.problem, self.algorithm, self.dual_start, end)
         algorithm = self._controlled(self.algorithm.schedule)
         for chunk in chunks_of(number, problem.dimension):
-            found = simulate(
+            runs = simulate(
                 problem,
                 algorithm,
                 end,
@@ -237,7 +239,7 @@ class _Case:
                 executor=self.executor,
                 progress=False,
             )
-            states = found["primal"].values[:, 0]
+            states = runs["primal"].values[:, 0]
             bar.add(int(self.axis.steps[-1]) * len(chunk))
             yield self._columns(states[:, : self.problem.dimension], states)
 
@@ -276,15 +278,17 @@ class _Estimate:
 
     @staticmethod
     def of(chunks: Iterator[Floats], functions: int) -> _Estimate:
-        """Of columns of test functions and then of controls (Chan, Golub & LeVeque 1983)."""
-        count, mean, scatter = 0, np.zeros(1), np.zeros((1, 1))
+        """Of columns of test functions and then of controls."""
+        count = 0
+        mean: Floats = np.zeros(1)
+        scatter: Floats = np.zeros((1, 1))
         for chunk in chunks:
-            more, centre = len(chunk), chunk.mean(axis=0)
+            centre = chunk.mean(axis=0)
             deviations = chunk - centre
-            gap = centre - mean
-            scatter = scatter + deviations.T @ deviations + np.outer(gap, gap) * (count * more / (count + more))
-            mean = mean + gap * (more / (count + more))
-            count += more
+            both = pooled(count, mean, len(chunk), centre)
+            scatter = scatter + deviations.T @ deviations + np.outer(both.gap, both.gap) * both.weight
+            mean = both.mean
+            count += len(chunk)
         return _Estimate(count, mean, scatter, functions)
 
     def means(self) -> tuple[Floats, Floats, Floats]:
@@ -345,7 +349,7 @@ def _functions(
     right = isinstance(test_functions, Mapping) and len(test_functions) > 0
     if not right or not all(isinstance(name, str) and callable(f) for name, f in test_functions.items()):
         raise _check.wrong_kind("test_functions", test_functions, accepted, mend)
-    probe = np.random.default_rng(0).standard_normal((3 if dimension != 3 else 4, dimension))
+    probe = probe_states(dimension)
     for name, function in test_functions.items():
         _values(name, function, probe)
     return tuple(test_functions), tuple(test_functions.values())
