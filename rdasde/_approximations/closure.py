@@ -31,7 +31,7 @@ _TILE = 32  # rows and columns worked on at once where a matrix meets its transp
 
 
 @Kernel
-def _primal_covariance(slope, curvature, variance, covariance, out):
+def _primal_covariance(slope: Floats, curvature: Floats, variance: Floats, covariance: Floats, out: Floats) -> None:
     d = slope.size
     for i in range(d):
         for j in range(d):
@@ -48,7 +48,7 @@ def primal_covariance(moments: GaussianMoments, covariance: Floats) -> Floats:
 
 
 @Kernel
-def _velocity(noise, decay, gamma, out):
+def _velocity(noise: Floats, decay: Floats, gamma: float, out: Floats) -> None:
     """``gamma noise - decay - decay'`` into `out`, by tiles."""
     d = noise.shape[0]
     for top in range(0, d, _TILE):
@@ -59,7 +59,7 @@ def _velocity(noise, decay, gamma, out):
 
 
 @Kernel
-def _largest(difference, std):
+def _largest(difference: Floats, std: Floats) -> float:
     """The largest entry of `difference` (1 + d, d), a mean and a covariance, in units of `std`."""
     d = std.size
     worst = 0.0
@@ -77,7 +77,7 @@ def _largest(difference, std):
 
 
 @Kernel
-def _likeness(covariance, std, bend, out):
+def _likeness(covariance: Floats, std: Floats, bend: Floats, out: Floats) -> None:
     """``(i, j)``: how much of i's pull on j is bent like j's own, the cube of their correlation."""
     d = std.size
     for i in range(d):

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
@@ -63,9 +64,45 @@ class Shape(NamedTuple):
     dual_quantile: Floats  # (score, time, coordinate)
 
 
+class Points(NamedTuple):
+    """Where the mirror map is looked at, in standard deviations around the mean, and what it makes of them."""
+
+    x: Floats  # (x,)
+    dual: Floats  # (coordinate, x)
+    primal: Floats  # (coordinate, x)
+    mapped: Floats  # (x, bent)
+
+
+class Location(NamedTuple):
+    """Mean and standard deviation of each coordinate."""
+
+    mean: Floats
+    std: Floats
+
+
+class Drift(NamedTuple):
+    """At a place x: ``-(pull (mapped - its mean) + rest x)``, by coordinate."""
+
+    pull: Floats
+    rest: Floats
+    diffusion: Floats
+
+
+class Elimination(NamedTuple):
+    """What solving a tridiagonal system for each coordinate works in."""
+
+    upper: Floats  # (cell, coordinate)
+    diagonal: Floats  # (cell, coordinate)
+    rows: Floats  # (4, coordinate)
+
+
 @Kernel
-def _map_points(regularizer, mean, std, threshold, x, v, w, bent, out):
-    """prox(mean + std x) of the coordinates `bent` into `out` (x, bent); `v`, `w` (coordinate, x) are scratch."""
+def _map_points(
+    regularizer: Any, location: Location, threshold: float, points: Points, bent: NDArray[np.int64]
+) -> None:
+    """prox(mean + std x) of the coordinates `bent` into ``points.mapped``."""
+    mean, std = location
+    x, v, w, out = points
     for j in range(v.shape[0]):
         for i in range(x.size):
             v[j, i] = mean[j] + std[j] * x[i]
@@ -76,12 +113,13 @@ def _map_points(regularizer, mean, std, threshold, x, v, w, bent, out):
 
 
 @Kernel
-def _implicit_step(density, pull, mapped, rest, diffusion, dt, width, upper, diagonal, rows):
+def _implicit_step(density: Floats, mapped: Floats, drift: Drift, dt: float, width: float, room: Elimination) -> None:
     """One implicit Euler step: `density` (cell, coordinate), `mapped` (edge, coordinate).
 
-    The drift at an edge x is ``-(pull (mapped - its mean) + rest x)``; nothing flows through the outermost edges.
-    `upper`, `diagonal` (cell, coordinate) and `rows` (4, coordinate) are scratch for the elimination.
+    Nothing flows through the outermost edges.
     """
+    pull, rest, diffusion = drift
+    upper, diagonal, rows = room
     cells, n = density.shape
     centre, from_left, to_left, before = rows[0], rows[1], rows[2], rows[3]
     rows[:] = 0.0
@@ -115,11 +153,15 @@ def _implicit_step(density, pull, mapped, rest, diffusion, dt, width, upper, dia
 
 
 @Kernel
-def _read_off(density, width, mean, std, x, mapped, levels, moments, quantile):
+def _read_off(
+    density: Floats, width: float, location: Location, points: Points, levels: Floats, moments: Floats, quantile: Floats
+) -> None:
     """Means, deviations, P(W = 0) into `moments` (5, coordinate), dual quantiles into `quantile` (level, coordinate).
 
-    `x` and `mapped` (x, coordinate) are on points that divide each cell evenly.
+    The points divide each cell evenly.
     """
+    mean, std = location
+    x, _, _, mapped = points
     cells, n = density.shape
     fine = x.size // cells
     moments[:] = 0.0
@@ -181,25 +223,24 @@ def marginal_shapes(
     density = np.repeat(np.exp(-0.5 * centres**2)[:, None], len(bent), axis=1)
     density /= density.sum(axis=0) * _WIDTH
     before = density.copy()
-    scratch = {len(x): (np.empty((d, len(x))), np.empty((d, len(x)))) for x in (_EDGES, _POINTS)}
-    mapped = {len(x): np.empty((len(x), len(bent))) for x in (_EDGES, _POINTS)}
-    upper, diagonal, rows = np.empty_like(density), np.empty_like(density), np.empty((4, len(bent)))
+    edges, points = (
+        Points(x, np.empty((d, len(x))), np.empty((d, len(x))), np.empty((len(x), len(bent))))
+        for x in (_EDGES, _POINTS)
+    )
+    room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((4, len(bent))))
     moments, quantile = np.empty((5, len(bent))), np.empty((len(SCORES), len(bent)))
 
     for n in range(1, len(grid)):
         before[:] = density
         dt = grid[n] - grid[n - 1]
-        edges = mapped[len(_EDGES)]
-        state = (at.mean[n], std[n], levels[n], _EDGES, *scratch[len(_EDGES)], bent, edges)
-        _map_points(regularizer.parameters, *state)
-        _implicit_step(density, pull[n], edges, rest[n], diffusion[n], dt, _WIDTH, upper, diagonal, rows)
+        _map_points(regularizer.parameters, Location(at.mean[n], std[n]), levels[n], edges, bent)
+        _implicit_step(density, edges.mapped, Drift(pull[n], rest[n], diffusion[n]), dt, _WIDTH, room)
         for k in np.flatnonzero((times > grid[n - 1]) & (times <= grid[n])):
             # a recorded time never moves a step: the result does not depend on which others are recorded
             now = before + (times[k] - grid[n - 1]) / dt * (density - before)
-            points = mapped[len(_POINTS)]
-            state = (mean[k], std_out[k], levels_out[k], _POINTS, *scratch[len(_POINTS)], bent, points)
-            _map_points(regularizer.parameters, *state)
-            _read_off(now, _WIDTH, mean[k, bent], std_out[k, bent], _POINTS, points, _LEVELS, moments, quantile)
+            _map_points(regularizer.parameters, Location(mean[k], std_out[k]), levels_out[k], points, bent)
+            location = Location(mean[k, bent], std_out[k, bent])
+            _read_off(now, _WIDTH, location, points, _LEVELS, moments, quantile)
             for known, values in zip(shape[:5], moments, strict=True):
                 known[k, bent] = values
             shape.dual_quantile[:, k, bent] = quantile

@@ -59,4 +59,4 @@ class MeanFlow:
         # some solvers report success on NaN, or stop early
         if not solution.success or solution.t[-1] != self._end or not np.all(np.isfinite(solution.y)):
             raise ArithmeticError(f"The mean flow could not be solved up to t = {self._end:g}: {solution.message}")
-        return solution.sol  # type: ignore[no-any-return]
+        return solution.sol

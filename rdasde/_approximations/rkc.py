@@ -75,7 +75,7 @@ def _coefficients(stages: int) -> _Coefficients:
 
 
 @Kernel
-def _combine(weights, a, b, c, d, e, out):
+def _combine(weights: tuple[float, ...], a: Floats, b: Floats, c: Floats, d: Floats, e: Floats, out: Floats) -> None:
     """A weighted sum of five arrays (n,) in one pass through memory."""
     first, second, third, fourth, fifth = weights
     for i in range(out.size):

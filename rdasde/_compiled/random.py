@@ -52,6 +52,9 @@ _C1, _C2, _C3, _C4 = -1.2337005501361697, 0.2536695079010467, -0.020863480763311
 _C5, _C6, _C7 = -2.520203677046026e-05, 4.710609726757823e-07, -6.321256869628588e-09
 
 
+Words = NDArray[np.uint64]
+
+
 class Streams(NamedTuple):
     """The random streams of one block of replicates."""
 
@@ -114,7 +117,7 @@ def _mixed(x, y):
 
 
 @Kernel
-def _seed(before, replicates, after, state):
+def _seed(before: Words, replicates: Words, after: Words, state: Words) -> None:
     """``SeedSequence(seed, spawn_key=(replicate, *purpose)).generate_state(4)`` of many replicates, bit for bit.
 
     Into `state` (blocks, 4, LANES). The algorithm is O'Neill's seed_seq as NumPy fixed it; in Python it took longer

@@ -88,7 +88,7 @@ def march(
 
 
 def _finite(state: NDArray[np.generic]) -> NDArray[np.bool_]:
-    return np.asarray(np.isfinite(state).all(axis=0))  # type: ignore[call-overload]
+    return np.asarray(np.isfinite(state).all(axis=0))
 
 
 def _save(state: Any) -> Any:

@@ -6,13 +6,13 @@ plug-in inference needs: ``roots'roots`` (the Hessian) and ``gradients'gradients
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, fma
-from rdasde._problems.row_terms import Row, row_terms
+from rdasde._problems.row_terms import Moments, Row, row_terms
 from rdasde._regularizers.base import mirror
 
 
@@ -43,7 +43,7 @@ class Rows(NamedTuple):
 
 
 @Kernel
-def advance_rows(model, regularizer, rule, rows, state, moments):
+def advance_rows(model: Any, regularizer: Any, rule: Rule, rows: Rows, state: State, moments: Moments) -> bool:
     """Take `Rows` that end with their block or earlier; False if a state is not finite."""
     thresholds, step_size, batch_size, follow = rule
     x, y, seen, place = rows
@@ -76,7 +76,7 @@ def advance_rows(model, regularizer, rule, rows, state, moments):
 
 
 @Kernel
-def add_products(rows, total):
+def add_products(rows: Floats, total: Floats) -> None:
     """The upper triangle of ``rows'rows`` onto `total`, eight rows at a time; `rows` has a multiple of eight of them.
 
     As fast as one thread of BLAS, and never more than one: whoever runs many streams at a time has the threads. Flat

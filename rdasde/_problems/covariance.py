@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,7 +32,7 @@ def color(covariance, z, spare):
 
 
 @Kernel
-def _multiply(covariance, x, spare, out):
+def _multiply(covariance: Any, x: Floats, spare: Floats, out: Floats) -> None:
     correlate(covariance, x, spare, out)
 
 
@@ -319,7 +319,7 @@ def as_covariance(value: ArrayLike | Covariance | None, dimension: int) -> Covar
         if value.dimension != d:
             raise _check.bad("covariance", f"{value!r} of dimension {value.dimension}", f"of dimension {d}", mend)
         return value
-    if np.ndim(value) == 1:  # type: ignore[arg-type]
+    if np.ndim(value) == 1:
         variance = _check.array("covariance", value, (d,), mend=mend)
         if variance.min() < 0.0:
             raise _check.bad("covariance", f"{variance.min():g} somewhere", "variances >= 0", mend)

@@ -18,7 +18,7 @@ from rdasde._problems.rows import RowNoise, row_layout
 
 
 @Kernel
-def _add_level(level, hessian, gradient, out):
+def _add_level(level: float, hessian: Floats, gradient: Floats, out: Floats) -> None:
     """``out += level H + g g'`` in one pass."""
     for i in range(gradient.size):
         for j in range(gradient.size):

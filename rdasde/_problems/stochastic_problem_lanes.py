@@ -115,7 +115,15 @@ def _(problem, w, u, scratch, out):
 
 
 @Kernel
-def moments(gradient, parameters, generator, w, samples, mean, squares):
+def moments(
+    gradient: Any,
+    parameters: Any,
+    generator: np.random.Generator,
+    w: Floats,
+    samples: int,
+    mean: Floats,
+    squares: Floats,
+) -> None:
     """Mean, and unless `squares` is empty the sum of squared deviations (d, d), of gradients at w (Welford 1962)."""
     d = w.size
     point, sample = np.empty(d), np.empty(d)

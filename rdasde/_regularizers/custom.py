@@ -180,12 +180,12 @@ class CustomRegularizer(Regularizer):
     def _zero(self, mean: Floats, std: Floats, threshold: float) -> Floats:
         """``P(W = 0)``: between the last z with ``W < 0`` and the first with ``W > 0``."""
         ends = []
-        for beyond in (lambda w: w >= 0.0, lambda w: w > 0.0):
+        for beyond in (np.greater_equal, np.greater):
             low, high = np.full_like(mean, -_REACH), np.full_like(mean, _REACH)
             for _ in range(50):
                 middle = 0.5 * (low + high)
-                found = beyond(self.prox(mean + std * middle, threshold))
-                low, high = np.where(found, low, middle), np.where(found, middle, high)
+                above = beyond(self.prox(mean + std * middle, threshold), 0.0)
+                low, high = np.where(above, low, middle), np.where(above, middle, high)
             ends.append(high)
         return np.maximum(normal_cdf(ends[1]) - normal_cdf(ends[0]), 0.0)
 

@@ -25,7 +25,7 @@ import rdasde as rs
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
 from rdasde._compiled.lanes import LANES, lane_array
-from rdasde._compiled.random import normals, streams
+from rdasde._compiled.random import Streams, normals, streams
 from rdasde._engine.blocks import workers
 from rdasde._studies._pieces import Pieces
 
@@ -76,7 +76,9 @@ class Design(NamedTuple):
 
 
 @Kernel
-def draw_rows(streams, coef, rho, numbers, rows, response, products):
+def draw_rows(
+    streams: Streams, coef: Floats, rho: float, numbers: Floats, rows: Floats, response: Floats, products: Floats
+) -> None:
     """Rows with ``H_ij = rho^|i-j|`` and their responses, noise 1; `products` gains X'y, in its last entry y'y."""
     normals(streams, numbers)
     flat = numbers.reshape(-1)

@@ -5,6 +5,7 @@ One pass over n rows, many replicates; `_online_inference_runs` says of which de
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -120,7 +121,7 @@ def _table(cells: Cells) -> dict[str, list[str]]:
 def _draw(cells: Cells) -> Figure:
     figure = _drawing.new_figure(12.0, 9.0)
     (coverage, length), (bias, by_coordinate) = figure.subplots(2, 2)
-    kinds = {
+    kinds: dict[str, tuple[str, str, Callable[[Design, dict[str, Floats]], Floats]]] = {
         "average, centre corrected": (_drawing.BLUE, "o", lambda d, f: errors(f, "average", d, True)),
         "average as it stands": (RED, "x", lambda d, f: errors(f, "average", d, False)),
         "least squares": ("0.45", "s", lambda d, f: (f["ols"] - d.coef) / f["ols_error"]),

@@ -128,7 +128,7 @@ class GRDA(torch.optim.Optimizer):
                 raise _check.bad("params", f"a tensor of {w.dtype}", "of real floating-point numbers", "leave it out")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step.
 
         Parameters

@@ -194,7 +194,7 @@ def coverage(
 
 def coverage_table(result: xr.Dataset) -> pd.DataFrame:
     """What `rdasde.validate.table` makes of a result of `coverage`: one row for each space, level and group."""
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
     rows = []
     for space in result["space"].values:

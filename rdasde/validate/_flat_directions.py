@@ -147,7 +147,7 @@ def flat_directions(
             columns.setdefault(name, []).append(part)
     grid = ("strength", "time", "coordinate")
     data = {name: (grid[: 1 + parts[0].ndim], np.stack(parts)) for name, parts in columns.items()}
-    data["agreement_theory"] = ((), np.ones(()))  # type: ignore[assignment]
+    data["agreement_theory"] = ((), np.ones(()))
     data["c"] = (("strength",), levels * typical / unit)
     data["sgd_flow"] = (("time", "coordinate"), curve)
     result = xr.Dataset(
@@ -234,10 +234,10 @@ def _solve(velocity: object, start: Floats, times: Floats) -> Floats:
     return np.asarray(solution.y.T)
 
 
-def _supports(grda: np.ndarray, closed: np.ndarray, size: Floats) -> dict[str, Floats]:  # type: ignore[type-arg]
+def _supports(grda: np.ndarray, closed: np.ndarray, size: Floats) -> dict[str, Floats]:
     """How alike the pruned sets (replicate, time, d) are, by time."""
 
-    def overlap(first: np.ndarray, second: np.ndarray) -> Floats:  # type: ignore[type-arg]
+    def overlap(first: np.ndarray, second: np.ndarray) -> Floats:
         both, either = (first & second).sum(axis=-1), (first | second).sum(axis=-1)
         return np.where(either > 0, both / np.maximum(either, 1), 1.0).mean(axis=0)
 

