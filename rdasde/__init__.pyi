@@ -1,6 +1,7 @@
 from . import landscape as landscape
 from . import plot as plot
 from . import pruning as pruning
+from . import testing as testing
 from . import validate as validate
 from ._algorithm import RDA as RDA
 from ._approximations.approximate import approximate as approximate
