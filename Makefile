@@ -1,8 +1,13 @@
-# `make test` and `make figures` set everything up by themselves, in .venv.
+# `make test` and `make figures` set everything up by themselves, in .venv; `make test EXTRA=test-without-torch` without
+# PyTorch.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+EXTRA ?= test
+# a plain path in the environment, which type checkers follow: the default puts a hook there that only imports see
+INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	--config-settings editable_mode=compat --editable
 
 .PHONY: help test test-slow figures study bench lint types check clean
 
@@ -14,9 +19,9 @@ help:
 	@echo "make bench      measure, and write benchmarks/results.md"
 	@echo "make check      tests, lint and types"
 
-$(READY): setup.cfg pyproject.toml constraints.txt
+$(READY): setup.cfg pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(RUN) $(INSTALL) '.[$(EXTRA)]'
 	touch $(READY)
 
 test: $(READY)
@@ -32,7 +37,7 @@ study: $(READY)
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(VENV)/bin/rdasde figure --studies --store .study --out figures
 
 bench: $(READY)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,bench]'
+	$(RUN) $(INSTALL) '.[test,bench]'
 	$(RUN) benchmarks/run.py
 	$(RUN) benchmarks/optimizer.py
 

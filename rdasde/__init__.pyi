@@ -1,6 +1,7 @@
 from . import landscape as landscape
 from . import plot as plot
 from . import pruning as pruning
+from . import testing as testing
 from . import validate as validate
 from ._algorithm import RDA as RDA
 from ._approximations.approximate import approximate as approximate
@@ -12,12 +13,14 @@ from ._errors import StabilityWarning as StabilityWarning
 from ._errors import TooMuchMemoryError as TooMuchMemoryError
 from ._inference.fit import fit as fit
 from ._inference.online_fit import OnlineFit as OnlineFit
+from ._problems.base import Problem as Problem
 from ._problems.covariance import AR1 as AR1
 from ._problems.linear_regression import LinearRegression as LinearRegression
 from ._problems.logistic_regression import LogisticRegression as LogisticRegression
 from ._problems.mlp import MLP as MLP
 from ._problems.online_pca import OnlinePCA as OnlinePCA
 from ._problems.stochastic_problem import StochasticProblem as StochasticProblem
+from ._regularizers.base import Regularizer as Regularizer
 from ._regularizers.box import Box as Box
 from ._regularizers.custom import CustomRegularizer as CustomRegularizer
 from ._regularizers.elastic_net import ElasticNet as ElasticNet
@@ -27,6 +30,7 @@ from ._regularizers.nonnegative_l1 import NonNegativeL1 as NonNegativeL1
 from ._schedule import Constant as Constant
 from ._schedule import Linear as Linear
 from ._schedule import PowerLaw as PowerLaw
+from ._schedule import Schedule as Schedule
 from ._simulation.simulate import simulate as simulate
 from ._weak_error.weak_error import weak_error as weak_error
 

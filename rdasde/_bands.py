@@ -6,7 +6,7 @@ The mirror map of a separable penalty is nondecreasing in each coordinate, so qu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from rdasde._regularizers.base import Regularizer
 if TYPE_CHECKING:
     import xarray as xr
 
+Space = Literal["primal", "dual"]
+SPACES: tuple[Space, ...] = ("dual", "primal")
 _BOOTSTRAP = 2000  # draws for the simultaneous band of a mean
 
 
@@ -26,8 +28,8 @@ def band(
     result: xr.Dataset,
     level: float = 0.95,
     *,
-    of: str = "iterate",
-    space: str = "primal",
+    of: Literal["iterate", "mean"] = "iterate",
+    space: Space = "primal",
     simultaneous: bool = False,
     replicates: int | None = None,
     regularizer: Regularizer | None = None,

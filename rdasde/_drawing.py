@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde._bands import band
+from rdasde._bands import SPACES, band
 from rdasde._check import Floats
 from rdasde._engine.results import mirror_of
 
@@ -95,7 +95,7 @@ def draw_pair(
     """Fill a dual and a primal panel with the labelled coordinates."""
     run = runs["dual"].dims[0]
     theory = theory.sel(coordinate=list(labels))
-    for axis, space in zip(axes, ("dual", "primal"), strict=True):
+    for axis, space in zip(axes, SPACES, strict=True):
         edges = band(theory, level, space=space)
         for (j, label), ink in zip(labels.items(), inks(len(labels)), strict=True):
             here = {"coordinate": j}

@@ -1,4 +1,4 @@
-"""The wheel, installed away from the checkout, simulates and approximates."""
+"""The wheel, installed away from the checkout, simulates, approximates, and tells a type checker what is in it."""
 
 import os
 import subprocess
@@ -6,23 +6,47 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 import rdasde
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_wheel_works_outside_the_checkout(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT]
     subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("rdasde-*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "rdasde/py.typed" in names
-    assert "rdasde/__init__.pyi" in names
-    assert {Path(name).parts[0] for name in names} == {"rdasde", f"rdasde-{rdasde.__version__}.dist-info"}
+    (wheel,) = folder.glob("rdasde-*.whl")
+    return wheel
 
-    site = tmp_path / "site"
+
+@pytest.fixture(scope="module")
+def site(wheel):
+    site = wheel.parent / "site"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel]
     subprocess.run(command, check=True, capture_output=True)
+    return site
+
+
+def run(command, site, folder):
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(site)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "rdasde/py.typed" in names
+    assert {name for name in names if name.endswith(".pyi")} == {
+        f"rdasde/{folder}__init__.pyi" for folder in ("", "landscape/", "pruning/", "testing/", "validate/")
+    }
+    assert {Path(name).parts[0] for name in names} == {"rdasde", f"rdasde-{rdasde.__version__}.dist-info"}
+    metadata = zipfile.ZipFile(wheel).read(f"rdasde-{rdasde.__version__}.dist-info/METADATA").decode()
+    assert "Project-URL: Source, " in metadata
+
+
+def test_wheel_works_outside_the_checkout(site, tmp_path):
     script = """
 import rdasde as rs
 problem = rs.LinearRegression([0.5, 0.0], rs.AR1(2, 0.5))
@@ -31,10 +55,26 @@ runs = rs.simulate(problem, algorithm, 1.0, replicates=20, seed=0)
 theory = rs.approximate(problem, algorithm, 1.0)
 assert float(rs.coverage(runs, rs.band(theory)).mean()) > 0.8
 assert callable(rs.validate.coverage)
+assert callable(rs.testing.check_problem)
 print(rs.__file__)
 """
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": str(site)}
-    found = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path, env=environment
-    )
-    assert found.stdout.strip().startswith(str(site))
+    process = run([sys.executable, "-c", script], site, tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip().startswith(str(site))
+
+
+@pytest.mark.parametrize(
+    "checker", [["mypy", "--strict"], ["pyright", "--pythonpath", sys.executable]], ids=["mypy", "pyright"]
+)
+def test_wheel_is_typed(checker, site, tmp_path):
+    # a name that only this copy has: it is the wheel that is looked at, not the checkout
+    stub = site / "rdasde" / "__init__.pyi"
+    text = stub.read_text()
+    stub.write_text(text + "of_the_wheel: int\n")
+    try:
+        script = (ROOT / "tests" / "typing" / "uses_every_verb.py").read_text()
+        (tmp_path / "script.py").write_text(f"{script}\nnumber: int = rs.of_the_wheel\n")
+        process = run([sys.executable, "-m", *checker, "script.py"], site, tmp_path)
+    finally:
+        stub.write_text(text)
+    assert process.returncode == 0, process.stdout + process.stderr

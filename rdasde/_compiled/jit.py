@@ -9,8 +9,8 @@ plain Python and marked:
 * `Kernel` -- an entry point called from Python; compiled without the GIL, cached on disk.
 
 Composition goes through the *types* of the parameters, which is what lets numba find a composed kernel
-in its disk cache in the next process. (A user's own function has a type that no other process knows: what is
-composed with one is compiled in memory only.) Products and sums that matter are written with `fma`, never left to
+in its disk cache in the next process. (A user's own function or class has a type that no other process knows: what
+is composed with one is compiled in memory only.) Products and sums that matter are written with `fma`, never left to
 the compiler's choice: a replicate then has the same bits whatever the width of the vectors it is computed in.
 """
 
@@ -114,18 +114,19 @@ def _package_stamp() -> str:
     return stamp_of(_PACKAGE)
 
 
-def _holds_function(argument: Any) -> bool:
-    """Whether parameters contain a function that numba compiled."""
+def _is_of_this_process(argument: Any) -> bool:
+    """Whether parameters contain what another process may not know: a user's compiled function, or a user's class."""
     if isinstance(argument, tuple):
-        return any(map(_holds_function, argument))
+        is_ours = type(argument) is tuple or type(argument).__module__.split(".")[0] == __name__.split(".")[0]
+        return not is_ours or any(map(_is_of_this_process, argument))
     return hasattr(argument, "py_func")
 
 
 class Kernel(Generic[P, R]):
     """A compiled entry point: ``kernel(*arguments)`` compiles, or loads from the disk cache, on first use.
 
-    With a user's function among the parameters it never touches the disk cache, where entries could not be found again
-    and would pile up.
+    With a user's function or NamedTuple class among the parameters it never touches the disk cache: entries could not
+    be found again and would pile up, and one that names a class which is no more could not even be looked through.
     """
 
     def __init__(self, function: Callable[P, R]) -> None:
@@ -155,7 +156,7 @@ class Kernel(Generic[P, R]):
         return dispatcher
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
-        result: R = self.dispatcher(not _holds_function(arguments))(*arguments, **named)
+        result: R = self.dispatcher(not _is_of_this_process(arguments))(*arguments, **named)
         return result
 
 

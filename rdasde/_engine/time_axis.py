@@ -45,4 +45,4 @@ def time_axis(horizon: float, times: int | ArrayLike, step_size: float) -> TimeA
                 "drop what lies outside, or give a longer horizon",
             )
     steps = np.unique(np.minimum(np.rint(wanted / step_size), total).astype(np.int64))
-    return TimeAxis(steps, steps * step_size, total)
+    return TimeAxis(steps, np.asarray(steps * step_size, dtype=np.float64), total)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 import rdasde as rs
 from rdasde import _drawing
+from rdasde._bands import SPACES
 from rdasde._check import Floats
 from rdasde._figures._data import random_direction
 
@@ -49,7 +50,7 @@ def draw() -> Figure:
         run = rs.simulate(
             problem, algorithm, HORIZON, replicates=[first], **settings | {"times": 801}, coordinates=coordinates[:1]
         )
-        for axis, space in zip(axes, ("dual", "primal"), strict=False):
+        for axis, space in zip(axes, SPACES, strict=False):
             edges = rs.band(here.isel(coordinate=[0]), space=space)
             _drawing.draw_band(axis, t, edges["lower"].values[:, 0], edges["upper"].values[:, 0], ink)
             _drawing.draw_path(axis, run["time"].values, run[space].values[0, :, 0], ink)

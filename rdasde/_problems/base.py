@@ -89,6 +89,11 @@ class Problem(abc.ABC):
         Number of coordinates d.
     minimizer : ndarray of shape (d,) or None
         Where the mean gradient vanishes, if known.
+
+    Notes
+    -----
+    Problems compare equal when they are of the same class with the same parameters: arrays by content, a user's
+    functions by identity.
     """
 
     dimension: int
@@ -173,8 +178,46 @@ class Problem(abc.ABC):
         hessian = self.hessian(mean)
         return Expectations(gradient, lambda x: hessian @ x, self.noise_covariance(mean))
 
+    def _defining(self) -> tuple[Any, ...]:
+        """What sets problems of one class apart; a user's functions need not all be among the parameters."""
+        given = vars(self).get("_given"), vars(self).get("samples")
+        return self.dimension, self.parameters, *given
+
+    def __eq__(self, other: object) -> bool:
+        """Same class, same parameters: arrays by content, functions by identity."""
+        return isinstance(other, Problem) and type(self) is type(other) and _same(self._defining(), other._defining())
+
+    def __hash__(self) -> int:
+        """From the first few numbers of each array only: its cost does not grow with the data."""
+        return hash((type(self), self.dimension, _glance(self.parameters)))
+
     def _point(self, w: ArrayLike) -> Floats:
         return _check.array("w", w, (self.dimension,), mend="give one number for each coordinate")
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Whether parameters are equal, whatever they are nested in."""
+    left, right = getattr(left, "py_func", left), getattr(right, "py_func", right)
+    if left is right:
+        return True
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, np.ndarray):
+        return left.dtype == right.dtype and np.array_equal(left, right)
+    if isinstance(left, tuple | list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(_same(left[name], right[name]) for name in left)
+    return bool(np.all(left == right))
+
+
+def _glance(value: Any) -> Any:
+    """Something hashable that equal parameters share."""
+    if isinstance(value, tuple):
+        return tuple(map(_glance, value))
+    if isinstance(value, np.ndarray):
+        return value.shape, tuple(value.flat[:4].tolist()) if value.dtype.kind in "biuf" else ()
+    return value if isinstance(value, int | float | str) else None
 
 
 def gaussian_instability(rates: Floats, batch_size: int, eigenvalue: str) -> str | None:

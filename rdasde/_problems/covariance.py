@@ -64,7 +64,7 @@ class Covariance(abc.ABC):
 
     def root(self) -> Floats:
         """The L of `color` as a matrix, ``L L' = H``."""
-        return np.linalg.cholesky(self.dense())
+        return np.asarray(np.linalg.cholesky(self.dense()), dtype=np.float64)
 
     def multiply(self, x: Floats) -> Floats:
         """H x for `x` of shape (d,) or (d, m)."""

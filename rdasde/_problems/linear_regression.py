@@ -157,7 +157,7 @@ class _RowRegression(RowNoise, LinearRegression):
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)
         target = self.rows.T @ self.response / n
-        self.coef = np.linalg.lstsq(self.rows, self.response, rcond=None)[0]
+        self.coef = np.asarray(np.linalg.lstsq(self.rows, self.response, rcond=None)[0], dtype=np.float64)
         self.noise_std = float(np.std(self.rows @ self.coef - self.response))
         self.minimizer = self.coef.copy()
         self.parameters = RowParameters(self.rows, self.response, self.covariance.dense(), target)

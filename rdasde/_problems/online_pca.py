@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -77,7 +77,7 @@ class OnlinePCA(Problem):
     is_even = True
     row_model = RowModel(OjaModel(0.0), lambda second: OnlinePCA(second), has_response=False, is_directional=True)
 
-    def __init__(self, covariance: ArrayLike | Covariance, variant: str = "oja") -> None:
+    def __init__(self, covariance: ArrayLike | Covariance, variant: Literal["oja", "krasulina"] = "oja") -> None:
         self.variant = _check.choice("variant", variant, _VARIANTS)
         self.covariance = _as_covariance(covariance)
         self.dimension = self.covariance.dimension
@@ -85,7 +85,7 @@ class OnlinePCA(Problem):
         self.scratch = gaussian_layout(self.dimension)
 
     @staticmethod
-    def spiked(spikes: ArrayLike, directions: ArrayLike, variant: str = "oja") -> OnlinePCA:
+    def spiked(spikes: ArrayLike, directions: ArrayLike, variant: Literal["oja", "krasulina"] = "oja") -> OnlinePCA:
         """Online PCA with ``A = I + sum_k spikes_k u_k u_k'``, in O(d k).
 
         Parameters
@@ -104,7 +104,7 @@ class OnlinePCA(Problem):
         return OnlinePCA(Spiked(spikes, directions), variant)
 
     @staticmethod
-    def from_data(Z: ArrayLike, variant: str = "oja") -> OnlinePCA:
+    def from_data(Z: ArrayLike, variant: Literal["oja", "krasulina"] = "oja") -> OnlinePCA:
         """Online PCA of a finite population: rows of `Z` drawn uniformly with replacement.
 
         ``A = Z'Z/n``, and the noise covariance is that of the gradients ``-(z_i y_i - w y_i^2 / N)`` over the rows.
@@ -293,7 +293,7 @@ class OnlinePCA(Problem):
 class _RowPCA(RowNoise, OnlinePCA):
     """`OnlinePCA.from_data`."""
 
-    def __init__(self, Z: ArrayLike, variant: str) -> None:
+    def __init__(self, Z: ArrayLike, variant: Literal["oja", "krasulina"]) -> None:
         self.variant = _check.choice("variant", variant, _VARIANTS)
         self.rows = _check.array("Z", Z, (None, None), mend="give one row for each observation")
         n, d = self.rows.shape

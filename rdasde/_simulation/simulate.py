@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,12 +39,12 @@ def simulate(
     times: int | ArrayLike = 201,
     start: ArrayLike | None = None,
     seed: int | None = None,
-    keep: str = "paths",
+    keep: Literal["paths", "summary"] = "paths",
     coordinates: ArrayLike | None = None,
     statistics: Mapping[str, Statistic] | None = None,
     store: str | os.PathLike[str] | None = None,
     executor: concurrent.futures.Executor | None = None,
-    on_divergence: str = "raise",
+    on_divergence: Literal["raise", "keep"] = "raise",
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Run the algorithm itself: ``v <- v - gamma grad f(w; Z)``, ``w = prox(v, g(n, gamma))``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -103,7 +103,7 @@ class GRDA(torch.optim.Optimizer):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         maximize: bool = False,
-        regularizer: str = "l1",
+        regularizer: Literal["l1", "elastic_net", "group_lasso"] = "l1",
         l2: float = 1.0,
         axis: int = 0,
         sparsity_target: float | None = None,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.approximate import approximate
-from rdasde._bands import band
+from rdasde._bands import SPACES, band
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point
 from rdasde._engine.blocks import chunks_of
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 METHODS = ("paths", "closure", "limit")
 GROUPS = ("all", "zero", "weak", "strong")
-SPACES = ("dual", "primal")
 _FALSE_ALARM = 0.01  # of the extremes over all coordinates and times of a group
 
 

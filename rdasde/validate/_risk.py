@@ -108,7 +108,7 @@ def risk(
     number = _check.count("replicates", replicates, least=2, mend="give how many runs, at least 2")
     dual_start = start_point(start, problem)
     gamma, batch = algorithm.step_size, algorithm.batch_size
-    thresholds = algorithm.thresholds(np.arange(axis.total + 1) * gamma)
+    thresholds = algorithm.thresholds(np.asarray(np.arange(axis.total + 1) * gamma, dtype=np.float64))
     if np.any(np.diff(thresholds) < 0.0):
         fall = int(np.argmin(np.diff(thresholds)))
         raise _check.bad(

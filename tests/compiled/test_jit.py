@@ -51,6 +51,31 @@ print(sum(sum(s.cache_misses.values()) for s in stats), sum(sum(s.cache_hits.val
     assert hits >= 8
 
 
+def test_a_class_of_the_users_own_stays_off_the_disk_cache():
+    """Entries that name a class of one script could not be read by the next."""
+    script = """
+from typing import NamedTuple
+import numpy as np
+from rdasde._compiled.jit import implements
+from rdasde._regularizers.base import mirror
+from rdasde.testing._regularizer import _mirror
+import rdasde as rs
+class NAME(NamedTuple):
+    factor: float
+@implements(mirror, NAME)
+def _(regularizer, v, threshold, w):
+    w[:] = regularizer.factor * v
+w = np.zeros((1, 16))
+_mirror(NAME(3.0), np.ones((1, 16)), 0.1, w)
+assert (w == 3.0).all()
+_mirror(rs.L1().parameters, np.ones((1, 16)), 0.25, w)
+assert (w == 0.75).all()
+print(sorted(_mirror._dispatchers))
+"""
+    for name in ("First", "Second"):
+        assert run(script.replace("NAME", name)) == ["[False,", "True]"]
+
+
 def test_an_edit_in_any_folder_makes_the_cache_stale(tmp_path):
     """The stamp of cached machine code covers the whole package, however deep a file lies."""
     from rdasde._compiled import jit

@@ -1,12 +1,10 @@
-"""Linear regression: closed forms, the compiled pieces, samples."""
+"""Linear regression: closed forms and stability; the laws of every problem are in test_laws."""
 
 import numpy as np
 import pytest
 import scipy.linalg
-from helpers import add_gradient, covariance_z_scores, drift, hessian_product, in_lanes, noise, sample
 
 import rdasde as rs
-from rdasde._compiled.lanes import lane_array
 
 
 def gaussian():
@@ -28,46 +26,6 @@ PROBLEMS = {
     "rows": on_rows,
 }
 each = pytest.mark.parametrize("problem", [make() for make in PROBLEMS.values()], ids=list(PROBLEMS))
-
-
-@each
-def test_gradient_vanishes_at_the_minimizer_and_has_the_hessian_as_jacobian(problem):
-    d = problem.dimension
-    np.testing.assert_allclose(problem.mean_gradient(problem.minimizer), 0.0, atol=1e-13)
-    w, h = np.linspace(-1.0, 1.0, d), 1e-4
-    jacobian = [(problem.mean_gradient(w + h * e) - problem.mean_gradient(w - h * e)) / (2 * h) for e in np.eye(d)]
-    np.testing.assert_allclose(np.array(jacobian).T, problem.hessian(w), atol=1e-9)
-
-
-@each
-def test_noise_factor_squares_to_the_covariance(problem):
-    w = np.linspace(0.5, -1.0, problem.dimension)
-    factor = problem.noise_factor(w)
-    np.testing.assert_allclose(factor @ factor.T, problem.noise_covariance(w), rtol=1e-12, atol=1e-12)
-
-
-@each
-def test_compiled_pieces_equal_numpy(problem):
-    d = problem.dimension
-    w, u = np.linspace(0.5, -1.0, d), np.linspace(1.0, 2.0, d)
-    out = lane_array(d)
-    drift(problem.parameters, in_lanes(w), problem.scratch.allocate(), out)
-    np.testing.assert_allclose(out, in_lanes(problem.mean_gradient(w)), rtol=1e-12, atol=1e-12)
-    hessian_product(problem.parameters, in_lanes(w), in_lanes(u), problem.scratch.allocate(), out)
-    np.testing.assert_allclose(out, in_lanes(problem.hessian(w) @ u), rtol=1e-12, atol=1e-12)
-
-
-@each
-@pytest.mark.parametrize("kernel", [add_gradient, noise], ids=["gradients", "noise"])
-def test_samples_have_the_mean_and_covariance_of_the_theory(problem, kernel):
-    # null: mean G (0 for the noise), covariance Sigma. n = 10^6 gradients: 0.1 % of the standard deviation; at most
-    # 5 + 25 z-scores, each beyond 5.2 with probability 2e-7: false alarm 6e-6
-    w = np.linspace(0.5, -1.0, problem.dimension)
-    samples = sample(kernel, problem, w, 1_000_000 if kernel is add_gradient else 200_000, seed=1)
-    mean = problem.mean_gradient(w) if kernel is add_gradient else np.zeros(problem.dimension)
-    error = np.sqrt(np.diag(problem.noise_covariance(w)) / len(samples))
-    assert np.abs((samples.mean(axis=0) - mean) / error).max() < 5.2
-    assert np.abs(covariance_z_scores(samples, problem.noise_covariance(w))).max() < 5.2
 
 
 @each

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import covariance_z_scores, drift, hessian_product, in_lanes, noise
+from helpers import covariance_z_scores, drift, hessian_product, in_lanes
 
 import rdasde as rs
 from rdasde._compiled.lanes import LANES, lane_array
@@ -241,19 +241,6 @@ def test_lanes_agree_with_the_formulas():
     np.testing.assert_allclose(out, in_lanes(retrieval_hessian(w) @ u), rtol=1e-8)
     hessian_product(problem.parameters, in_lanes(w), in_lanes(0 * u), problem.scratch.allocate(), out)
     np.testing.assert_array_equal(out, 0.0)
-
-
-def test_noise_has_its_covariance():
-    problem, w = own_linear(), np.array([0.3, 0.2, -0.5, 1.0, 0.0])
-    scratch, lanes, out = problem.scratch.allocate(), in_lanes(w), lane_array(5)
-    streams = problem.make_streams(0, np.arange(LANES), (99,))
-    found = np.empty((1000, LANES, 5))
-    for block in found:
-        noise(problem.parameters, lanes, streams, scratch, out)
-        block[:] = out.T
-    samples = found.reshape(-1, 5)
-    assert np.abs(samples.mean(axis=0) / samples.std(axis=0)).max() * np.sqrt(len(samples)) < LIMIT
-    assert np.abs(covariance_z_scores(samples, KNOWN.noise_covariance(w))).max() < LIMIT
 
 
 def test_agrees_with_the_problem_of_the_package():
