@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from rdasde.testing._verdict import differences, hold, show, verdict
 
 
 @Kernel
-def _mirror(regularizer, v, threshold, w):
+def _mirror(regularizer: NamedTuple, v: Floats, threshold: float, w: Floats) -> None:
     mirror(regularizer, v, threshold, w)
 
 
@@ -294,11 +294,11 @@ def _probability_zero(regularizer: Regularizer, mean: Floats, std: Floats, g: fl
     from scipy.special import ndtr
 
     ends = []
-    for beyond in (lambda w: w >= 0.0, lambda w: w > 0.0):
+    for beyond in (np.greater_equal, np.greater):
         low, high = np.full_like(mean, -_REACH), np.full_like(mean, _REACH)
         for _ in range(50):
             middle = 0.5 * (low + high)
-            above = beyond(regularizer.prox(mean + std * middle, g))
+            above = beyond(regularizer.prox(mean + std * middle, g), 0.0)
             low, high = np.where(above, low, middle), np.where(above, middle, high)
         ends.append(high)
     return np.maximum(ndtr(ends[1]) - ndtr(ends[0]), 0.0)
