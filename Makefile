@@ -9,11 +9,12 @@ EXTRA ?= test
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	--config-settings editable_mode=compat --editable
 
-.PHONY: help test test-slow figures study bench lint types check clean
+.PHONY: help test test-slow test-memory figures study bench lint types check clean
 
 help:
 	@echo "make test       set up and run the tests"
 	@echo "make test-slow  the statistical studies (minutes)"
+	@echo "make test-memory  the tests of compiled code with checked indices, and with a checked heap"
 	@echo "make figures    set up and draw every figure into figures/"
 	@echo "make study      run every validation at full size; interrupted, it goes on where it was"
 	@echo "make bench      measure, and write benchmarks/results.md"
@@ -29,6 +30,13 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(RUN) -m pytest -m slow
+
+# what compiled code reads and writes: with checked indices, then with a checked heap (each compiles everything anew)
+MEMORY := tests/compiled/test_scratch.py tests/compiled/test_random.py tests/problems/test_covariance.py \
+	tests/approximations/test_paths.py tests/simulation/test_simulate.py tests/inference/test_fit.py
+test-memory: $(READY)
+	NUMBA_BOUNDSCHECK=1 $(RUN) -m pytest -n 2 --dist loadfile $(MEMORY)
+	MALLOC_CHECK_=3 MALLOC_PERTURB_=165 $(RUN) -m pytest -n 2 --dist loadfile $(MEMORY)
 
 figures: $(READY)
 	$(VENV)/bin/rdasde figure --all --out figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from rdasde.testing._verdict import differences, hold, show, verdict
 
 
 @Kernel
-def _mirror(regularizer: Any, v: Floats, threshold: float, w: Floats) -> None:
+def _mirror(regularizer: NamedTuple, v: Floats, threshold: float, w: Floats) -> None:
     mirror(regularizer, v, threshold, w)
 
 

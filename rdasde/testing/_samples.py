@@ -24,25 +24,25 @@ _TEST = 17  # the replicate that is drawn in several blocks
 
 
 @Kernel
-def _draw_gradients(problem: Any, w: Floats, streams: Any, scratch: Any, out: Floats) -> None:
+def _draw_gradients(problem: NamedTuple, w: Floats, streams: Any, scratch: Any, out: Floats) -> None:
     for k in range(out.shape[0]):
         out[k] = 0.0
         base.add_gradient(problem, w, streams, scratch, out[k])
 
 
 @Kernel
-def _draw_noise(problem: Any, w: Floats, streams: Any, scratch: Any, out: Floats) -> None:
+def _draw_noise(problem: NamedTuple, w: Floats, streams: Any, scratch: Any, out: Floats) -> None:
     for k in range(out.shape[0]):
         base.noise(problem, w, streams, scratch, out[k])
 
 
 @Kernel
-def _drift(problem: Any, w: Floats, scratch: Any, out: Floats) -> None:
+def _drift(problem: NamedTuple, w: Floats, scratch: Any, out: Floats) -> None:
     base.drift(problem, w, scratch, out)
 
 
 @Kernel
-def _hessian_product(problem: Any, w: Floats, u: Floats, scratch: Any, out: Floats) -> None:
+def _hessian_product(problem: NamedTuple, w: Floats, u: Floats, scratch: Any, out: Floats) -> None:
     base.hessian_product(problem, w, u, scratch, out)
 
 
