@@ -12,13 +12,13 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --constraint const
 .PHONY: help test test-slow test-memory figures study bench lint types check clean
 
 help:
-	@echo "make test       set up and run the tests"
-	@echo "make test-slow  the statistical studies (minutes)"
-	@echo "make test-memory  the tests of compiled code with checked indices, and with a checked heap"
-	@echo "make figures    set up and draw every figure into figures/"
-	@echo "make study      run every validation at full size; interrupted, it goes on where it was"
-	@echo "make bench      measure, and write benchmarks/results.md"
-	@echo "make check      tests, lint and types"
+	@echo "make test         set up and run the tests"
+	@echo "make test-slow    the statistical studies (minutes)"
+	@echo "make test-memory  the tests of compiled code with checked indices, and with a checked heap (minutes)"
+	@echo "make figures      set up and draw every figure into figures/"
+	@echo "make study        run every validation at full size; interrupted, it goes on where it was"
+	@echo "make bench        measure, and write benchmarks/results.md"
+	@echo "make check        tests, lint and types"
 
 $(READY): setup.cfg pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv $(VENV)
