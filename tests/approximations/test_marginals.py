@@ -5,13 +5,13 @@ import pytest
 import scipy.stats
 
 import rdasde as rs
-from rdasde._approximations.marginals import _CELLS, _EDGES, _WIDTH, _implicit_step
+from rdasde._approximations.marginals import _CELLS, _EDGES, _WIDTH, Drift, Elimination, _implicit_step
 
 
 def steps(density, pull, mapped, rest, diffusion, dt, count):
-    upper, diagonal, rows = np.empty_like(density), np.empty_like(density), np.empty((4, density.shape[1]))
+    room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((4, density.shape[1])))
     for _ in range(count):
-        _implicit_step(density, pull, mapped, rest, diffusion, dt, _WIDTH, upper, diagonal, rows)
+        _implicit_step(density, mapped, Drift(pull, rest, diffusion), dt, _WIDTH, room)
 
 
 def test_conserves_mass_and_stays_positive():

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from helpers import add_gradient, drift, hessian_along, hessian_product, in_lanes, noise, noise_along
+from helpers import hessian_along, in_lanes, noise_along
 from registry import PROBLEMS, some_points
 
 import rdasde as rs
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._compiled.scratch import ROW, Layout, Lines, even
 from rdasde._weak_error.control_variate import Controlled
+from rdasde.testing._samples import _draw_gradients, _draw_noise, _drift, _hessian_product
 
 SENTINEL = -7.25e77
 
@@ -87,14 +88,15 @@ def pieces_of(problem):
     d = problem.dimension
     w, u, out = in_lanes(some_points(problem)[0]), in_lanes(np.linspace(-1.0, 1.0, d)), lane_array(d)
     streams = problem.make_streams(5, np.arange(LANES))
+    # the kernels of the laws, so that they are compiled once for both
     pieces = {
-        "add_gradient": lambda scratch: add_gradient(problem.parameters, w, streams, scratch, out),
-        "noise": lambda scratch: noise(problem.parameters, w, streams, scratch, out),
+        "add_gradient": lambda scratch: _draw_gradients(problem.parameters, w, streams, scratch, out[None]),
+        "noise": lambda scratch: _draw_noise(problem.parameters, w, streams, scratch, out[None]),
     }
     if problem.has_compiled_drift:
-        pieces["drift"] = lambda scratch: drift(problem.parameters, w, scratch, out)
+        pieces["drift"] = lambda scratch: _drift(problem.parameters, w, scratch, out)
     if problem.has_compiled_drift and not isinstance(problem, Controlled):  # no closure is made of a control variate
-        pieces["hessian_product"] = lambda scratch: hessian_product(problem.parameters, w, u, scratch, out)
+        pieces["hessian_product"] = lambda scratch: _hessian_product(problem.parameters, w, u, scratch, out)
         along, point = problem.along(some_points(problem)), lane_array(d)
         pieces["noise_along"] = lambda scratch: noise_along(along, 0, point, streams, scratch, out)
         pieces["hessian_along"] = lambda scratch: hessian_along(along, 1, point, u, scratch, out)
