@@ -114,12 +114,25 @@ def _package_stamp() -> str:
     return stamp_of(_PACKAGE)
 
 
-def _is_of_this_process(argument: Any) -> bool:
-    """Whether parameters contain what another process may not know: a user's compiled function, or a user's class."""
-    if isinstance(argument, tuple):
-        is_ours = type(argument) is tuple or type(argument).__module__.split(".")[0] == __name__.split(".")[0]
-        return not is_ours or any(map(_is_of_this_process, argument))
-    return hasattr(argument, "py_func")
+@functools.cache
+def _is_ours(kind: type) -> bool:
+    return kind is tuple or kind.__module__.split(".")[0] == __name__.split(".")[0]
+
+
+def _is_of_this_process(arguments: tuple[Any, ...]) -> bool:
+    """Whether parameters contain what another process may not know: a user's compiled function, or a user's class.
+
+    Asked at every call of a kernel, of which a stream makes one for each 256 rows: hence no call for each array.
+    """
+    if not _is_ours(type(arguments)):
+        return True
+    for argument in arguments:
+        if isinstance(argument, tuple):
+            if _is_of_this_process(argument):
+                return True
+        elif hasattr(argument, "py_func"):
+            return True
+    return False
 
 
 class Kernel(Generic[P, R]):

@@ -377,6 +377,26 @@ def test_divergence_says_where_and_keeps_what_was():
     assert np.all(np.isfinite(error.partial.iterate.raw))
 
 
+@pytest.mark.parametrize("passes", [1, 2])
+def test_the_warning_points_at_who_called(passes):
+    X, y = rows_of(rs.LinearRegression, 200)
+    with pytest.warns(rs.StabilityWarning) as caught:
+        rs.fit(rs.LinearRegression, X, y, rs.RDA(0.3), passes=passes)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("n", [256, 900])
+def test_sums_are_those_of_all_rows(n):
+    X, y = rows_of(rs.LinearRegression, n)
+    fit = rs.fit(rs.LinearRegression, X, y, L1)
+    sums = fit.sums()
+    np.testing.assert_allclose(sums.roots, X.T @ X, rtol=1e-12, atol=1e-10)
+    np.testing.assert_array_equal(sums.primal, fit.iterate.raw)
+    assert (sums.rows, sums.steps) == (n, n)
+    sums.roots[:], sums.primal[:] = 0.0, 0.0
+    np.testing.assert_allclose(fit.sums().roots, X.T @ X, rtol=1e-12, atol=1e-10)
+
+
 def batches(*parts):
     return iter(parts)
 

@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 import rdasde as rs
-from rdasde._compiled.jit import implements
-from rdasde._problems.row_terms import RowModel, row_terms
+from rdasde._compiled.jit import compilable, fma, implements
+from rdasde._problems.base import Problem
+from rdasde._problems.row_terms import RowModel, dot, row_terms
 
 
 class RidgeModel(NamedTuple):
@@ -40,6 +42,56 @@ def test_a_class_of_ones_own_goes_through_fit():
     # E gradient = (1 + ridge) w - coef: the average of the iterates is near coef / 1.5; standard error .002
     np.testing.assert_allclose(fit.raw, np.array([0.6, -0.3, 0.0]) / 1.5, atol=0.02)
     assert "OnlineFit of Ridge" in repr(fit)
+
+
+@compilable
+def bounded(residual):
+    """The derivative of ``sqrt(1 + r^2) - 1``, and its own."""
+    size = np.sqrt(1.0 + residual * residual)
+    return residual / size, 1.0 / (size * size * size)
+
+
+class RobustModel(NamedTuple):
+    unused: float
+
+
+@implements(row_terms, RobustModel)
+def _(model, row, w, moments):
+    x, y, k = row
+    gradient, root, curvature = moments.gradients[k], moments.roots[k], moments.curvature
+    score, central = dot(x, w), dot(x, moments.centre)
+    pull, _ = bounded(score - y)
+    pull_there, slope = bounded(central - y)
+    bend = pull - pull_there - slope * (score - central)
+    for j in range(x.size):
+        gradient[j] = pull * x[j]
+        root[j] = np.sqrt(slope) * x[j]
+        curvature[j] = fma(bend, x[j], curvature[j])
+
+
+class RobustRegression(Problem):
+    """Nothing is known of it but its gradient on a row, which is not linear in w."""
+
+    row_model = RowModel(RobustModel(0.0), is_linearized=True)
+
+
+def test_a_class_of_ones_own_that_is_not_quadratic_has_the_sandwich():
+    """Under noise without a variance, towards the minimizer over all rows."""
+    rng = np.random.default_rng(3)
+    n, coef = 30_000, np.array([1.0, -0.5, 0.0, 0.0])
+    X = rng.standard_normal((n, 4)) @ np.linalg.cholesky(0.5 ** np.abs(np.subtract.outer(range(4), range(4)))).T
+    y = X @ coef + rng.standard_t(1.5, size=n)
+    # a threshold that shifts the average by several standard errors
+    fit = rs.fit(RobustRegression, X, y, rs.RDA(0.02, rs.L1(), rs.PowerLaw(c=1.0, mu=0.6)))
+    target = minimize(lambda w: np.sum(np.sqrt(1.0 + (X @ w - y) ** 2)), np.zeros(4), tol=1e-9).x
+    pull, slope = bounded(X @ target - y)
+    inverse = np.linalg.inv((X.T * slope) @ X / n)
+    sandwich = inverse @ ((X.T * pull**2) @ X / n) @ inverse
+    np.testing.assert_allclose(fit.std_error, np.sqrt(np.diag(sandwich) / fit.rows_averaged), rtol=0.05)
+    # both estimate w*, from the same rows but the first
+    assert np.all(np.abs(fit.coef - target) < fit.std_error)
+    assert np.all(np.abs(fit.raw - target)[:2] > 2.0 * fit.std_error[:2])
+    assert np.all(np.isfinite(fit.iterate.std_error[fit.support]))
 
 
 def test_a_class_without_a_row_model_is_refused():
