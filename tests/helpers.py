@@ -8,6 +8,10 @@ from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._problems import base as _problem
 from rdasde._problems import covariance as _covariance
 
+# those of the laws, so that they are compiled once for all
+from rdasde.testing._samples import _drift as drift  # noqa: F401
+from rdasde.testing._samples import _hessian_product as hessian_product  # noqa: F401
+
 
 @Kernel
 def draw_normals(streams, out):
@@ -41,18 +45,8 @@ def add_gradient(problem, w, streams, scratch, out):
 
 
 @Kernel
-def drift(problem, w, scratch, out):
-    _problem.drift(problem, w, scratch, out)
-
-
-@Kernel
 def noise(problem, w, streams, scratch, out):
     _problem.noise(problem, w, streams, scratch, out)
-
-
-@Kernel
-def hessian_product(problem, w, u, scratch, out):
-    _problem.hessian_product(problem, w, u, scratch, out)
 
 
 @Kernel

@@ -1,6 +1,7 @@
 """One of each built-in problem and design, for the laws that hold for all of them."""
 
 import numpy as np
+from own_problems import retrieval, retrieval_mean
 
 import rdasde as rs
 
@@ -12,16 +13,6 @@ _DENSE = _SQUARE @ _SQUARE.T / 5 + 0.2 * np.eye(5)
 _DIRECTIONS = np.linalg.qr(_RNG.standard_normal((5, 5)))[0][:2]
 _COEF = np.array([0.5, -0.4, 0.0, 0.3, 0.0])
 _EVEN = np.array([0.5, -0.4, 0.0, 0.3])
-
-
-def _retrieval(coef, w, rng, out):
-    z = rng.standard_normal(w.size)
-    y = (z @ coef) ** 2 + 0.5 * rng.standard_normal()
-    out[:] = ((z @ w) ** 2 - y) * (z @ w) * z
-
-
-def _retrieval_mean(coef, w):
-    return (3 * (w @ w) - coef @ coef) * w - 2 * (coef @ w) * coef
 
 
 PROBLEMS = {
@@ -44,7 +35,7 @@ PROBLEMS = {
     "oja-rows": rs.OnlinePCA.from_data(_ROWS),
     "krasulina-rows": rs.OnlinePCA.from_data(_ROWS, "krasulina"),
     "mlp": rs.MLP(_ROWS, _LABELS, hidden=3),
-    "own": rs.StochasticProblem(_retrieval, _EVEN, 4, mean_gradient=_retrieval_mean, minimizer=_EVEN),
+    "own": rs.StochasticProblem(retrieval, _EVEN, 4, mean_gradient=retrieval_mean, minimizer=_EVEN),
 }
 
 

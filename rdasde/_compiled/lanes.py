@@ -34,7 +34,7 @@ def move(v, step, slope, out):
 @compilable
 def add(x, out):
     """``out += x``; flat, so that it vectorizes."""
-    flat, flat_out = x.reshape(-1), out.reshape(-1)
+    flat, flat_out = one_row(x), one_row(out)
     for i in range(flat.size):
         flat_out[i] += flat[i]
 

@@ -179,9 +179,8 @@ class Problem(abc.ABC):
         return Expectations(gradient, lambda x: hessian @ x, self.noise_covariance(mean))
 
     def _defining(self) -> tuple[Any, ...]:
-        """What sets problems of one class apart; a user's functions need not all be among the parameters."""
-        given = vars(self).get("_given"), vars(self).get("samples")
-        return self.dimension, self.parameters, *given
+        """What sets problems of one class apart."""
+        return self.dimension, self.parameters
 
     def __eq__(self, other: object) -> bool:
         """Same class, same parameters: arrays by content, functions by identity."""

@@ -256,6 +256,9 @@ class StochasticProblem(Problem):
         values, vectors = np.linalg.eigh(self.noise_covariance(w))
         return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
+    def _defining(self) -> tuple[Any, ...]:
+        return *super()._defining(), self._given, self.samples  # not all functions are among the parameters
+
     def default_start(self) -> Floats:
         start = np.zeros(self.dimension)
         mean, covariance = self._estimate(start, 100, True)

@@ -45,7 +45,6 @@ class ElasticNet(Regularizer):
 
     has_constant_slope = True
     has_fluctuation = True
-    has_constant_slope = True
 
     def __init__(self, l2: float) -> None:
         self.l2 = _check.number("l2", l2, least=0.0, mend="give the weight of the squared norm, for example l2=0.1")

@@ -68,7 +68,6 @@ class L1(Regularizer):
     slope_is_indicator = True
     has_constant_slope = True
     has_fluctuation = True
-    has_constant_slope = True
 
     def __init__(self, weights: ArrayLike | None = None) -> None:
         if weights is None:

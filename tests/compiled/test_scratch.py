@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from helpers import hessian_along, in_lanes, noise_along
+from helpers import drift, hessian_along, hessian_product, in_lanes, noise_along
 from registry import PROBLEMS, some_points
 
 import rdasde as rs
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._compiled.scratch import ROW, Layout, Lines, even
 from rdasde._weak_error.control_variate import Controlled
-from rdasde.testing._samples import _draw_gradients, _draw_noise, _drift, _hessian_product
+from rdasde.testing._samples import _draw_gradients, _draw_noise
 
 SENTINEL = -7.25e77
 
@@ -94,9 +94,9 @@ def pieces_of(problem):
         "noise": lambda scratch: _draw_noise(problem.parameters, w, streams, scratch, out[None]),
     }
     if problem.has_compiled_drift:
-        pieces["drift"] = lambda scratch: _drift(problem.parameters, w, scratch, out)
+        pieces["drift"] = lambda scratch: drift(problem.parameters, w, scratch, out)
     if problem.has_compiled_drift and not isinstance(problem, Controlled):  # no closure is made of a control variate
-        pieces["hessian_product"] = lambda scratch: _hessian_product(problem.parameters, w, u, scratch, out)
+        pieces["hessian_product"] = lambda scratch: hessian_product(problem.parameters, w, u, scratch, out)
         along, point = problem.along(some_points(problem)), lane_array(d)
         pieces["noise_along"] = lambda scratch: noise_along(along, 0, point, streams, scratch, out)
         pieces["hessian_along"] = lambda scratch: hessian_along(along, 1, point, u, scratch, out)

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import registry
+from own_problems import COEF, KNOWN, linear_mean, own_linear
 from scipy.special import expit
 
 import rdasde as rs
@@ -19,29 +20,6 @@ ROWS = np.random.default_rng(3).standard_normal((130, 4)) @ np.diag([1.0, 0.5, 2
 RESPONSE = ROWS @ [1.0, 0.0, -0.5, 0.3] + np.random.default_rng(4).exponential(size=130)
 LABELS = np.random.default_rng(5).uniform(size=130) < expit(ROWS @ [1.0, 0.0, -0.5, 0.3])
 CLASSES = (ROWS[:60, 0] > 0.2).astype(int) + (ROWS[:60, 1] > 0.8)
-STD = np.linspace(0.7, 1.3, 5)
-COEF = np.array([0.5, -0.4, 0.0, 0.0, 0.1])
-KNOWN = rs.LinearRegression(COEF, STD**2, 0.7)
-
-
-def linear(parameters, w, rng, out):
-    """Linear regression with a diagonal design."""
-    coef, std, noise_std = parameters
-    residual = -noise_std * rng.standard_normal()
-    for j in range(w.size):
-        out[j] = std[j] * rng.standard_normal()
-        residual += out[j] * (w[j] - coef[j])
-    for j in range(w.size):
-        out[j] *= residual
-
-
-def linear_mean(parameters, w):
-    coef, std, _ = parameters
-    return std**2 * (w - coef)
-
-
-def own(**options):
-    return rs.StochasticProblem(linear, (COEF, STD, 0.7), 5, **options)
 
 
 # beside one of each kind in the registry: singular and noiseless designs, both parities, what a user may leave out
@@ -58,11 +36,11 @@ MORE = {
     "logistic, dense, even": lambda: rs.LogisticRegression(np.linspace(-1.0, 1.0, 6), ROOT @ ROOT.T),
     "logistic, rows, even": lambda: rs.LogisticRegression.from_data(ROWS, LABELS),
     "network, three classes": lambda: rs.MLP(ROWS[:60, :3], CLASSES, 4),
-    "own, everything given": lambda: own(
+    "own, everything given": lambda: own_linear(
         mean_gradient=linear_mean, hessian=KNOWN.hessian, noise_covariance=KNOWN.noise_covariance, minimizer=COEF
     ),
-    "own, without a compiled drift": lambda: own(mean_gradient=KNOWN.mean_gradient, samples=20_000),
-    "own, everything estimated": lambda: own(minimizer=COEF),
+    "own, without a compiled drift": lambda: own_linear(mean_gradient=KNOWN.mean_gradient, samples=20_000),
+    "own, everything estimated": lambda: own_linear(minimizer=COEF),
 }
 for variant in ("oja", "krasulina"):
     MORE |= {
@@ -222,14 +200,14 @@ CASES = [(mutant, sentence) for mutant, sentence in MUTANTS.items()] + [
         "The mean of samples of add_gradient is to be mean_gradient, in standard errors, but at w = ",
     ),
     (
-        lambda: own(mean_gradient=linear_mean, hessian=lambda w: 1.1 * KNOWN.hessian(w)),
+        lambda: own_linear(mean_gradient=linear_mean, hessian=lambda w: 1.1 * KNOWN.hessian(w)),
         "hessian is to be the Jacobian of mean_gradient, but at w = ",
     ),
     (
-        lambda: own(mean_gradient=linear_mean, noise_covariance=lambda w: 1.02 * KNOWN.noise_covariance(w)),
+        lambda: own_linear(mean_gradient=linear_mean, noise_covariance=lambda w: 1.02 * KNOWN.noise_covariance(w)),
         "The covariance of samples of add_gradient is to be noise_covariance, in standard errors, but at w = ",
     ),
-    (lambda: own(minimizer=COEF + 0.1), "mean_gradient is to vanish at minimizer, but at w = "),
+    (lambda: own_linear(minimizer=COEF + 0.1), "mean_gradient is to vanish at minimizer, but at w = "),
 ]
 
 

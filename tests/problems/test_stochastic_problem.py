@@ -8,45 +8,16 @@ import numpy as np
 import pytest
 import xarray as xr
 from helpers import covariance_z_scores, drift, hessian_product, in_lanes
+from own_problems import COEF, KNOWN, LINEAR, STD, linear, linear_mean, own_linear, retrieval, retrieval_mean
 
 import rdasde as rs
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._engine import march as _march
 from rdasde._problems import stochastic_problem as _stochastic_problem
 
-COEF = np.array([0.5, -0.4, 0.0, 0.0, 0.1])
-STD = np.linspace(0.7, 1.3, 5)
-LINEAR = (COEF, STD, 0.7)
 SIGNAL = np.array([0.8, -0.6, 0.0, 0.0])
 NOISY = 5.0
 LIMIT = 4.5  # standard errors: exceeded once in 150 000 Gaussian z-scores
-
-
-def linear(parameters, w, rng, out):
-    """Linear regression with a diagonal design."""
-    coef, std, noise_std = parameters
-    residual = -noise_std * rng.standard_normal()
-    for j in range(w.size):
-        out[j] = std[j] * rng.standard_normal()
-        residual += out[j] * (w[j] - coef[j])
-    for j in range(w.size):
-        out[j] *= residual
-
-
-def linear_mean(parameters, w):
-    coef, std, _ = parameters
-    return std**2 * (w - coef)
-
-
-def retrieval(coef, w, rng, out):
-    """Phase retrieval."""
-    z = rng.standard_normal(w.size)
-    y = (z @ coef) ** 2 + 0.5 * rng.standard_normal()
-    out[:] = ((z @ w) ** 2 - y) * (z @ w) * z
-
-
-def retrieval_mean(coef, w):
-    return (3 * (w @ w) - coef @ coef) * w - 2 * (coef @ w) * coef
 
 
 def retrieval_hessian(w):
@@ -58,11 +29,6 @@ def explosive(level, w, rng, out):
     out[0] = 0.5 * w[0] - 0.05 * w[0] * w[0] * w[0] + level * rng.standard_normal()
 
 
-def own_linear(**options):
-    return rs.StochasticProblem(linear, LINEAR, 5, **options)
-
-
-KNOWN = rs.LinearRegression(COEF, STD**2, 0.7)
 ALGORITHM = rs.RDA(0.02, rs.L1([1, 1, 2, 0, 1]), rs.PowerLaw(0.5, 0.6))
 
 
