@@ -25,7 +25,9 @@ class Estimate:
     level : float
         Of the interval.
     note : str
-        Why something is not known; empty if all is.
+        Why something is not known, or cannot be trusted; empty if all is well.
+    freedom : float
+        The interval's quantile is that of Student's t with so many degrees of freedom; infinite for the normal one.
     """
 
     raw: Floats
@@ -33,6 +35,7 @@ class Estimate:
     std_error: Floats
     level: float
     note: str = ""
+    freedom: float = np.inf
 
     @property
     def coef(self) -> Floats:
@@ -41,7 +44,8 @@ class Estimate:
     @property
     def interval(self) -> Floats:
         """The confidence interval of each coordinate, (d, 2)."""
-        from scipy.special import ndtri
+        from scipy.special import ndtri, stdtrit
 
-        half = float(ndtri(0.5 + 0.5 * self.level)) * self.std_error
+        edge = 0.5 + 0.5 * self.level
+        half = float(stdtrit(self.freedom, edge) if np.isfinite(self.freedom) else ndtri(edge)) * self.std_error
         return np.column_stack([self.coef - half, self.coef + half])

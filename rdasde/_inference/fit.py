@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, cast
 
 from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._inference.average import Covariance
 from rdasde._inference.online_fit import OnlineFit
 from rdasde._problems.base import Problem
 
@@ -21,6 +22,7 @@ def fit(
     *,
     passes: int = 1,
     level: float = 0.95,
+    covariance: Literal["independent", "batch-means"] = "independent",
 ) -> OnlineFit:
     r"""Estimate, and say how surely, from one pass over one stream of rows.
 
@@ -102,7 +104,8 @@ def fit(
         )
     _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
     passes = _check.count("passes", passes, mend="give how often to go through the rows")
-    online = OnlineFit(problem_class, algorithm, _check.level(level))
+    kind = cast(Covariance, _check.choice("covariance", covariance, ("independent", "batch-means")))
+    online = OnlineFit(problem_class, algorithm, _check.level(level), kind)
     if passes == 1:
         return online.update(X, y)
     if isinstance(X, Iterator):

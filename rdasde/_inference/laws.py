@@ -10,7 +10,9 @@ the growth of the threshold (``v = w + g sgn w``: on the support ``-H_SS^-1 sgn(
 time average of ``-H_SS^-1 sgn(w*_S) g'(t)``) and what is left of the start, both exactly; and what remains,
 ``mean w - shift``, has covariance ``H^-1 Sigma H^-1 / m`` in every coordinate, zero or not. Where f is not quadratic,
 every gradient is replaced by its linearization at an earlier estimate of w*: what it is beyond that, of order gamma on
-average (half the second derivative times the spread of w), is subtracted.
+average (half the second derivative times the spread of w), is subtracted. With that, ``mean w - shift`` lies off by
+-H^-1 times the mean of ``psi_k = grad_k(c) + (H_k - H)(w_k - mean w)``, c the centre of linearization, H_k the row's own
+Hessian: a martingale, whatever the path, so that Sigma is the mean square of psi_k (`rdasde._inference.average`).
 
 **The last iterate**, on its support S, started from its state at the begin of the stretch: the linear recursion
 ``e <- e - kappa (gamma H_SS e + dP(w) (g_k - g_{k-1}) + gamma xi)``, ``Cov xi = Sigma_SS / b``, kappa the slope of the
@@ -39,8 +41,8 @@ class Sums(NamedTuple):
     primal: Floats
     path: Floats  # of the w at which gradients were taken, one for each step
     roots: Floats  # (d, d); over rows, as all below
-    gradients: Floats  # (d, d)
-    curvature: Floats
+    gradients: Floats  # (d, d), of their linearizations
+    curvature: Floats  # (d,): what gradients are beyond these
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Stretch:
     gradient : ndarray of shape (d,)
         Mean gradient, without what curvature adds to it.
     hessian, noise : ndarray of shape (d, d)
-        Plug-in H and Sigma.
+        Plug-in H and Sigma: the mean square of gradients around their mean.
     """
 
     rows: int
@@ -71,6 +73,7 @@ class Stretch:
         rows, steps = last.rows - first.rows, last.steps - first.steps
         coef = (last.path - first.path) / steps
         gradient = (first.dual - last.dual) / (step_size * steps)
+        gradient = gradient - (last.curvature - first.curvature) / rows
         noise = (last.gradients - first.gradients) / rows - np.outer(gradient, gradient)
         hessian = (last.roots - first.roots) / rows
         if directional:
@@ -78,8 +81,7 @@ class Stretch:
             unit = coef / (size if size > 0.0 else 1.0)
             image = hessian @ unit
             hessian = float(unit @ image) * np.eye(len(unit)) + 2.0 * np.outer(unit, image) - hessian
-        curvature = (last.curvature - first.curvature) / rows
-        return Stretch(rows, steps, coef, gradient - curvature, hessian, noise)
+        return Stretch(rows, steps, coef, gradient, hessian, noise)
 
 
 def weak_direction(hessian: Floats) -> bool:
@@ -96,17 +98,6 @@ def newton(stretch: Stretch) -> Floats | None:
     shift = np.linalg.solve(stretch.hessian, stretch.gradient)
     # for p(1 - p) <= 1/4 this bounds the mean square of x'shift from below
     return stretch.coef - shift if 4.0 * float(shift @ stretch.hessian @ shift) < 1.0 else None
-
-
-def average_law(stretch: Stretch, rows: int, directional: bool) -> tuple[Floats, Floats]:
-    """Shift and standard error of the average; `rows` are the different ones behind it."""
-    center: Floats = stretch.coef - np.linalg.solve(stretch.hessian, stretch.gradient)
-    half = np.linalg.solve(stretch.hessian, stretch.noise)
-    covariance: Floats = np.linalg.solve(stretch.hessian, half.T) / rows
-    if directional:
-        center = center / float(np.linalg.norm(center))
-        covariance = across(center, covariance)
-    return stretch.coef - center, np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
 
 def across(unit: Floats, covariance: Floats) -> Floats:

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._errors import DivergenceError, StabilityWarning
+from rdasde._inference.average import Average, Covariance
 from rdasde._inference.batches import batches, checked
 from rdasde._inference.estimate import Estimate
-from rdasde._inference.laws import Stretch, Sums, across, average_law, iterate_law, weak_direction
+from rdasde._inference.laws import Stretch, Sums, across, iterate_law, weak_direction
 from rdasde._inference.stream import Stream
 from rdasde._problems.base import Problem
 from rdasde._problems.row_terms import RowModel
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from rdasde._inference.summary import Summary
+
+_ROWS_PER_COLUMN = 4
 
 
 class OnlineFit:
@@ -46,8 +49,10 @@ class OnlineFit:
         ``t = n gamma``.
     """
 
-    def __init__(self, problem_class: type[Problem], algorithm: RDA, level: float) -> None:
-        self.problem_class, self.algorithm, self.level = problem_class, algorithm, level
+    def __init__(
+        self, problem_class: type[Problem], algorithm: RDA, level: float, covariance: Covariance = "independent"
+    ) -> None:
+        self.problem_class, self.algorithm, self.level, self.covariance = problem_class, algorithm, level, covariance
         self._stream: Stream | None = None  # d is not known before the first rows
         self._distinct = 0
         self._known: tuple[Estimate, Estimate] | None = None
@@ -85,7 +90,9 @@ class OnlineFit:
         for i in range(passes):
             if i > 0:
                 self._run.forget()
+                self._run.is_watched = False
             self._take(rows, response)
+        self._run.is_watched = True
         self._distinct = len(rows)
         return self
 
@@ -188,24 +195,38 @@ class OnlineFit:
 
     def _estimates(self) -> tuple[Estimate, Estimate]:
         if self._known is None:
-            self._known = self._estimate(self._run.first(), self._run.sums())
+            self._known = self._estimate()
         return self._known
 
-    def _estimate(self, first: Sums, last: Sums) -> tuple[Estimate, Estimate]:
+    def _estimate(self) -> tuple[Estimate, Estimate]:
+        run = self._run
+        last = run.sums()
         unknown = np.full(len(last.dual), np.nan)
-        if last.steps == first.steps:
+        if last.steps == run.first().steps:
             note = f"No step is finished: fewer rows than batch_size {self.algorithm.batch_size}."
             estimate = Estimate(last.primal, unknown, unknown, self.level, note)
             return estimate, estimate
-        with np.errstate(over="ignore", invalid="ignore"):
-            stretch = Stretch.between(first, last, self.algorithm.step_size, self._model.is_directional)
-        distinct = min(stretch.rows, self._distinct)
-        note = self._without_theory(stretch, distinct)
+        different = run.repeats.different()
+        distinct = min(self.rows_averaged, self._distinct, different)
+        average = Average(run, self._model, distinct)
+        stretch = average.stretch
+        note = self._without_theory(stretch, distinct) or average.reason
         if note:
-            average, iterate = (Estimate(w, unknown, unknown, self.level, note) for w in (stretch.coef, last.primal))
-            return average, iterate
-        average = Estimate(stretch.coef, *average_law(stretch, distinct, self._model.is_directional), self.level)
-        return average, self._iterate(first, last, stretch, average.coef)
+            first, second = (Estimate(w, unknown, unknown, self.level, note) for w in (stretch.coef, last.primal))
+            return first, second
+        law = average.law(self.covariance, different / max(run.repeats.rows, 1))
+        notes = [law.note] * bool(law.note)
+        if different < run.repeats.rows:
+            notes.insert(
+                0,
+                f"Runs of rows come again: about {different} of {run.repeats.rows} rows are different, and they are "
+                "counted once.",
+            )
+        if distinct < _ROWS_PER_COLUMN * self.dimension:
+            notes.append(f"Standard errors are rough with fewer than {_ROWS_PER_COLUMN} rows for each column.")
+        shift = stretch.coef - law.center
+        known = Estimate(stretch.coef, shift, law.std_error, self.level, " ".join(notes), law.freedom)
+        return known, self._iterate(average.first, last, stretch, known.coef if law.is_known else average.centre)
 
     def _without_theory(self, stretch: Stretch, distinct: int) -> str:
         """Why there are no standard errors, or nothing."""
@@ -216,6 +237,8 @@ class OnlineFit:
             return "The sums have overflowed: the stream diverges."
         if distinct < 2 * self.dimension:
             return f"Standard errors need at least {2 * self.dimension} rows, twice as many as columns."
+        if self._run.has_one_class:
+            return "All labels are the same: the classes are separated, and no finite coefficient is the best."
         if not weak_direction(stretch.hessian):
             return ""
         if self._model.is_directional:

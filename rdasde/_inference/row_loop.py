@@ -1,7 +1,8 @@
 """One stream of rows through the algorithm, compiled: what it needs of a problem is `row_terms`.
 
 Rows come in blocks. Beside the states, a block leaves two matrices whose products with themselves are the sums that
-plug-in inference needs: ``roots'roots`` (the Hessian) and ``gradients'gradients`` (the covariance of the gradients).
+plug-in inference needs: ``roots'roots`` (the Hessian) and ``gradients'gradients`` (the covariance of the gradients, of
+their linearizations where f is not quadratic), and the path of w.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Rule(NamedTuple):
     step_size: float
     batch_size: int  # divides the length of a block
     follow: bool  # whether the centre of linearization is a running average of the path, or stays
+    bends: bool  # whether gradients have a part beyond their linearization
 
 
 class State(NamedTuple):
@@ -45,16 +47,18 @@ class Rows(NamedTuple):
 @Kernel
 def advance_rows(model: Any, regularizer: Any, rule: Rule, rows: Rows, state: State, moments: Moments) -> bool:
     """Take `Rows` that end with their block or earlier; False if a state is not finite."""
-    thresholds, step_size, batch_size, follow = rule
+    thresholds, step_size, batch_size, follow, bends = rule
     x, y, seen, place = rows
     v, w, pending = state
-    total, centre, _, gradients, _ = moments
+    total, centre, curvature, gradients, _, path, bent = moments
     d = v.size
     rate = -step_size / batch_size
     dual, primal = v.reshape((d, 1)), w.reshape((d, 1))
     for i in range(x.shape[0]):
         k = place + i
-        gradient = gradients[k]
+        gradient, place_of_w = gradients[k], path[k]
+        if bends:
+            curvature[:] = 0.0
         row_terms(model, Row(x[i], y[i], k), w, moments)
         if follow:
             # weights grow with the number of the row, so that the start is soon forgotten
@@ -63,6 +67,11 @@ def advance_rows(model: Any, regularizer: Any, rule: Rule, rows: Rows, state: St
                 centre[j] = fma(weight, w[j] - centre[j], centre[j])
         for j in range(d):
             pending[j] += gradient[j]
+            place_of_w[j] = w[j]
+        if bends:
+            for j in range(d):
+                gradient[j] -= curvature[j]
+                bent[j] += curvature[j]
         if (k + 1) % batch_size == 0:
             for j in range(d):
                 total[j] += w[j]
@@ -73,6 +82,17 @@ def advance_rows(model: Any, regularizer: Any, rule: Rule, rows: Rows, state: St
     for j in range(d):
         finite = finite and np.isfinite(v[j])
     return finite
+
+
+@Kernel
+def terms_at(model: Any, rows: Rows, w: Floats, moments: Moments) -> None:
+    """For each of `Rows` its gradient at `w` and its root; into ``moments.path`` what is beyond the linearization."""
+    curvature, bends = moments.curvature, moments.path
+    for i in range(rows.x.shape[0]):
+        curvature[:] = 0.0
+        row_terms(model, Row(rows.x[i], rows.y[i], i), w, moments)
+        for j in range(w.size):
+            bends[i, j] = curvature[j]
 
 
 @Kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,18 @@ from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._engine.blocks import need_memory
 from rdasde._errors import DivergenceError
+from rdasde._inference.head import Head
 from rdasde._inference.laws import Stretch, Sums, newton
+from rdasde._inference.repeats import Repeats
 from rdasde._inference.row_loop import Rows, Rule, State, add_products, advance_rows
+from rdasde._inference.units import Sums as UnitSums
+from rdasde._inference.units import Units
 from rdasde._problems.row_terms import Moments, RowModel
 
 _BLOCK = 256  # rows (at least) whose outer products are summed at a time
 _SLICE = 8192  # rows converted at a time
+_HEAD = 2048  # rows (at least) that are kept, the first ones
+_HEAD_PER_COLUMN = 16
 LEFT_OUT = 8  # the average leaves out at most one row in this many
 
 
@@ -29,20 +36,49 @@ class Stream:
         Where it is directional, the dual starts at the first row that is not zero, scaled to length 1, instead of 0.
     algorithm : RDA
     dimension : int
+    centre : ndarray of shape (d,), optional
+        Where gradients are linearized from the first row to the last; chosen along the way if it is not given.
+
+    Attributes
+    ----------
+    head : Head or None
+        The first rows, kept: the path through them can be gone again, linearized at a better place or row by row.
+        None for a directional model and for a stream with a given `centre`, which goes such a path.
+    units : Units
+        Sums over short runs of rows that follow on one another.
+    repeats : Repeats
+        Of rows taken while `is_watched`.
+    is_watched : bool
+    centres : list of (int, ndarray or None)
+        From which row on gradients are linearized where; None where that is a running average.
     """
 
-    def __init__(self, model: RowModel, algorithm: RDA, dimension: int) -> None:
+    def __init__(self, model: RowModel, algorithm: RDA, dimension: int, centre: Floats | None = None) -> None:
         algorithm.mirror.check_dimension(dimension)
-        self._parameters, self._is_linearized, self.algorithm = model.parameters, model.is_linearized, algorithm
+        self._model, self._is_linearized, self.algorithm = model, model.is_linearized, algorithm
         self.block = algorithm.batch_size * -(-_BLOCK // algorithm.batch_size)
-        need_memory(8.0 * dimension * (12.0 * dimension + 2.0 * self.block), "Sums of outer products", "drop columns")
+        kept = self.block
+        while kept < max(_HEAD, _HEAD_PER_COLUMN * dimension):
+            kept *= 2
+        need_memory(
+            8.0 * dimension * (12.0 * dimension + 3.0 * self.block + kept), "Sums of outer products", "drop columns"
+        )
         self.rows = 0
-        v, pending, total, centre, curvature = (np.zeros(dimension) for _ in range(5))
+        v, pending, total, curvature, bent = (np.zeros(dimension) for _ in range(5))
         w = algorithm.mirror.prox(v, self.threshold(np.zeros(1))[0])
         self._state = State(v, w, pending)
-        gradients, roots = np.zeros((2, -(-self.block // 8) * 8, dimension))
-        self._moments = Moments(total, centre, curvature, gradients, roots)
-        self._rule = Rule(np.zeros(0), algorithm.step_size, algorithm.batch_size, model.is_linearized)
+        gradients, roots, path = np.zeros((3, -(-self.block // 8) * 8, dimension))
+        start = np.zeros(dimension) if centre is None else centre.copy()
+        self._moments = Moments(total, start, curvature, gradients, roots, path, bent)
+        follow = model.is_linearized and centre is None
+        self._rule = Rule(np.zeros(0), algorithm.step_size, algorithm.batch_size, follow, model.is_linearized)
+        self._is_replay = centre is not None
+        self.head = None if self._is_replay or model.is_directional else Head(model, kept, dimension)
+        self.centres: list[tuple[int, Floats | None]] = [(0, centre)]
+        self.units = Units(self.block, dimension)
+        self.repeats = Repeats()
+        self.is_watched = not self._is_replay
+        self._labels = np.zeros(2, dtype=bool)  # which have been seen, of a binary response
         self._roots, self._gradients = np.zeros((2, dimension, dimension))  # upper triangles
         self._started = not model.is_directional
         self._marks: list[Sums] = []  # at blocks 1, 2, 4, 8, ...
@@ -83,11 +119,50 @@ class Stream:
     def forget(self) -> None:
         """Averages begin here at the earliest."""
         self._origin = self.sums()
+        self.units.forget(self.rows)
+
+    @property
+    def has_one_class(self) -> bool:
+        """Of a binary response, whether all rows so far have the same one."""
+        return self._model.is_binary and not np.all(self._labels)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether all rows so far are still in memory."""
+        return self.head is not None and self.rows <= len(self.head.rows)
+
+    def linearized_at(self) -> Floats:
+        return self._moments.centre.copy()
+
+    def replay(self, centre: Floats, visit: Callable[[int, Moments], None] | None = None) -> Stream:
+        """The way through the kept rows once more, gradients linearized at `centre`; the same path, bit for bit.
+
+        ``visit(first, moments)`` is called for each block: arrays of `moments` that have a line for each row are those
+        of the rows from `first` on.
+        """
+        assert self.head is not None
+        x, y = self.head.taken()
+        again = Stream(self._model, self.algorithm, x.shape[1], centre)
+        for low in range(0, len(x), self.block):
+            high = min(low + self.block, len(x))
+            cut = min(max(self._origin.rows, low), high)
+            for start, stop in ((low, cut), (cut, high)):
+                if start == self._origin.rows:
+                    again.forget()
+                again._run(x[start:stop], y[start:stop])
+            if visit is not None:
+                visit(low, again._moments)
+        return again
 
     def first(self) -> Sums:
         """Where averages begin."""
         marks = [mark for mark in self._marks if self._origin.rows <= mark.rows <= self.rows // LEFT_OUT]
         return marks[-1] if marks else self._origin
+
+    def batches(self, first: Sums) -> UnitSums:
+        """Sums over each unit of rows since `first`."""
+        place = self.rows % self.block
+        return self.units.since(first.rows, self.rows - place, self._moments.gradients[:place], self._moments.path)
 
     def sums(self) -> Sums:
         """Everything up to now."""
@@ -109,13 +184,15 @@ class Stream:
             self._moments.total.copy(),
             product(self._roots, self._moments.roots),
             product(self._gradients, self._moments.gradients),
-            self._moments.curvature.copy(),
+            self._moments.bent.copy(),
         )
 
     def _run(self, rows: NDArray[Any], response: NDArray[Any]) -> None:
         for low in range(0, len(rows), _SLICE):
             x = np.ascontiguousarray(rows[low : low + _SLICE], dtype=np.float64)
             y = np.ascontiguousarray(response[low : low + _SLICE], dtype=np.float64)
+            if self._model.is_binary:
+                self._labels |= np.array([np.any(y == 0.0), np.any(y == 1.0)])
             here = 0
             while here < len(x):
                 place = self.rows % self.block
@@ -124,32 +201,56 @@ class Stream:
                     self._rule = self._rule._replace(thresholds=self.threshold(steps))
                 there = min(here + self.block - place, len(x))
                 self._advance(x[here:there], y[here:there])
+                if self.head is not None:
+                    self.head.keep(x[here:there], y[here:there])
                 here = there
                 if self.rows % self.block == 0:
                     self._fold()
+            if self.is_watched:
+                self.repeats.take(x, y)
 
     def _fold(self) -> None:
         """Add a full block to the sums; mark the stream at powers of two."""
         add_products(self._moments.roots, self._roots)
         add_products(self._moments.gradients, self._gradients)
+        self.units.add(self.rows - self.block, self._moments.gradients, self._moments.path)
         blocks = self.rows // self.block
         if blocks & (blocks - 1) == 0:
             self._marks = [*(mark for mark in self._marks if mark.rows * LEFT_OUT >= self.rows), self.sums()]
-            if self._is_linearized:
+            if self._is_linearized and not self._is_replay:
                 self._linearize_anew()
 
     def _linearize_anew(self) -> None:
-        """At the estimate of now, until the rows have doubled; at a running average while there is no good one."""
+        """At the estimate of now, until the rows have doubled; at a running average while there is none.
+
+        When the head is full, it is gone through again, linearized where its estimating equation is solved: what
+        comes later never depends on a centre that remembers the start.
+        """
+        assert self.head is not None
+        if self.rows == len(self.head.rows):
+            estimate = self.head.solution()
+            if estimate is not None:
+                again = self.replay(estimate)
+                self._marks, self._origin, self.units = again._marks, again._origin, again.units
+                self._roots, self._gradients = again._roots, again._gradients
+                self._moments.bent[:], self.centres = again._moments.bent, again.centres
         first, last = self.first(), self._marks[-1]
         estimate = newton(Stretch.between(first, last, self.algorithm.step_size, False)) if last.steps else None
+        if estimate is None and self.centres[-1][1] is not None:
+            return  # the one that there is may be old, but it is one
         self._rule = self._rule._replace(follow=estimate is None)
         if estimate is not None:
             self._moments.centre[:] = estimate
+        self.centres = [
+            *(here for here, after in zip(self.centres, self.centres[1:], strict=False) if after[0] > first.rows),
+            self.centres[-1],
+            (self.rows, estimate),
+        ]
 
     def _advance(self, x: Floats, y: Floats) -> None:
         place = self.rows % self.block
         # what the rows of this call leave in the block is written anew by the next one
-        arrays = (*self._state, self._moments.total, self._moments.centre, self._moments.curvature)
+        arrays = (*self._state, self._moments.total, self._moments.centre, self._moments.bent)
         before = [array.copy() for array in arrays]
         if self._kernel(Rows(x, y, self.rows, place)):
             self.rows += len(x)
@@ -168,7 +269,7 @@ class Stream:
 
     def _kernel(self, rows: Rows) -> bool:
         finite: bool = advance_rows(
-            self._parameters, self.algorithm.mirror.parameters, self._rule, rows, self._state, self._moments
+            self._model.parameters, self.algorithm.mirror.parameters, self._rule, rows, self._state, self._moments
         )
         return finite
 

@@ -24,12 +24,13 @@ class Summary:
     """
 
     def __init__(self, title: str, facts: list[tuple[str, str]], average: Estimate, iterate: Estimate) -> None:
-        from scipy.special import ndtr
+        from scipy.special import ndtr, stdtr
 
         self.title, self.facts = title, facts
         with np.errstate(divide="ignore", invalid="ignore"):
             z = average.coef / average.std_error
-        tail = 2.0 * ndtr(-np.abs(z))
+        beyond = -np.abs(z)
+        tail = 2.0 * (stdtr(average.freedom, beyond) if np.isfinite(average.freedom) else ndtr(beyond))
         edge = 0.5 - 0.5 * average.level
         self.columns = (
             "",

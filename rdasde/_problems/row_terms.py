@@ -56,9 +56,11 @@ class Moments(NamedTuple):
 
     total: Floats  # (d,): the sum of the w at which gradients were taken, over finished steps
     centre: Floats  # (d,): where gradients are linearized
-    curvature: Floats  # (d,): the sum of what gradients are beyond their linearization
+    curvature: Floats  # (d,): gains what the gradient of a row is beyond its linearization
     gradients: Floats  # (block, d): of each row of the block
     roots: Floats  # (block, d): r of each row, where r r' averages to H
+    path: Floats  # (block, d): the w at which the gradient of each row was taken
+    bent: Floats  # (d,): the sum of `curvature` over all rows
 
 
 @generic

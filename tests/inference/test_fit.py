@@ -27,14 +27,19 @@ def rows_of(kind, n, d=5, seed=0):
 
 
 def twin(kind, X, y, algorithm):
-    """Every step as it is written down: v, w, the mean of w, plug-in H and Sigma, and what curvature adds."""
+    """Every step as it is written down: v, w, the mean of w, plug-in H and Sigma, and what curvature adds.
+
+    For a stream that is still in memory: gradients are linearized where the mean gradient over all rows is zero.
+    """
     d, b, gamma = X.shape[1], algorithm.batch_size, algorithm.step_size
     g = algorithm.thresholds(np.arange(len(X) // b + 1) * gamma)
     v = X[0] / np.linalg.norm(X[0]) if kind is rs.OnlinePCA else np.zeros(d)
     w = algorithm.mirror.prox(v, g[0])
     begin, centre, path, gradients, hessian = v.copy(), np.zeros(d), [], [], np.zeros((d, d))
-    curvature, fixed = np.zeros(d), False
-    marks = b * -(-256 // b) * 2 ** np.arange(20)
+    curvature, places, hessians = np.zeros(d), [], []
+    for _ in range(20 * (kind is rs.LogisticRegression)):
+        q = 1.0 / (1.0 + np.exp(-X @ centre))
+        centre = centre + np.linalg.solve((X.T * (q * (1.0 - q))) @ X, X.T @ (y - q))
     for k in range(len(X)):
         x = X[k]
         if kind is rs.LinearRegression:
@@ -44,22 +49,16 @@ def twin(kind, X, y, algorithm):
             q = 1.0 / (1.0 + np.exp(-x @ centre))
             gradient, weight = x * (p - y[k]), q * (1.0 - q)
             curvature += x * (p - q - weight * (x @ (w - centre)))
-            if not fixed:
-                centre = centre + 2.0 / (k + 2) * (w - centre)
         else:
             gradient, weight = w * (x @ w) ** 2 - x * (x @ w), 1.0
         gradients.append(gradient)
-        hessian += weight * np.outer(x, x)
+        places.append(w)
+        hessians.append(weight * np.outer(x, x))
+        hessian += hessians[-1]
         if (k + 1) % b == 0:
             path.append(w)
             v = v - gamma * np.mean(gradients[-b:], axis=0)
             w = algorithm.mirror.prox(v, g[(k + 1) // b])
-        if kind is rs.LogisticRegression and k + 1 in marks:
-            # linearize at the estimate of now, if its scores are not far from the average's
-            mean = (begin - v) / (gamma * len(path)) - curvature / (k + 1)
-            step = np.linalg.solve(hessian / (k + 1), mean)
-            fixed = 4.0 * step @ hessian @ step / (k + 1) < 1.0
-            centre = np.mean(path, axis=0) - step if fixed else centre
     hessian, curvature = hessian / len(X), curvature / len(X)
     coef = np.mean(path, axis=0)
     if kind is rs.OnlinePCA:
@@ -68,7 +67,19 @@ def twin(kind, X, y, algorithm):
     mean = (begin - v) / (gamma * len(path))
     noise = np.transpose(gradients) @ gradients / len(X) - np.outer(mean, mean)
     inverse = np.linalg.inv(hessian)
-    center, covariance = coef - inverse @ (mean - curvature), inverse @ noise @ inverse.T / len(X)
+    center = coef - inverse @ (mean - curvature)
+    if kind is not rs.OnlinePCA:
+        # the gradient at the centre, and what the row adds by being taken elsewhere
+        if kind is rs.LinearRegression:
+            there = [x * (x @ center - response) for x, response in zip(X, y, strict=True)]
+        else:
+            score = X @ centre
+            q = 1.0 / (1.0 + np.exp(-score))
+            there = X * (q - y + q * (1.0 - q) * (X @ center - score))[:, None]
+        psi = np.sqrt(len(X) / (len(X) - d)) * np.array(there)
+        psi += [(own - hessian) @ (w - coef) for own, w in zip(hessians, places, strict=True)]
+        noise = psi.T @ psi / len(X)
+    covariance = inverse @ noise @ inverse.T / len(X)
     if kind is rs.OnlinePCA:
         center /= np.linalg.norm(center)
         projection = np.eye(d) - np.outer(center, center)

@@ -1,0 +1,279 @@
+"""The law of the average over a stretch of the stream, from what the stream has kept.
+
+The estimate ``mean w - shift`` is off by ``-H^-1`` times the mean of
+
+    psi_k = grad_k(c) + (H_k - H)(w_k - mean w),    H_k = r_k r_k',
+
+which is a martingale where rows are independent: its variance is ``H^-1 Sigma H^-1 / m``, Sigma the mean square of psi_k.
+Gradients along the path are not psi_k: their mean is not zero while the start is being forgotten, and taking it for
+noise makes intervals too wide. While all rows are still in memory psi_k is computed for each of them. Later the mean of
+gradients is subtracted by units of rows (``H (mean w over the unit - c)``), and what the place of the average adds,
+``(H_k - H)(mean w - c)``, is found from the kept rows.
+
+The linearization has a remainder, quadratic in the distance of the centre c_s of each segment from w*: its mean over
+rows, the mean of ``grad_k(w) - grad_k(c_s) - H_k (w - c_s)``, is estimated by the rows that are kept, at the estimate
+itself, and subtracted; how surely that is known goes into the variance.
+
+Sums over units of consecutive rows tell whether rows are independent, see `excess`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdasde._check import Floats
+from rdasde._inference.head import products
+from rdasde._inference.laws import Stretch, across
+from rdasde._inference.stream import Stream
+from rdasde._problems.row_terms import Moments, RowModel
+
+Covariance = Literal["independent", "batch-means"]
+
+DEPENDENT = 1e-4  # the size of the test of independence
+_FEWEST_UNITS = 8
+_MOST_BATCHES = 32  # between 16 and 32: more would hardly make quantiles smaller, and longer ones forget better
+
+
+class Law(NamedTuple):
+    """Of the average."""
+
+    center: Floats
+    std_error: Floats
+    freedom: float
+    note: str
+
+    @property
+    def is_known(self) -> bool:
+        return bool(np.all(np.isfinite(self.std_error)))
+
+
+class Average:
+    """The average of a stream, and what there is to know of it.
+
+    Parameters
+    ----------
+    stream : Stream
+    model : RowModel
+    distinct : int
+        How many different rows are behind it.
+
+    Attributes
+    ----------
+    first : Sums
+        Where it begins.
+    stretch : Stretch
+    centre : ndarray of shape (d,)
+        ``mean w - shift``.
+    reason : str
+        Why its law is not known, or nothing.
+    """
+
+    def __init__(self, stream: Stream, model: RowModel, distinct: int) -> None:
+        self._model, self._distinct, self.reason = model, distinct, ""
+        self._head = stream.head
+        self._origin = stream
+        if model.is_linearized and stream.is_short and distinct >= 2 * len(stream.dual) and not stream.has_one_class:
+            solution = stream.head.solution() if stream.head is not None else None
+            if solution is None:
+                self.reason = (
+                    "The mean gradient over the rows has no zero that Newton's method finds: the classes are "
+                    "separated, or rows are too few for so many columns."
+                )
+            else:
+                stream = stream.replay(solution)
+        elif model.is_linearized and not stream.is_short and any(c is None for c in self._centres(stream)):
+            self.reason = (
+                "Gradients are linearized at a place that is still moving: the classes are separated in the first "
+                "rows, or rows are too few for so many columns."
+            )
+        self._stream = stream
+        self.first, last = stream.first(), stream.sums()
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.stretch = Stretch.between(self.first, last, stream.algorithm.step_size, model.is_directional)
+        self._outer = last.gradients - self.first.gradients
+        self.centre = self.stretch.coef
+
+    @staticmethod
+    def _centres(stream: Stream) -> list[Floats | None]:
+        begin = stream.first().rows
+        ends = [row for row, _ in stream.centres[1:]] + [stream.rows]
+        return [centre for (_, centre), end in zip(stream.centres, ends, strict=True) if end > begin]
+
+    def law(self, covariance: Covariance, fresh: float) -> Law:
+        """Its centre, its standard error and what is to be said of them; `fresh` is the share of rows that are new."""
+        stretch, notes = self.stretch, []
+        d = len(stretch.coef)
+        inverse = np.linalg.inv(stretch.hessian)
+        self.centre = stretch.coef - inverse @ stretch.gradient
+        widening = np.zeros((d, d))
+        if self._model.is_linearized and not self._origin.is_short:
+            remainder, widening = self._remainder(inverse)
+            self.centre = stretch.coef - inverse @ (stretch.gradient + remainder)
+        counts, gradients, path, squares = self._stream.batches(self.first)
+        sums = gradients - (path - counts[:, None] * self.centre) @ stretch.hessian.T
+        by_units = self._noise_by_units(counts, gradients, sums)
+        noise = self._noise(by_units)
+        freedom = np.inf
+        if covariance == "batch-means":
+            if len(counts) < _FEWEST_UNITS:
+                note = f"Batch means need at least {_FEWEST_UNITS} batches of rows, and there are {len(counts)}."
+                return Law(stretch.coef, np.full(d, np.nan), freedom, note)
+            chance = trend(counts, sums)
+            if chance < DEPENDENT:
+                notes.append(
+                    f"Even runs of {round(np.mean(counts))} rows depend on the runs before them (p = {chance:.1g}): "
+                    "standard errors are too small; shuffle sorted rows, or follow a trend by columns of its own."
+                )
+            sums = np.add.reduceat(sums, np.arange(0, len(sums), -(-len(sums) // _MOST_BATCHES)), axis=0)
+            # whatever the law of rows, sums over long batches are normal: Student's t with as many degrees of freedom
+            # as there are batches to compare, copies not counted
+            freedom = max(len(sums) * fresh - 1.0, 1.0)
+            noise = sums.T @ sums / np.sum(counts) * (1.0 + 1.0 / freedom)
+        elif len(counts) >= _FEWEST_UNITS:
+            chance = excess(counts, sums, squares, self._across(by_units))
+            if chance < DEPENDENT:
+                notes.append(
+                    "Rows that follow on one another are not independent "
+                    f"(sums over {len(counts)} runs of them are too large, p = {chance:.1g}): standard errors are "
+                    "for independent rows and too small; take covariance='batch-means', or shuffle sorted rows."
+                )
+        variance = inverse @ noise @ inverse.T / self._distinct
+        if np.any(widening):
+            more = inverse @ widening @ inverse.T
+            wider = float(np.max(np.sqrt(1.0 + np.diag(more) / np.maximum(np.diag(variance), 1e-300))))
+            variance = variance + more
+            if wider > 1.1:
+                notes.append(
+                    f"Gradients are linearized far from the estimate: intervals are up to {wider:.2g} times as wide."
+                )
+        center = self.centre
+        if self._model.is_directional:
+            center = center / float(np.linalg.norm(center))
+            variance = across(center, variance)
+        return Law(center, np.sqrt(np.maximum(np.diag(variance), 0.0)), freedom, " ".join(notes))
+
+    def _across(self, noise: Floats) -> Floats:
+        if not self._model.is_directional:
+            return noise
+        unit = self.centre / float(np.linalg.norm(self.centre))
+        return across(unit, noise)
+
+    def _remainder(self, inverse: Floats) -> tuple[Floats, Floats]:
+        """The mean of the linearizations' remainder at the estimate, and the variance of that mean."""
+        assert self._head is not None
+        stretch, begin = self.stretch, self.first.rows
+        rows = len(self._head.taken()[0])
+        ends = [row for row, _ in self._stream.centres[1:]] + [self._stream.rows]
+        estimate = stretch.coef - inverse @ stretch.gradient
+        bends = np.zeros((rows, len(estimate)))
+        for _ in range(3):  # it is quadratic in a small distance: each round gains as much again
+            bends = np.zeros((-(-rows // 8) * 8, len(estimate)))
+            for (row, centre), end in zip(self._stream.centres, ends, strict=True):
+                if centre is not None and end > begin:
+                    share = (end - max(row, begin)) / stretch.rows
+                    bends += share * self._head.terms(estimate, centre)[2]
+            estimate = stretch.coef - inverse @ (stretch.gradient + np.sum(bends, axis=0) / rows)
+        mean = np.sum(bends, axis=0) / rows
+        return mean, (products(bends) / rows - np.outer(mean, mean)) / rows
+
+    def _noise_by_units(self, counts: NDArray[np.int64], gradients: Floats, sums: Floats) -> Floats:
+        """The mean square of gradients around their mean over each unit, as H and the path say it is."""
+        total = gradients - sums  # of the means over all rows of a unit
+        means = total / counts[:, None]
+        less = gradients.T @ means
+        inner = total.T @ means
+        noise: Floats = (self._outer - less - less.T + inner) / self.stretch.rows
+        return noise
+
+    def _noise(self, by_units: Floats) -> Floats:
+        """Sigma: the mean square of psi."""
+        if self._model.is_directional or self._head is None:
+            return self.stretch.noise
+        stretch = self.stretch
+        away = stretch.coef - self.centre
+        if self._origin.is_short:
+            total, begin = np.zeros_like(stretch.hessian), self.first.rows
+
+            def add(row: int, moments: Moments) -> None:
+                nonlocal total
+                low, high = max(begin - row, 0), min(self._origin.block, self._origin.rows - row)
+                if high > low:
+                    part = (moments.roots[low:high], moments.gradients[low:high], moments.path[low:high])
+                    total += products(_padded(self._psi(*part)))
+
+            self._origin.replay(self._stream.linearized_at(), add)
+            return total / stretch.rows
+        # how large (H_k - H) away is, were rows normal
+        if float(away @ stretch.hessian @ away) * float(np.trace(stretch.hessian)) < 1e-3 * float(np.trace(by_units)):
+            return by_units
+        gradients, roots, _ = self._head.terms(self.centre, self.centre)
+        more = roots * (roots @ away)[:, None] - away @ stretch.hessian
+        rows = len(self._head.taken()[0])
+        cross = gradients[:rows].T @ more[:rows]
+        noise = by_units - (cross + cross.T + more[:rows].T @ more[:rows]) / rows
+        # where it is most of the noise it is not known well enough to be taken off
+        return noise if np.linalg.eigvalsh(noise)[0] > 0.2 * np.linalg.eigvalsh(by_units)[0] else by_units
+
+    def _psi(self, roots: Floats, gradients: Floats, path: Floats) -> Floats:
+        """Of each row; gradients at the centre are too small by the share of degrees of freedom that were fitted."""
+        d = len(self.centre)
+        fitted = np.sqrt(self._distinct / (self._distinct - d))
+        moving = path - self.stretch.coef
+        there = gradients - roots * np.sum(roots * (path - self.centre), axis=1)[:, None]
+        psi: Floats = fitted * there + roots * np.sum(roots * moving, axis=1)[:, None] - moving @ self.stretch.hessian
+        return psi
+
+
+def _padded(rows: Floats) -> Floats:
+    return np.concatenate([rows, np.zeros((-len(rows) % 8, rows.shape[1]))])
+
+
+def excess(counts: NDArray[np.int64], sums: Floats, squares: Floats, noise: Floats) -> float:
+    """The p-value of rows being independent, against sums over runs of them that are too large.
+
+    With M the inverse of the noise, ``S_b' M S_b - sum_k psi_k' M psi_k`` over a run b is twice the sum of
+    ``psi_k' M psi_l`` over its pairs. Where rows are independent these have mean zero, are uncorrelated, and have the
+    variance ``tr (M N_k M N_l)``, whatever the tails of psi: for N_k = N its rank r, so that the sum over runs of m rows
+    has the variance ``2 m (m - 1) r`` for each. Noise that changes along the stream makes it larger: N_k counts as a
+    multiple of N, which squares of gradients tell for each run. The distribution is that of a chi-squared variable with
+    the same variance in relation to its mean.
+    """
+    from scipy.special import chdtrc
+
+    values, vectors = np.linalg.eigh(0.5 * (noise + noise.T))
+    real = values > 1e-10 * max(float(values[-1]), 0.0)
+    rank, rows = int(np.count_nonzero(real)), float(np.sum(counts))
+    if rank == 0 or len(counts) < 2:
+        return 1.0
+    white = sums @ vectors[:, real] / np.sqrt(values[real])
+    size = counts.astype(np.float64)
+    # as the sums add up to zero, their squares are expected to be less by this
+    fitted = rank * float(np.sum(size**2)) / rows
+    surplus = float(np.sum(white**2)) - rank * rows + fitted
+    weights = np.sum(squares, axis=0)
+    level = np.mean(squares / np.where(weights > 0.0, weights, 1.0), axis=1) * rows  # the run's, times its rows
+    level *= rows / max(float(np.sum(level)), 1e-300)
+    spread = 2.0 * rank * float(np.sum(level**2 * (1.0 - 1.0 / size)))
+    if spread <= 0.0:
+        return 1.0
+    freedom = rank * rows**2 / float(np.sum(level**2))
+    return float(chdtrc(freedom, max(freedom + surplus / np.sqrt(spread) * np.sqrt(2.0 * freedom), 0.0)))
+
+
+def trend(counts: NDArray[np.int64], sums: Floats) -> float:
+    """The p-value of sums over runs being uncorrelated with those over the next run, against a positive correlation.
+
+    In each coordinate the sum of products of neighbours over the root of the sum of their squares, which is standard
+    normal, whatever the tails and however the noise changes; the largest counts, by Bonferroni's bound.
+    """
+    from scipy.special import ndtr
+
+    # as the sums add up to zero, products of two are expected to be less than zero by this
+    square = np.sum(sums**2, axis=0) / float(np.sum(counts)) ** 2
+    product = sums[:-1] * sums[1:] + (counts[:-1] * counts[1:])[:, None] * square
+    scale = np.sqrt(np.sum(product**2, axis=0))
+    largest = float(np.max(np.sum(product, axis=0) / np.where(scale > 0.0, scale, 1.0)))
+    return min(1.0, sums.shape[1] * float(ndtr(-largest)))
