@@ -4,10 +4,10 @@ The estimate ``mean w - shift`` is off by ``-H^-1`` times the mean of
 
     psi_k = grad_k(c) + (H_k - H)(w_k - mean w),    H_k = r_k r_k',
 
-which is a martingale where rows are independent: its variance is ``H^-1 Sigma H^-1 / m``, Sigma the mean square of psi_k.
-Gradients along the path are not psi_k: their mean is not zero while the start is being forgotten, and taking it for
-noise makes intervals too wide. While all rows are still in memory psi_k is computed for each of them. Later the mean of
-gradients is subtracted by units of rows (``H (mean w over the unit - c)``), and what the place of the average adds,
+which is a martingale where rows are independent: its variance is ``H^-1 Sigma H^-1 / m``, Sigma the mean square of
+psi_k. Gradients along the path are not psi_k: their mean is not zero while the start is being forgotten, and taking it
+for noise makes intervals too wide. While all rows are still in memory psi_k is computed for each of them. Later the
+mean of gradients is subtracted by units of rows (``H (mean w over the unit - c)``), and what the place of the average adds,
 ``(H_k - H)(mean w - c)``, is found from the kept rows.
 
 The linearization has a remainder, quadratic in the distance of the centre c_s of each segment from w*: its mean over
@@ -106,7 +106,7 @@ class Average:
         """Its centre, its standard error and what is to be said of them; `fresh` is the share of rows that are new."""
         stretch, notes = self.stretch, []
         d = len(stretch.coef)
-        inverse = np.linalg.inv(stretch.hessian)
+        inverse = np.asarray(np.linalg.inv(stretch.hessian), dtype=np.float64)
         self.centre = stretch.coef - inverse @ stretch.gradient
         widening = np.zeros((d, d))
         if self._model.is_linearized and not self._origin.is_short:
@@ -136,9 +136,9 @@ class Average:
             chance = excess(counts, sums, squares, self._across(by_units))
             if chance < DEPENDENT:
                 notes.append(
-                    "Rows that follow on one another are not independent "
-                    f"(sums over {len(counts)} runs of them are too large, p = {chance:.1g}): standard errors are "
-                    "for independent rows and too small; take covariance='batch-means', or shuffle sorted rows."
+                    "Rows that follow on one another are not independent, or the start is not forgotten: sums over "
+                    f"{len(counts)} runs of them are too large (p = {chance:.1g}), and standard errors too small; "
+                    "take covariance='batch-means', or shuffle sorted rows."
                 )
         variance = inverse @ noise @ inverse.T / self._distinct
         if np.any(widening):
@@ -236,10 +236,11 @@ def excess(counts: NDArray[np.int64], sums: Floats, squares: Floats, noise: Floa
 
     With M the inverse of the noise, ``S_b' M S_b - sum_k psi_k' M psi_k`` over a run b is twice the sum of
     ``psi_k' M psi_l`` over its pairs. Where rows are independent these have mean zero, are uncorrelated, and have the
-    variance ``tr (M N_k M N_l)``, whatever the tails of psi: for N_k = N its rank r, so that the sum over runs of m rows
-    has the variance ``2 m (m - 1) r`` for each. Noise that changes along the stream makes it larger: N_k counts as a
-    multiple of N, which squares of gradients tell for each run. The distribution is that of a chi-squared variable with
-    the same variance in relation to its mean.
+    variance ``tr (M N_k M N_l)``: for N_k = N its rank r, so that the sum over runs of m rows has the variance
+    ``2 m (m - 1) r`` for each. Noise that changes along the stream makes it larger: N_k counts as a multiple of N,
+    which squares of gradients tell for each run. Where psi has tails so heavy that M is not known well, it is larger
+    still: the spread between runs counts if it is, in units of what dependence makes of it. The distribution is that of a
+    chi-squared variable with the same variance in relation to its mean.
     """
     from scipy.special import chdtrc
 
@@ -256,7 +257,10 @@ def excess(counts: NDArray[np.int64], sums: Floats, squares: Floats, noise: Floa
     weights = np.sum(squares, axis=0)
     level = np.mean(squares / np.where(weights > 0.0, weights, 1.0), axis=1) * rows  # the run's, times its rows
     level *= rows / max(float(np.sum(level)), 1e-300)
-    spread = 2.0 * rank * float(np.sum(level**2 * (1.0 - 1.0 / size)))
+    even = 2.0 * rank * float(np.sum(level**2 * (1.0 - 1.0 / size)))
+    apart = np.sum(white**2, axis=1) - rank * level
+    inflation = 1.0 + max(surplus, 0.0) / (rank * rows)
+    spread = max(even, float(np.sum((apart - size * (np.sum(apart) / rows)) ** 2)) / inflation**2)
     if spread <= 0.0:
         return 1.0
     freedom = rank * rows**2 / float(np.sum(level**2))

@@ -11,8 +11,8 @@ time average of ``-H_SS^-1 sgn(w*_S) g'(t)``) and what is left of the start, bot
 ``mean w - shift``, has covariance ``H^-1 Sigma H^-1 / m`` in every coordinate, zero or not. Where f is not quadratic,
 every gradient is replaced by its linearization at an earlier estimate of w*: what it is beyond that, of order gamma on
 average (half the second derivative times the spread of w), is subtracted. With that, ``mean w - shift`` lies off by
--H^-1 times the mean of ``psi_k = grad_k(c) + (H_k - H)(w_k - mean w)``, c the centre of linearization, H_k the row's own
-Hessian: a martingale, whatever the path, so that Sigma is the mean square of psi_k (`rdasde._inference.average`).
+-H^-1 times the mean of ``psi_k = grad_k(c) + (H_k - H)(w_k - mean w)``, c the centre of linearization, H_k the row's
+own Hessian: a martingale, whatever the path, so that Sigma is the mean square of psi_k (`rdasde._inference.average`).
 
 **The last iterate**, on its support S, started from its state at the begin of the stretch: the linear recursion
 ``e <- e - kappa (gamma H_SS e + dP(w) (g_k - g_{k-1}) + gamma xi)``, ``Cov xi = Sigma_SS / b``, kappa the slope of the

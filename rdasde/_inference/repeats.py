@@ -19,9 +19,9 @@ _CHANCE = 1e-6
 class Repeats:
     """A sample of the runs of 32 rows in a stream, by their hashes.
 
-    Rows alone may well be equal, where columns are discrete. That 32 of them come again in the same order is less likely
-    than ``pairs * q**32``, q the chance that two rows are equal, which neighbours tell. Which runs are remembered is
-    decided by the hash of the last row of each, so that of the same run all are or none.
+    Rows alone may well be equal, where columns are discrete. That 32 of them come again in the same order is less
+    likely than ``pairs * q**32``, q the chance that two rows are equal, which neighbours tell. Which runs are
+    remembered is decided by the hash of the last row of each, so that of the same run all are or none.
     """
 
     def __init__(self) -> None:

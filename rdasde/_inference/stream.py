@@ -234,6 +234,7 @@ class Stream:
                 self._marks, self._origin, self.units = again._marks, again._origin, again.units
                 self._roots, self._gradients = again._roots, again._gradients
                 self._moments.bent[:], self.centres = again._moments.bent, again.centres
+                self._moments.centre[:], self._rule = estimate, self._rule._replace(follow=False)
         first, last = self.first(), self._marks[-1]
         estimate = newton(Stretch.between(first, last, self.algorithm.step_size, False)) if last.steps else None
         if estimate is None and self.centres[-1][1] is not None:
