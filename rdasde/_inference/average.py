@@ -7,7 +7,8 @@ The estimate ``mean w - shift`` is off by ``-H^-1`` times the mean of
 which is a martingale where rows are independent: its variance is ``H^-1 Sigma H^-1 / m``, Sigma the mean square of
 psi_k. Gradients along the path are not psi_k: their mean is not zero while the start is being forgotten, and taking it
 for noise makes intervals too wide. While all rows are still in memory psi_k is computed for each of them. Later the
-mean of gradients is subtracted by units of rows (``H (mean w over the unit - c)``), and what the place of the average adds,
+mean of gradients is subtracted by units of rows (``H (mean w over the unit - c)``), and what the place of the average
+adds,
 ``(H_k - H)(mean w - c)``, is found from the kept rows.
 
 The linearization has a remainder, quadratic in the distance of the centre c_s of each segment from w*: its mean over
@@ -34,6 +35,10 @@ Covariance = Literal["independent", "batch-means"]
 
 DEPENDENT = 1e-4  # the size of the test of independence
 _FEWEST_UNITS = 8
+_FAR = 2.0  # by how much the remainder of linearizations may widen an interval
+_ROUNDS = 12
+_SEPARATED = "The classes are separated in the first rows: no finite coefficient is the best there."
+_LEFT = 0.1  # standard errors by which the estimate may still move where it is subtracted
 _MOST_BATCHES = 32  # between 16 and 32: more would hardly make quantiles smaller, and longer ones forget better
 
 
@@ -80,14 +85,14 @@ class Average:
             if solution is None:
                 self.reason = (
                     "The mean gradient over the rows has no zero that Newton's method finds: the classes are "
-                    "separated, or rows are too few for so many columns."
+                    "separated, or columns are linearly dependent."
                 )
             else:
                 stream = stream.replay(solution)
         elif model.is_linearized and not stream.is_short and any(c is None for c in self._centres(stream)):
             self.reason = (
                 "Gradients are linearized at a place that is still moving: the classes are separated in the first "
-                "rows, or rows are too few for so many columns."
+                "rows, or columns are linearly dependent there."
             )
         self._stream = stream
         self.first, last = stream.first(), stream.sums()
@@ -110,7 +115,7 @@ class Average:
         self.centre = stretch.coef - inverse @ stretch.gradient
         widening = np.zeros((d, d))
         if self._model.is_linearized and not self._origin.is_short:
-            remainder, widening = self._remainder(inverse)
+            remainder, widening, left = self._remainder(inverse)
             self.centre = stretch.coef - inverse @ (stretch.gradient + remainder)
         counts, gradients, path, squares = self._stream.batches(self.first)
         sums = gradients - (path - counts[:, None] * self.centre) @ stretch.hessian.T
@@ -143,7 +148,18 @@ class Average:
         variance = inverse @ noise @ inverse.T / self._distinct
         if np.any(widening):
             more = inverse @ widening @ inverse.T
-            wider = float(np.max(np.sqrt(1.0 + np.diag(more) / np.maximum(np.diag(variance), 1e-300))))
+            size = np.maximum(np.diag(variance), 1e-300)
+            wider = float(np.max(np.sqrt(1.0 + np.diag(more) / size)))
+            if not np.isfinite(wider) or wider > _FAR or np.max(np.abs(left) / np.sqrt(size)) > _LEFT:
+                note = (
+                    _SEPARATED
+                    if self._head is not None and self._head.has_separated
+                    else (
+                        "Gradients are linearized too far from the estimate for their remainder to be known: take a "
+                        "smaller step, or more rows."
+                    )
+                )
+                return Law(stretch.coef, np.full(d, np.nan), np.inf, note)
             variance = variance + more
             if wider > 1.1:
                 notes.append(
@@ -161,23 +177,27 @@ class Average:
         unit = self.centre / float(np.linalg.norm(self.centre))
         return across(unit, noise)
 
-    def _remainder(self, inverse: Floats) -> tuple[Floats, Floats]:
-        """The mean of the linearizations' remainder at the estimate, and the variance of that mean."""
+    def _remainder(self, inverse: Floats) -> tuple[Floats, Floats, Floats]:
+        """The mean of the linearizations' remainder at the estimate, the variance of that mean, and the last move."""
         assert self._head is not None
         stretch, begin = self.stretch, self.first.rows
         rows = len(self._head.taken()[0])
         ends = [row for row, _ in self._stream.centres[1:]] + [self._stream.rows]
         estimate = stretch.coef - inverse @ stretch.gradient
-        bends = np.zeros((rows, len(estimate)))
-        for _ in range(3):  # it is quadratic in a small distance: each round gains as much again
+        bends, move = np.zeros((rows, len(estimate))), np.zeros(len(estimate))
+        for _ in range(_ROUNDS):  # it is quadratic in a small distance: each round gains as much again
             bends = np.zeros((-(-rows // 8) * 8, len(estimate)))
             for (row, centre), end in zip(self._stream.centres, ends, strict=True):
                 if centre is not None and end > begin:
                     share = (end - max(row, begin)) / stretch.rows
                     bends += share * self._head.terms(estimate, centre)[2]
+            before = estimate
             estimate = stretch.coef - inverse @ (stretch.gradient + np.sum(bends, axis=0) / rows)
+            move = estimate - before
+            if float(move @ stretch.hessian @ move) * stretch.rows < 1e-6:
+                break
         mean = np.sum(bends, axis=0) / rows
-        return mean, (products(bends) / rows - np.outer(mean, mean)) / rows
+        return mean, (products(bends) / rows - np.outer(mean, mean)) / rows, move
 
     def _noise_by_units(self, counts: NDArray[np.int64], gradients: Floats, sums: Floats) -> Floats:
         """The mean square of gradients around their mean over each unit, as H and the path say it is."""
@@ -239,7 +259,8 @@ def excess(counts: NDArray[np.int64], sums: Floats, squares: Floats, noise: Floa
     variance ``tr (M N_k M N_l)``: for N_k = N its rank r, so that the sum over runs of m rows has the variance
     ``2 m (m - 1) r`` for each. Noise that changes along the stream makes it larger: N_k counts as a multiple of N,
     which squares of gradients tell for each run. Where psi has tails so heavy that M is not known well, it is larger
-    still: the spread between runs counts if it is, in units of what dependence makes of it. The distribution is that of a
+    still: the spread between runs counts if it is, in units of what dependence makes of it. The distribution is that of
+    a
     chi-squared variable with the same variance in relation to its mean.
     """
     from scipy.special import chdtrc

@@ -24,6 +24,7 @@ class Head:
     def __init__(self, model: RowModel, size: int, dimension: int) -> None:
         self._model, self._taken = model, 0
         self.rows, self.response = np.empty((size, dimension)), np.empty(size)
+        self.has_separated = False  # whether `solution` found that the classes are
 
     def keep(self, x: Floats, y: Floats) -> None:
         """As many of these rows as there is room for."""
@@ -63,7 +64,8 @@ class Head:
         w = np.zeros(d)
         gradient, hessian = self._mean(w)
         for _ in range(_TRIES):
-            if not np.all(np.isfinite(hessian)) or weak_direction(hessian) or self.is_separated(w):
+            self.has_separated = self.is_separated(w)
+            if self.has_separated or not np.all(np.isfinite(hessian)) or weak_direction(hessian):
                 return None
             step = np.linalg.solve(hessian, gradient)
             # a millionth of the standard error that the information gives: this step is the last one to change anything

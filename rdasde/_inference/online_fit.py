@@ -224,7 +224,7 @@ class OnlineFit:
             )
         if distinct < _ROWS_PER_COLUMN * self.dimension:
             notes.append(f"Standard errors are rough with fewer than {_ROWS_PER_COLUMN} rows for each column.")
-        shift = stretch.coef - law.center
+        shift = stretch.coef - law.center if law.is_known else unknown
         known = Estimate(stretch.coef, shift, law.std_error, self.level, " ".join(notes), law.freedom)
         return known, self._iterate(average.first, last, stretch, known.coef if law.is_known else average.centre)
 

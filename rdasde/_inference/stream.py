@@ -75,6 +75,7 @@ class Stream:
         self._is_replay = centre is not None
         self.head = None if self._is_replay or model.is_directional else Head(model, kept, dimension)
         self.centres: list[tuple[int, Floats | None]] = [(0, centre)]
+        self._behind = 0  # rows that the last one was estimated from
         self.units = Units(self.block, dimension)
         self.repeats = Repeats()
         self.is_watched = not self._is_replay
@@ -235,10 +236,15 @@ class Stream:
                 self._roots, self._gradients = again._roots, again._gradients
                 self._moments.bent[:], self.centres = again._moments.bent, again.centres
                 self._moments.centre[:], self._rule = estimate, self._rule._replace(follow=False)
+                self._behind = self.rows
         first, last = self.first(), self._marks[-1]
-        estimate = newton(Stretch.between(first, last, self.algorithm.step_size, False)) if last.steps else None
+        rows, estimate = last.rows - first.rows, None
+        # a centre that more rows are behind than a new one would have is better
+        if last.steps > first.steps and rows > self._behind:
+            estimate = newton(Stretch.between(first, last, self.algorithm.step_size, False))
         if estimate is None and self.centres[-1][1] is not None:
-            return  # the one that there is may be old, but it is one
+            return
+        self._behind = rows if estimate is not None else 0
         self._rule = self._rule._replace(follow=estimate is None)
         if estimate is not None:
             self._moments.centre[:] = estimate
