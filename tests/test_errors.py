@@ -256,6 +256,14 @@ CASES = [
         "use approximate(..., method='paths') or simulate(..., keep='paths').",
     ),
     (
+        lambda: rs.band(THEORY, simultaneous="time"),
+        "simultaneous is 'time', but must be False, True, 'coordinate' or 'all': pass one of them.",
+    ),
+    (
+        lambda: rs.band(THEORY, simultaneous=2),
+        "simultaneous is 2 (int), but must be False, True, 'coordinate' or 'all': pass one of them.",
+    ),
+    (
         lambda: rs.band(THEORY, of="mean"),
         "replicates is None, but must be given, since the result is no Monte Carlo: "
         "pass replicates=n for the interval of the mean over n runs.",

@@ -132,7 +132,9 @@ def approximate(
     if "dual" in values:
         values |= _moments(values["dual"], values["primal"])
     values |= _mean_curves(run, thresholds)
-    return _dataset(run, method, thresholds, values, seed).assign_attrs(solution.attributes)
+    result = _dataset(run, method, thresholds, values, seed).assign_attrs(solution.attributes)
+    # what a mean may be off by beside its Monte Carlo error: `band` makes room for it
+    return result.assign_attrs(tolerance=tolerance) if "dual" in values else result
 
 
 def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
@@ -177,7 +179,7 @@ def _dataset(run: Run, method: str, thresholds: Floats, values: dict[str, Floats
         coords["score"] = SCORES
     if "dual" in values:
         coords["path"] = np.arange(len(values["dual"]))
-        attributes["seed"] = seed
+        attributes |= {"seed": seed, "paths": len(values["dual"])}
     result = xr.Dataset(data, coords=coords)
     result.attrs = attributes
     return result
