@@ -304,7 +304,7 @@ def by_rank(samples: Floats, probabilities: ArrayLike) -> Floats:
 
     Order statistics at the rank ``(n + 1) p``, between two of them linear in it.
     """
-    return np.asarray(np.quantile(samples, probabilities, axis=0, method="weibull"))
+    return np.asarray(np.quantile(samples, np.asarray(probabilities, dtype=np.float64), axis=0, method="weibull"))
 
 
 def at_scores(result: xr.Dataset, scores: ArrayLike) -> Floats:

@@ -296,6 +296,15 @@ CASES = [
         "pass the same horizon, times and step size to simulate and approximate.",
     ),
     (
+        lambda: rs.plot.calibration(THEORY),
+        "result is a Dataset without coverage by method, but must be what rs.validate.calibration returned: "
+        "pass that Dataset.",
+    ),
+    (
+        lambda: rs.plot.calibration(3),
+        "result is 3 (int), but must be what rs.validate.calibration returned: pass that Dataset.",
+    ),
+    (
         lambda: rs.plot.trajectories(THEORY, THEORY, [0]),
         "runs is a Dataset without dual paths, but must be simulate(..., keep='paths') and approximate(...): pass those.",
     ),

@@ -94,8 +94,9 @@ def coverage(
     In the dual coverage should equal the level. In the primal it is at least that: more where an end of the band is 0,
     an atom; ``best_allowed`` is then 1. Bands from P paths have random ends, order statistics k = (P + 1) L apart: the
     probability between them is Beta(k, P + 1 - k), its mean the level, so that the count of R runs is beta-binomial,
-    not binomial, and the worst of all m cases is judged by its quantile at ``.005 / m`` (Bonferroni). For the same reason
-    the variance of the mean over coordinates is ``s^2 (1/R + 1/P)``, s^2 that of the share of (time, coordinate) at which a run is inside.
+    not binomial, and the worst of all m cases is judged by its quantile at ``.005 / m`` (Bonferroni). For the same
+    reason the variance of the mean over coordinates is ``s^2 (1/R + 1/P)``, s^2 that of the share of (time, coordinate)
+    at which a run is inside.
     """
     import xarray as xr
 
