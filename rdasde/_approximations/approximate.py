@@ -76,7 +76,8 @@ def approximate(
     tolerance : float
         Bias allowed to the time steps of Monte Carlo (``"paths"``, and ``"limit"`` where it needs paths), in units of
         the standard deviation of each coordinate; in (0, 0.1]. The scheme is of weak order two for small noise: a
-        quarter of it doubles the number of steps. ``attrs["time_steps"]`` says how many ``"paths"`` took.
+        quarter of it doubles the number of steps. ``attrs["tolerance"]`` keeps it, ``attrs["time_steps"]`` says how
+        many ``"paths"`` took.
     executor : concurrent.futures.Executor, optional
         Where blocks of paths run; threads on all cores when not given.
     progress : bool, optional

@@ -77,9 +77,10 @@ def calibration(
     xarray.Dataset
         By theory (the method), space ("dual", "primal"), time and coordinate: ``coverage``, the share of runs inside
         the band; ``bias``, the mean of the approximation less that of the runs, in their standard deviations;
-        ``std_ratio``, its standard deviation over theirs (both NaN where nothing moves). ``probability_zero_error`` (theory, time,
-        coordinate), its ``P(w_j = 0)`` less the share of runs, ``probability_zero``. ``below`` (theory, probability,
-        time, coordinate): the share of runs below its dual quantile at that probability, which it should equal.
+        ``std_ratio``, its standard deviation over theirs (both NaN where nothing moves). ``probability_zero_error``
+        (theory, time, coordinate), its ``P(w_j = 0)`` less the share of runs, ``probability_zero``. ``below`` (theory,
+        probability, time, coordinate): the share of runs below its dual quantile at that probability, which it should
+        equal.
 
         Over times after 0 and coordinates, (theory, space): ``average``, ``worst``, ``best``, the mean coverage and its
         extremes. ``worst_allowed``, ``best_allowed`` (theory): between these all coverages lie with probability .99 if

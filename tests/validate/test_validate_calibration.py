@@ -57,9 +57,9 @@ def test_counts_as_the_verbs_do(result, monkeypatch):
 def test_the_truth_is_trusted(result):
     """At gamma tr(H) = .04, 300 runs.
 
-    Null: nominal bands. A verdict is wrong with probability .02 at most (.01 the worst coverage, .01 the average, off by
-    1.5 points where its standard error is .005), wrong for three seeds with 1e-5. Shares below quantiles: of all cases
-    .0005 leave their range, so 5 % do with probability .01 at most (Markov), for three seeds with 1e-6.
+    Null: nominal bands. A verdict is wrong with probability .02 at most (.01 the worst coverage, .01 the average, off
+    by 1.5 points where its standard error is .005), wrong for three seeds with 1e-5. Shares below quantiles: of all
+    cases .0005 leave their range, so 5 % do with probability .01 at most (Markov), for three seeds with 1e-6.
     """
     seeds = [result, calibration(seed=4), calibration(seed=5)]
     for name in ("closure", "paths"):
