@@ -4,8 +4,8 @@ The mirror map of a separable penalty is nondecreasing in each coordinate, so qu
 ``[l, u]`` of v_j becomes the band ``[prox(l), prox(u)]`` of w_j, at at least the same level (theory, section 3).
 
 Quantiles of draws are taken by rank: a new draw lies between the k-th smallest and the k-th largest of n with
-probability ``(n + 1 - 2 k) / (n + 1)`` exactly, whatever their law. A level that asks for k < 1 is refused: n draws
-cannot tell it.
+probability ``(n + 1 - 2 k) / (n + 1)`` exactly, whatever their law. A level that asks for k < 1 is more than n draws
+can tell: paths, of which there could be more, are then refused; for runs a normal law stands in.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ def band(
     result : xarray.Dataset
         Also one that was saved and loaded: its attributes carry the mirror map.
     level : float
-        Probability of lying inside, strictly between 0 and 1. From n paths or runs at most ``1 - 2 / (n + 1)``,
-        pointwise, or ``n / (n + 1)``, simultaneously. Beyond the scores of ``dual_quantile`` (.9995) tails are normal.
+        Probability of lying inside, strictly between 0 and 1. From n paths at most ``1 - 2 / (n + 1)``, pointwise, or
+        ``n / (n + 1)``, simultaneously. Beyond that level of runs, pointwise, it is the interval for one more normal
+        draw; beyond the scores of ``dual_quantile`` (.9995) tails are normal.
     of : {"iterate", "mean"}
         ``"iterate"``: where a run lies, quantiles of its law, taken in the dual and mapped. ``"mean"``: the confidence
         interval of the mean. Two different things.
@@ -73,7 +74,7 @@ def band(
     -------
     xarray.Dataset
         ``lower``, ``upper`` (time, coordinate), ``threshold`` (time). ``attrs["quantiles"]`` says where the quantiles
-        come from: ``"paths"``, or ``"gaussian"`` where only moments are known; ``attrs["simultaneous"]`` is 0
+        come from: ``"paths"``, or ``"gaussian"`` where only moments are used; ``attrs["simultaneous"]`` is 0
         pointwise, 1 over times, 2 over times and coordinates.
 
     Raises
@@ -131,8 +132,12 @@ def band(
             "use approximate(..., method='paths') or simulate(..., keep='paths')",
         )
     mirror = mirror_of(result, regularizer)
-    if sampled and (together or of == "iterate"):
+    by_rank_alone = sampled and (bool(together) or (of == "iterate" and "path" in result["dual"].dims))
+    if by_rank_alone:
         need_draws(level, len(result["dual"]), str(result["dual"].dims[0]), sides=1 if together else 2)
+    # runs of the algorithm are what they are, maybe saved long ago: beyond their ranks as a normal law goes on
+    beyond = sampled and not together and of == "iterate" and not _told(level, len(result["dual"]))
+    quantiles_of = _prediction if beyond else _between_ranks
 
     if of == "mean":
         lower, upper = _mean_band(result, space, level, together, replicates)
@@ -144,12 +149,12 @@ def band(
                 "'dual', or pointwise from paths: quantiles do not pass through such a map",
                 "use approximate(..., method='paths')",
             )
-        lower, upper = by_rank(_samples(result, "primal"), _ends(level))
+        lower, upper = quantiles_of(_samples(result, "primal"), level)
     else:
         if together:
             lower, upper = _sup_band(_samples(result, "dual"), level, together)
         elif sampled:
-            lower, upper = by_rank(_samples(result, "dual"), _ends(level))
+            lower, upper = quantiles_of(_samples(result, "dual"), level)
         else:
             z = float(ndtri(0.5 + level / 2.0))
             lower, upper = at_scores(result, [-z, z])
@@ -165,7 +170,7 @@ def band(
         "of": of,
         "space": space,
         "simultaneous": together,
-        "quantiles": _source(result, of, bool(together)),
+        "quantiles": "gaussian" if beyond else _source(result, of, bool(together)),
         "regularizer": mirror.to_json(),
         "method": str(result.attrs.get("method", "simulate")),
     }
@@ -282,7 +287,7 @@ def need_draws(level: float, number: int, kind: str, sides: int = 2) -> None:
     Of both ends, or (``sides=1``) of the upper one alone.
     """
     tail = (1.0 - level) / sides
-    if (number + 1) * tail < 1.0 - _SLACK:
+    if not _told(level, number, sides):
         enough = math.ceil((1.0 / tail - 1.0) * (1.0 - _SLACK))
         plural, more = ("paths", "paths") if kind == "path" else ("runs", "replicates")
         number_of = f"{number} {plural if number != 1 else plural[:-1]}"
@@ -295,8 +300,31 @@ def need_draws(level: float, number: int, kind: str, sides: int = 2) -> None:
         )
 
 
-def _ends(level: float) -> tuple[float, float]:
-    return 0.5 - level / 2.0, 0.5 + level / 2.0
+def _told(level: float, number: int, sides: int = 2) -> bool:
+    """Whether the ranks of so many draws reach as far as the level."""
+    return (number + 1) * (1.0 - level) / sides >= 1.0 - _SLACK
+
+
+def _between_ranks(samples: Floats, level: float) -> tuple[Floats, Floats]:
+    lower, upper = by_rank(samples, (0.5 - level / 2.0, 0.5 + level / 2.0))
+    return lower, upper
+
+
+def _prediction(samples: Floats, level: float) -> tuple[Floats, Floats]:
+    """Where one more normal draw lies, from few: mean and spread are estimated, too."""
+    from scipy.special import stdtrit
+
+    _need_spread(len(samples))
+    mean, std, _ = _standardized(samples)
+    reach = float(stdtrit(len(samples) - 1, 0.5 + level / 2.0)) * math.sqrt(1.0 + 1.0 / len(samples))
+    return mean - reach * std, mean + reach * std
+
+
+def _need_spread(draws: int) -> None:
+    if draws == 1:
+        raise _check.bad(
+            "result", "of a single path or run", "of several, whose spread is seen", "draw at least two of them"
+        )
 
 
 def by_rank(samples: Floats, probabilities: ArrayLike) -> Floats:
@@ -362,10 +390,7 @@ def _mean_band(
             "given, since the result is no Monte Carlo",
             "pass replicates=n for the interval of the mean over n runs",
         )
-    if draws == 1:
-        raise _check.bad(
-            "result", "of a single path or run", "of several, whose spread is seen", "draw at least two of them"
-        )
+    _need_spread(draws)
     share = (1.0 / draws if draws else 0.0) + (1.0 / replicates if replicates else 0.0)
     bias = _bias(result) / math.sqrt(share)
     reach: Any = _reach(level, bias, draws - 1 if 0 < draws < _MANY else None)

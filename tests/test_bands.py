@@ -145,10 +145,30 @@ def test_a_level_that_so_few_paths_cannot_tell_is_refused(paths, number, level, 
     rs.band(paths.isel(path=slice(0, enough)), level, **options)
 
 
-def test_a_level_that_so_few_runs_cannot_tell_is_refused(runs):
-    message = "level is 0.99 from 198 runs, but must be one whose quantiles lie among them: pass replicates=199 or more"
+@pytest.mark.parametrize("number", [2, 10, 38])
+def test_beyond_the_ranks_of_few_runs_a_normal_law_goes_on(number):
+    """One more normal run lies inside with probability `level`, from however few: 4 000 independent coordinates."""
+    # null: a binomial of 4 000, 3.9 standard errors (1e-4)
+    generator = np.random.default_rng(4)
+    few, one = generator.standard_normal((number, 1, 4000)), generator.standard_normal(4000)
+    dims = ("replicate", "time", "coordinate")
+    data = {"dual": (dims, few), "primal": (dims, few), "threshold": (("time",), [0.0])}
+    coords = {"time": [1.0], "coordinate": np.arange(4000)}
+    result = xr.Dataset(data, coords=coords, attrs={"regularizer": rs.RDA(0.1).mirror.to_json()})
+    found = rs.band(result, 0.95)
+    assert found.attrs["quantiles"] == "gaussian"
+    held = np.mean((one >= found.lower.values[0]) & (one <= found.upper.values[0]))
+    assert abs(held - 0.95) < 3.9 * np.sqrt(0.95 * 0.05 / 4000)
+
+
+def test_runs_enough_are_taken_by_rank(runs):
+    assert rs.band(runs.isel(replicate=slice(0, 39))).attrs["quantiles"] == "paths"
+    assert rs.band(runs.isel(replicate=slice(0, 38))).attrs["quantiles"] == "gaussian"
+    message = "level is 0.99 from 98 runs, but must be one whose quantiles lie among them: pass replicates=99 or more"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}, or a lower level\\.$"):
-        rs.band(runs.isel(replicate=slice(0, 198)), 0.99)
+        rs.band(runs.isel(replicate=slice(0, 98)), 0.99, simultaneous="all")
+    with pytest.raises(ValueError, match=r"^result is of a single path or run, but must be of several, whose spread"):
+        rs.band(runs.isel(replicate=[0]))
 
 
 def test_beyond_the_scores_that_are_kept_the_tail_is_normal(problem, algorithm):
@@ -274,8 +294,8 @@ def test_summary_says_that_it_is_gaussian(problem, algorithm):
 
 def test_bands_of_some_coordinates(problem, runs):
     weighted = rs.RDA(0.005, rs.L1([1.0, 2.0, 0.0, 3.0]), rs.PowerLaw(0.5, 0.6))
-    some = rs.simulate(problem, weighted, 1.0, replicates=40, times=3, coordinates=[3, 1], seed=0)
-    every = rs.simulate(problem, weighted, 1.0, replicates=40, times=3, seed=0)
+    some = rs.simulate(problem, weighted, 1.0, replicates=30, times=3, coordinates=[3, 1], seed=0)
+    every = rs.simulate(problem, weighted, 1.0, replicates=30, times=3, seed=0)
     xr.testing.assert_identical(rs.band(some).lower, rs.band(every).lower.sel(coordinate=[3, 1]))
     np.testing.assert_array_equal(rs.coverage(some, rs.band(every)).coordinate, [1, 3])
 
@@ -283,9 +303,7 @@ def test_bands_of_some_coordinates(problem, runs):
 def test_nan_counts_as_outside(runs):
     broken = runs.isel(replicate=slice(0, 10)).copy(deep=True)
     broken.primal.values[:5, 4:] = np.nan
-    everything = rs.band(runs, 0.99)
-    everything["lower"], everything["upper"] = everything.lower * 0 - np.inf, everything.upper * 0 + np.inf
-    held = rs.coverage(broken, everything)
+    held = rs.coverage(broken, rs.band(runs, 0.999999))
     assert np.all(held[:4] == 1.0)
     assert np.all(held[4:] == 0.5)
 
