@@ -256,6 +256,14 @@ CASES = [
         "use approximate(..., method='paths') or simulate(..., keep='paths').",
     ),
     (
+        lambda: rs.band(THEORY, simultaneous="time"),
+        "simultaneous is 'time', but must be False, True, 'coordinate' or 'all': pass one of them.",
+    ),
+    (
+        lambda: rs.band(THEORY, simultaneous=2),
+        "simultaneous is 2 (int), but must be False, True, 'coordinate' or 'all': pass one of them.",
+    ),
+    (
         lambda: rs.band(THEORY, of="mean"),
         "replicates is None, but must be given, since the result is no Monte Carlo: "
         "pass replicates=n for the interval of the mean over n runs.",
@@ -286,6 +294,15 @@ CASES = [
         lambda: rs.coverage(simulate(times=5), rs.band(THEORY)),
         "band is given at 3 times that are not the 5 times of the runs, but must be on the same times: "
         "pass the same horizon, times and step size to simulate and approximate.",
+    ),
+    (
+        lambda: rs.plot.calibration(THEORY),
+        "result is a Dataset without coverage by method, but must be what rs.validate.calibration returned: "
+        "pass that Dataset.",
+    ),
+    (
+        lambda: rs.plot.calibration(3),
+        "result is 3 (int), but must be what rs.validate.calibration returned: pass that Dataset.",
     ),
     (
         lambda: rs.plot.trajectories(THEORY, THEORY, [0]),

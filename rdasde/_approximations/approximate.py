@@ -76,7 +76,8 @@ def approximate(
     tolerance : float
         Bias allowed to the time steps of Monte Carlo (``"paths"``, and ``"limit"`` where it needs paths), in units of
         the standard deviation of each coordinate; in (0, 0.1]. The scheme is of weak order two for small noise: a
-        quarter of it doubles the number of steps. ``attrs["time_steps"]`` says how many ``"paths"`` took.
+        quarter of it doubles the number of steps. ``attrs["tolerance"]`` keeps it, ``attrs["time_steps"]`` says how
+        many ``"paths"`` took.
     executor : concurrent.futures.Executor, optional
         Where blocks of paths run; threads on all cores when not given.
     progress : bool, optional
@@ -132,7 +133,9 @@ def approximate(
     if "dual" in values:
         values |= _moments(values["dual"], values["primal"])
     values |= _mean_curves(run, thresholds)
-    return _dataset(run, method, thresholds, values, seed).assign_attrs(solution.attributes)
+    result = _dataset(run, method, thresholds, values, seed).assign_attrs(solution.attributes)
+    # what a mean may be off by beside its Monte Carlo error: `band` makes room for it
+    return result.assign_attrs(tolerance=tolerance) if "dual" in values else result
 
 
 def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
@@ -177,7 +180,7 @@ def _dataset(run: Run, method: str, thresholds: Floats, values: dict[str, Floats
         coords["score"] = SCORES
     if "dual" in values:
         coords["path"] = np.arange(len(values["dual"]))
-        attributes["seed"] = seed
+        attributes |= {"seed": seed, "paths": len(values["dual"])}
     result = xr.Dataset(data, coords=coords)
     result.attrs = attributes
     return result

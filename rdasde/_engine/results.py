@@ -12,8 +12,8 @@ Those of `simulate`, `approximate` and `weak_error`, and of validations that car
 ===================  ===================================================================================================
 
 Verbs add what is theirs: ``seed`` wherever something was drawn, ``replicates`` and ``paths``, how many; `simulate`
-``diverged``, how many runs did; `approximate` its ``method``, the ``time_steps`` of paths, and ``checked_mean`` and
-``checked_std``, how far a closure was off from a few of them.
+``diverged``, how many runs did; `approximate` its ``method``, with paths the ``tolerance`` of their time steps and the
+``time_steps`` themselves, and ``checked_mean`` and ``checked_std``, how far a closure was off from a few of them.
 """
 
 from __future__ import annotations

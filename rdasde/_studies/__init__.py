@@ -16,6 +16,7 @@ __all__ = ["STUDIES", "Pieces", "Report", "run"]
 STUDIES: dict[str, str] = {
     "weak-error": "the weak error of the dual diffusion against the step size, and its order",
     "coverage": "how often bands hold, over designs, tunings, levels and step sizes",
+    "calibration": "200 problems drawn at random: where the bands of closure and paths can be trusted, and what warns",
     "support-recovery": "exact support and normal active coordinates at once: gRDA, RDA, SGD and the batch lasso",
     "risk": "regret and excess risk of the averaged iterate against their bounds",
     "flat-directions": "gRDA minus SGD along flat directions, and directional pruning in closed form",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.approximate import approximate
-from rdasde._bands import SPACES, band
+from rdasde._bands import SPACES, band, need_draws
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point
 from rdasde._engine.blocks import chunks_of
@@ -92,10 +92,11 @@ def coverage(
     Notes
     -----
     In the dual coverage should equal the level. In the primal it is at least that: more where an end of the band is 0,
-    an atom; ``best_allowed`` is then 1. Bands from P paths have random ends, order statistics k = (P - 1) L apart: the
-    probability between them is Beta(k, P + 1 - k), so that the count of R runs is beta-binomial, not binomial, and the
-    worst of all m cases is judged by its quantile at ``.005 / m`` (Bonferroni). For the same reason the variance of the
-    mean over coordinates is ``s^2 (1/R + 1/P)``, s^2 that of the share of (time, coordinate) at which a run is inside.
+    an atom; ``best_allowed`` is then 1. Bands from P paths have random ends, order statistics k = (P + 1) L apart: the
+    probability between them is Beta(k, P + 1 - k), its mean the level, so that the count of R runs is beta-binomial,
+    not binomial, and the worst of all m cases is judged by its quantile at ``.005 / m`` (Bonferroni). For the same
+    reason the variance of the mean over coordinates is ``s^2 (1/R + 1/P)``, s^2 that of the share of (time, coordinate)
+    at which a run is inside.
     """
     import xarray as xr
 
@@ -108,6 +109,8 @@ def coverage(
     start_point(start, problem)
     seed = _check.seed(seed)
     _check.executor(executor)
+    if method == "paths":
+        need_draws(float(wanted.max()), paths, "path")
     late = axis.times > 0.1 * horizon
     if not late.any():
         raise _check.bad(
@@ -259,7 +262,7 @@ def allowed(level: float, cases: int, replicates: int, paths: int | None) -> tup
     if paths is None:
         law = binom(replicates, level)
     else:
-        inside = (paths - 1) * level
+        inside = (paths + 1) * level
         law = betabinom(replicates, inside, paths + 1 - inside)
     return float(law.ppf(tail)) / replicates, float(law.isf(tail)) / replicates
 

@@ -84,6 +84,7 @@ def theory_and_runs(problem: rs.Problem, rda: rs.RDA) -> tuple[xr.Dataset, xr.Da
 def bands(theory: xr.Dataset, runs: xr.Dataset) -> Figure:
     band: xr.Dataset = rs.band(theory, level=0.95, of="iterate", space="primal")
     rs.band(theory, 0.9, space="dual", of="mean", replicates=40)
+    rs.band(runs, 0.9, simultaneous="all")
     held: xr.DataArray = rs.coverage(runs, band)
     assert 0.5 < float(held.mean()) <= 1.0
     figure: Figure = rs.plot.trajectories(runs, theory, coordinates=[0, 1], level=0.95)
@@ -110,6 +111,10 @@ def claims(problem: rs.LinearRegression, rda: rs.RDA) -> None:
     )
     table = rs.validate.table(held)
     assert len(table) > 0
+    trusted: xr.Dataset = rs.validate.calibration(
+        problem, rda, 1.0, methods="closure", level=0.9, replicates=64, times=5, seed=0
+    )
+    rs.plot.calibration(trusted, space="dual")
     support: xr.Dataset = rs.validate.support(problem, rda, 1.0, replicates=64, seed=0)
     risk: xr.Dataset = rs.validate.risk(problem, rda, 1.0, replicates=64, seed=0)
     flat: xr.Dataset = rs.validate.flat_directions(problem, rda, 1.0, replicates=64, start=[0.4, -0.2, 0.1], seed=0)

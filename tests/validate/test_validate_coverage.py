@@ -66,7 +66,7 @@ def test_the_worst_case_is_judged_rightly(paths):
         inside = np.full((trials, cases), level)
     else:
         drawn = generator.random((trials, cases, paths))
-        ends = np.quantile(drawn, [0.05, 0.95], axis=2)
+        ends = np.quantile(drawn, [0.05, 0.95], axis=2, method="weibull")
         inside = ends[1] - ends[0]
     low, high = _coverage.allowed(level, cases, replicates, paths)
 
@@ -132,6 +132,11 @@ CASES = [
     (
         {"method": "exact"},
         "method is 'exact', but must be one of 'paths', 'closure', 'limit': choose one of these.",
+    ),
+    (
+        {"paths": 100},
+        "level is 0.99 from 100 paths, but must be one whose quantiles lie among them: pass paths=199 or more, "
+        "or a lower level, or use method='closure'.",
     ),
     ({"replicates": 1}, "replicates is 1, but must be a whole number >= 2: give the number of runs to count."),
     (
