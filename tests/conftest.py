@@ -1,7 +1,8 @@
-"""A fresh numba cache for every run, shared by its workers; small problems that many tests use."""
+"""A fresh numba cache for every run, shared by its workers, and who of them runs what; problems that many tests use."""
 
 import os
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,51 @@ if "RDASDE_TEST_CACHE" not in os.environ:
 os.environ["NUMBA_CACHE_DIR"] = os.environ["RDASDE_TEST_CACHE"]
 
 import rdasde as rs
+
+# files for one worker, one after the other: they share what is compiled of a user's own functions (which stays in a
+# process), or the folder where mypy keeps what it knows of other packages
+TOGETHER = {
+    "laws": ("problems/test_laws.py", "compiled/test_scratch.py"),
+    "types": ("test_typing.py", "test_wheel.py"),
+}
+GROUPS = {file: group for group, files in TOGETHER.items() for file in files}
+# what takes longest is started first, so that no worker is left alone at the end; all others after these
+LONGEST = (
+    "reproduction/test_notebooks.py",
+    "laws",
+    "approximations/test_nonquadratic.py",
+    "types",
+    "approximations/test_approximate.py",
+    "reproduction/test_cli.py",
+    "approximations/test_paths.py",
+    "compiled/test_jit.py",
+    "weak_error/test_weak_error.py",
+    "problems/test_stochastic_problem.py",
+    "reproduction/test_deep_recipes.py",
+    "validate/test_validate_support.py",
+    "validate/test_validate_risk.py",
+    "problems/test_online_pca.py",
+    "pruning/test_directional.py",
+    "reproduction/test_landscape_studies.py",
+    "inference/test_fit_inference.py",
+    "problems/test_mlp.py",
+    "reproduction/test_published.py",
+    "problems/test_logistic_regression.py",
+    "compiled/test_random_battery.py",
+    "regularizers/test_regularizers.py",
+    "inference/test_fit.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Groups for ``pytest -n 2 --dist loadgroup --no-loadscope-reorder``: a file each, but for those above."""
+    place = {}
+    for item in items:
+        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        group = GROUPS.get(file, file)
+        item.add_marker(pytest.mark.xdist_group(group))
+        place[item] = LONGEST.index(group) if group in LONGEST else len(LONGEST)
+    items.sort(key=place.__getitem__)
 
 
 @pytest.fixture
