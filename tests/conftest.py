@@ -27,13 +27,12 @@ LONGEST = (
     "laws",
     "approximations/test_nonquadratic.py",
     "types",
-    "approximations/test_approximate.py",
     "reproduction/test_cli.py",
     "approximations/test_paths.py",
-    "compiled/test_jit.py",
     "weak_error/test_weak_error.py",
     "problems/test_stochastic_problem.py",
     "reproduction/test_deep_recipes.py",
+    "approximations/test_approximate.py",
     "validate/test_validate_support.py",
     "validate/test_validate_risk.py",
     "problems/test_online_pca.py",
@@ -46,6 +45,7 @@ LONGEST = (
     "compiled/test_random_battery.py",
     "regularizers/test_regularizers.py",
     "inference/test_fit.py",
+    "compiled/test_jit.py",  # once others have compiled most of what its first process asks for
 )
 
 
