@@ -26,7 +26,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt Makefile
 	touch $(READY)
 
 # tests/conftest.py says which files one worker runs, and which are started first
-PYTEST := $(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(READY)
 	$(PYTEST)
 

@@ -49,15 +49,31 @@ LONGEST = (
 )
 
 
+def group_of(file):
+    """What a file of tests is handed out with."""
+    name = file.removeprefix("tests/")
+    return GROUPS.get(name, name)
+
+
 def pytest_collection_modifyitems(items):
-    """Groups for ``pytest -n 2 --dist loadgroup --no-loadscope-reorder``: a file each, but for those above."""
-    place = {}
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent).as_posix()
-        group = GROUPS.get(file, file)
-        item.add_marker(pytest.mark.xdist_group(group))
-        place[item] = LONGEST.index(group) if group in LONGEST else len(LONGEST)
-    items.sort(key=place.__getitem__)
+    """The longest first."""
+    place = {group: number for number, group in enumerate(LONGEST)}
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: place.get(group_of(item.path.relative_to(folder).as_posix()), len(LONGEST)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """``pytest -n 2 --dist loadfile --no-loadscope-reorder`` hands out files that belong together in one."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture
