@@ -25,8 +25,10 @@ $(READY): setup.cfg pyproject.toml constraints.txt Makefile
 	$(RUN) $(INSTALL) '.[$(EXTRA)]'
 	touch $(READY)
 
+# tests/conftest.py says which files one worker runs, and which are started first
+PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(READY)
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-slow: $(READY)
 	$(RUN) -m pytest -m slow
@@ -35,8 +37,8 @@ test-slow: $(READY)
 MEMORY := tests/compiled/test_scratch.py tests/compiled/test_random.py tests/problems/test_covariance.py \
 	tests/approximations/test_paths.py tests/simulation/test_simulate.py tests/inference/test_fit.py
 test-memory: $(READY)
-	NUMBA_BOUNDSCHECK=1 $(RUN) -m pytest -n 2 --dist loadfile $(MEMORY)
-	MALLOC_CHECK_=3 MALLOC_PERTURB_=165 $(RUN) -m pytest -n 2 --dist loadfile $(MEMORY)
+	NUMBA_BOUNDSCHECK=1 $(PYTEST) $(MEMORY)
+	MALLOC_CHECK_=3 MALLOC_PERTURB_=165 $(PYTEST) $(MEMORY)
 
 figures: $(READY)
 	$(VENV)/bin/rdasde figure --all --out figures

@@ -1,7 +1,8 @@
-"""A fresh numba cache for every run, shared by its workers; small problems that many tests use."""
+"""A fresh numba cache for every run, shared by its workers, and who of them runs what; problems that many tests use."""
 
 import os
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,67 @@ if "RDASDE_TEST_CACHE" not in os.environ:
 os.environ["NUMBA_CACHE_DIR"] = os.environ["RDASDE_TEST_CACHE"]
 
 import rdasde as rs
+
+# files for one worker, one after the other: they share what is compiled of a user's own functions (which stays in a
+# process), or the folder where mypy keeps what it knows of other packages
+TOGETHER = {
+    "laws": ("problems/test_laws.py", "compiled/test_scratch.py"),
+    "types": ("test_typing.py", "test_wheel.py"),
+}
+GROUPS = {file: group for group, files in TOGETHER.items() for file in files}
+# what takes longest is started first, so that no worker is left alone at the end; all others after these
+LONGEST = (
+    "reproduction/test_notebooks.py",
+    "laws",
+    "approximations/test_nonquadratic.py",
+    "types",
+    "reproduction/test_cli.py",
+    "approximations/test_paths.py",
+    "weak_error/test_weak_error.py",
+    "problems/test_stochastic_problem.py",
+    "reproduction/test_deep_recipes.py",
+    "approximations/test_approximate.py",
+    "validate/test_validate_support.py",
+    "validate/test_validate_risk.py",
+    "problems/test_online_pca.py",
+    "pruning/test_directional.py",
+    "reproduction/test_landscape_studies.py",
+    "inference/test_fit_inference.py",
+    "problems/test_mlp.py",
+    "reproduction/test_published.py",
+    "problems/test_logistic_regression.py",
+    "compiled/test_random_battery.py",
+    "regularizers/test_regularizers.py",
+    "inference/test_fit.py",
+    "compiled/test_jit.py",  # once others have compiled most of what its first process asks for
+)
+
+
+def group_of(file):
+    """What a file of tests is handed out with."""
+    name = file.removeprefix("tests/")
+    return GROUPS.get(name, name)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first."""
+    place = {group: number for number, group in enumerate(LONGEST)}
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: place.get(group_of(item.path.relative_to(folder).as_posix()), len(LONGEST)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """``pytest -n 2 --dist loadfile --no-loadscope-reorder`` hands out files that belong together in one."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture

@@ -63,9 +63,10 @@ print(rs.__file__)
     assert process.stdout.strip().startswith(str(site))
 
 
-@pytest.mark.parametrize(
-    "checker", [["mypy", "--strict"], ["pyright", "--pythonpath", sys.executable]], ids=["mypy", "pyright"]
-)
+MYPY = ["mypy", "--strict", "--cache-dir", os.path.join(os.environ["RDASDE_TEST_CACHE"], "mypy")]
+
+
+@pytest.mark.parametrize("checker", [MYPY, ["pyright", "--pythonpath", sys.executable]], ids=["mypy", "pyright"])
 def test_wheel_is_typed(checker, site, tmp_path):
     # a name that only this copy has: it is the wheel that is looked at, not the checkout
     stub = site / "rdasde" / "__init__.pyi"

@@ -25,6 +25,9 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 _PACKAGE = Path(__file__).parents[1]
 _OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
+# wrappers take time to compile: nobody calls kernels from C, and only compiled code calls what is not a kernel
+_KERNEL: Any = _OPTIONS | {"no_cfunc_wrapper": True}
+_INNER: Any = _KERNEL | {"no_cpython_wrapper": True}
 _lock = threading.RLock()
 Compiled = Callable[..., Any]  # numba infers the types of what compiled code calls
 P = ParamSpec("P")
@@ -90,10 +93,10 @@ def _teach_numba() -> None:
                     return implementations.get(parameters.instance_class)
                 return None
 
-            overload(function, strict=False, jit_options=_OPTIONS)(choose)
+            overload(function, strict=False, jit_options=_INNER)(choose)
         else:
             body = fused_multiply_add if function is fma else function
-            overload(function, strict=False, jit_options=_OPTIONS)(lambda *args, body=body: body)
+            overload(function, strict=False, jit_options=_INNER)(lambda *args, body=body: body)
 
 
 def stamp_of(folder: Path) -> str:
@@ -159,7 +162,7 @@ class Kernel(Generic[P, R]):
     def _make(self, on_disk: bool) -> Any:
         import numba
 
-        dispatcher = numba.njit(cache=on_disk, **_OPTIONS)(self.python)
+        dispatcher = numba.njit(cache=on_disk, **_KERNEL)(self.python)
         files: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
         if hasattr(files, "_index_path"):
             # one index for each state of the sources: an old one is not even opened, for it may name what is no more

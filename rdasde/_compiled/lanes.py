@@ -32,6 +32,14 @@ def move(v, step, slope, out):
 
 
 @compilable
+def copy(x, out):
+    """``out = x``; `out[:] = x` would compile the sentence that says how shapes differ, which takes seconds."""
+    flat, target = one_row(x), one_row(out)
+    for i in range(flat.size):
+        target[i] = flat[i]
+
+
+@compilable
 def add(x, out):
     """``out += x``; flat, so that it vectorizes."""
     flat, flat_out = one_row(x), one_row(out)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
-from rdasde._compiled.lanes import project
+from rdasde._compiled.lanes import copy, project
 from rdasde._problems.covariance import Covariance, Modes, color, correlate
 
 
@@ -36,7 +36,7 @@ def _add_spikes(directions, gains, x, sums, out):
 
 @implements(correlate, SpikedParameters)
 def _(covariance, x, spare, out):
-    out[:] = x
+    copy(x, out)
     _add_spikes(covariance.directions, covariance.spikes, x, spare[0], out)
 
 

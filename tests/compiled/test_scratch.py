@@ -11,10 +11,14 @@ from registry import PROBLEMS, some_points
 import rdasde as rs
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._compiled.scratch import ROW, Layout, Lines, even
+from rdasde._problems.base import Along
 from rdasde._weak_error.control_variate import Controlled
 from rdasde.testing._samples import _draw_gradients, _draw_noise
 
 SENTINEL = -7.25e77
+# pieces of `Along` take a point of the path to the pieces of its problem: one problem shows that this writes nothing
+# else, and for the others it is done here, with the pieces that are compiled already
+SHOWS_ALONG = PROBLEMS["logistic-identity"]
 
 
 class Inner(NamedTuple):
@@ -98,8 +102,13 @@ def pieces_of(problem):
     if problem.has_compiled_drift and not isinstance(problem, Controlled):  # no closure is made of a control variate
         pieces["hessian_product"] = lambda scratch: hessian_product(problem.parameters, w, u, scratch, out)
         along, point = problem.along(some_points(problem)), lane_array(d)
-        pieces["noise_along"] = lambda scratch: noise_along(along, 0, point, streams, scratch, out)
-        pieces["hessian_along"] = lambda scratch: hessian_along(along, 1, point, u, scratch, out)
+        if type(along) is Along and problem is not SHOWS_ALONG:
+            there, next_there = in_lanes(along.points[0]), in_lanes(along.points[1])
+            pieces["noise_along"] = lambda scratch: _draw_noise(along.problem, there, streams, scratch, out[None])
+            pieces["hessian_along"] = lambda scratch: hessian_product(along.problem, next_there, u, scratch, out)
+        else:
+            pieces["noise_along"] = lambda scratch: noise_along(along, 0, point, streams, scratch, out)
+            pieces["hessian_along"] = lambda scratch: hessian_along(along, 1, point, u, scratch, out)
     return pieces
 
 
