@@ -7,6 +7,7 @@ from ._algorithm import RDA as RDA
 from ._approximations.approximate import approximate as approximate
 from ._bands import band as band
 from ._bands import coverage as coverage
+from ._errors import AccuracyWarning as AccuracyWarning
 from ._errors import ClosureWarning as ClosureWarning
 from ._errors import DivergenceError as DivergenceError
 from ._errors import StabilityWarning as StabilityWarning

@@ -37,8 +37,12 @@ class StabilityWarning(UserWarning):
     """The step size is past the mean-square stability condition of the unregularized algorithm."""
 
 
-class ClosureWarning(UserWarning):
-    """The Gaussian closure differs from a few Monte Carlo paths of the same diffusion by more than chance allows."""
+class AccuracyWarning(UserWarning):
+    """A law from `approximate` differs from runs of the algorithm itself by more than chance allows."""
+
+
+class ClosureWarning(AccuracyWarning):
+    """That of the Gaussian closure does."""
 
 
 class TooMuchMemoryError(MemoryError, ValueError):

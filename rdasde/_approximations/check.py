@@ -1,56 +1,310 @@
-"""Whether the closure holds: a few paths of the same diffusion tell."""
+"""Whether a law holds: a few hundred runs of the algorithm itself tell, or, where they cost too much, what is known."""
 
 from __future__ import annotations
 
+import dataclasses
+import time
 import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from rdasde._approximations.paths import dual_paths
+from rdasde._bands import band
 from rdasde._check import Floats
+from rdasde._compiled.lanes import LANES
 from rdasde._engine.run import MonteCarlo, Run
 from rdasde._engine.time_axis import TimeAxis
-from rdasde._errors import ClosureWarning
+from rdasde._errors import AccuracyWarning, ClosureWarning, DivergenceError
+from rdasde._regularizers.base import Regularizer
+from rdasde._simulation.simulate import simulate
 
-_PATHS, _SEED = 256, 0
-_TIMES = 6  # at which they are compared
-_CHANCE = 5.0  # standard errors that chance is allowed: a false alarm in 2e6 comparisons
-_ROOM = 0.25  # what the closure may be off by beyond that: standard deviations, or in the logarithm of one
+if TYPE_CHECKING:
+    import xarray as xr
+
+Check = Literal["auto", True, False]
+
+_RUNS, _MORE_RUNS = 512, 2048  # at first, and of others where these leave a doubt
+_MANY_RUNS = 8192  # of others, past a large step
+_TIMES = 12  # at which they are compared
+_COORDINATES = 256  # at most
+_LEVEL = 0.95  # of the band whose coverage is looked at
+_FEW_PATHS = 100  # with fewer there is little to compare
+_BUDGET = 1.0  # seconds that "auto" may spend on runs, if the law itself took less
+_PILOT, _CLEAR = 256, 3.0  # steps of a first few runs, more until they take so many times as long as one step does
+_SEEDS = (0x7D5C_2A11_9E37, 0x1B56_C4E9_30F3)  # of the runs: other streams than any seed of a user, but for chance
+
+# what a law may be off by, beyond chance, without a word
+_ROOM_MEAN = 0.25  # standard deviations
+_ROOM_STD = 0.15  # in its logarithm
+_ROOM_ZERO = 0.04  # in P(w_j = 0)
+_ROOM_SHARE = 0.03  # in the coverage of one coordinate at one time
+_ROOM_AVERAGE = 0.012  # in the coverage at one time, averaged over coordinates
+_GRADIENTS = 4096  # that tell how skewed they are
+_LARGE_STEP = 0.5  # step_size * tr H / batch_size past which laws have heavy tails
+_LARGE_SKEWNESS = 0.35  # of a coordinate: P(w_j = 0) is then off by .02, a sixth of it times the normal density
+_FALSE_ALARM = 1e-4  # of each kind of comparison, of all times and coordinates together
+_FALSE_ALARM_LARGE = 1e-2  # the same past a large step, where laws are known to fail
+_DOUBT, _DOUBTFUL_ROOM = 0.05, 0.7  # the same, and the share of a room, at which more runs are asked
 
 
-def compare(run: Run, closure: dict[str, Floats], monte_carlo: MonteCarlo) -> dict[str, float]:
-    """Compare the closure with a few paths of the same diffusion: near a saddle, where V has two humps, it fails.
+class Miss(NamedTuple):
+    """Where a law is furthest off, in one respect."""
 
-    The largest gap of the means in standard deviations, and of the logarithms of these, over coordinates and a few
-    times; a ClosureWarning where one is past what so few paths leave open and `_ROOM`. Called by the `solve` of a
-    method, which `approximate` calls: the warning points at the line of the user.
+    excess: float  # in units of what is let pass
+    what: str
+
+
+class Respect(NamedTuple):
+    """In which a law is compared: by (time, coordinate), (time,) or over all (1,)."""
+
+    gap: Floats
+    error: Floats  # standard error of the gap
+    room: float
+    say: Callable[[float], str]
+
+    def furthest(self, law: xr.Dataset, false_alarm: float, share_of_room: float) -> Miss:
+        """The largest gap, in units of the room and of what chance makes of none once in ``1 / false_alarm`` cases."""
+        from scipy.special import ndtri
+
+        reach = -ndtri(0.5 * false_alarm / self.gap.size)
+        excess = np.abs(self.gap) / (reach * self.error + share_of_room * self.room)
+        excess = np.where(np.isnan(excess), np.inf, excess)
+        at = np.unravel_index(int(excess.argmax()), excess.shape)
+        what = self.say(float(self.gap[at]))
+        if len(self.gap) == law.sizes["time"] and "on average" not in what:
+            what += f" at t = {law['time'].values[at[0]]:g}"
+        if self.gap.ndim == 2:
+            what += f", coordinate {law['coordinate'].values[at[1]]}"
+        return Miss(float(excess[at]), what)
+
+
+class Comparison(NamedTuple):
+    """Of a law with runs of the algorithm."""
+
+    attributes: dict[str, float]
+    misses: list[Miss]  # past what chance and room leave open
+    doubts: list[Miss]  # past what would pass without a second look
+
+
+def check_law(result: xr.Dataset, run: Run, check: Check, seconds: float, monte_carlo: MonteCarlo) -> dict[str, float]:
+    """What runs of the algorithm say of `result`, a law from `approximate` which took some `seconds`.
+
+    Mean, standard deviation, coverage of the band and P(w_j = 0) are compared at a dozen times. An `AccuracyWarning`
+    (for the closure a `ClosureWarning`) where one is past what sampling leaves open and a room. With ``"auto"`` there
+    are no runs where they would cost more than the law did and than a second. Called by `approximate`: the warning
+    points at the line of the user.
     """
-    axis = run.axis
-    later = np.flatnonzero(axis.times > 0.0)
-    if not later.size:
+    later = np.flatnonzero(run.axis.times > 0.0)
+    if check is False or not later.size or result.sizes.get("path", _FEW_PATHS) < _FEW_PATHS:
         return {}
     picked = np.unique(later[np.linspace(0, len(later) - 1, _TIMES).astype(int)])
-    seldom = TimeAxis(axis.steps[picked], axis.times[picked], axis.total)
-    dual, _ = dual_paths(run._replace(axis=seldom), MonteCarlo(_PATHS, _SEED, monte_carlo.executor))
-    std = dual.std(axis=0, ddof=1)
-    moving = std > 0.0
+    d = run.problem.dimension
+    coordinates = np.unique(np.linspace(0, d - 1, min(d, _COORDINATES)).astype(int))
+    law = result.isel(time=picked, coordinate=coordinates)
+    budget = np.inf if check is True else max(_BUDGET, seconds)
+    price = _price(run, monte_carlo) * int(run.axis.steps[picked[-1]]) if check == "auto" else 0.0
+    if price * _RUNS > budget:
+        return _without_runs(law, run, monte_carlo)
+    mirror = run.algorithm.mirror
+    large = _load(run) > _LARGE_STEP
+    false_alarm = _FALSE_ALARM_LARGE if large else _FALSE_ALARM
+    try:
+        first = _runs(run, picked, coordinates, _RUNS, _SEEDS[0], monte_carlo)
+        comparison = _compare(law, mirror, *first, false_alarm)
+        others = _MANY_RUNS if large else _MORE_RUNS if comparison.doubts else 0
+        if others and price * others <= 4.0 * budget:
+            more = _runs(run, picked, coordinates, others, _SEEDS[1], monte_carlo)
+            comparison = _compare(law, mirror, *more, false_alarm)
+    except DivergenceError as error:
+        _warn(run, law, f"a run of the algorithm diverges at t = {error.time:g}, which no law of its spread describes")
+        return {}
+    _say(run, law, comparison, "runs of the algorithm", stacklevel=5)
+    return comparison.attributes
+
+
+def _say(run: Run, law: xr.Dataset, comparison: Comparison, against: str, stacklevel: int) -> None:
+    if comparison.misses:
+        number = int(comparison.attributes["checked_replicates"])
+        _warn(run, law, f"{max(comparison.misses).what}, against {number} {against}", stacklevel)
+
+
+def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> dict[str, float]:
+    """What is known of a law whose runs cost too much: by how much one step moves, and how its noise is shaped.
+
+    The closure of a problem that is not quadratic is compared with paths of the same diffusion, whose cost does not
+    grow as the step size falls.
+    """
+    problem, algorithm, _, axis, _ = run
+    gamma = algorithm.step_size / algorithm.batch_size
+    if _load(run) > _LARGE_STEP:
+        _warn(run, law, f"step_size * trace of the Hessian / batch_size is {_load(run):.2g}", stacklevel=5)
+    else:
+        skewness = _skewness(run, law, monte_carlo) * np.sqrt(gamma * problem.typical_rate())
+        if skewness > _LARGE_SKEWNESS:
+            _warn(run, law, f"the noise of gradients leaves a skewness of about {skewness:.2g}", stacklevel=5)
+    if law.attrs["method"] != "closure" or problem.is_quadratic or not problem.has_compiled_drift:
+        return {}
+    steps = np.rint(law["time"].values / algorithm.step_size).astype(np.int64)
+    seldom = TimeAxis(steps, law["time"].values, axis.total)
+    paths = MonteCarlo(_RUNS, _SEEDS[0], monte_carlo.executor)
+    coordinates = law["coordinate"].values
+    dual, primal = (states[..., coordinates] for states in dual_paths(run._replace(axis=seldom), paths))
+    comparison = _compare(law, algorithm.mirror, dual, primal)
+    _say(run, law, comparison, "paths of the same diffusion", stacklevel=6)
+    return comparison.attributes
+
+
+def _load(run: Run) -> float:
+    """How much of its own noise a step makes: near 1 and past it, laws have heavy tails."""
+    return run.algorithm.step_size / run.algorithm.batch_size * run.problem.trace()
+
+
+def _skewness(run: Run, law: xr.Dataset, monte_carlo: MonteCarlo) -> float:
+    """The largest, over coordinates, of single gradients where the law is at its end."""
+    problem, algorithm, _, _, _ = run
+    end = law["primal_mean"].values[-1]
+    if len(end) < problem.dimension:
+        return 0.0
+    single = dataclasses.replace(algorithm, batch_size=1)
+    axis = TimeAxis(np.array([1]), np.array([algorithm.step_size]), 1)
+    here = Run(problem, single, np.ascontiguousarray(end), axis)
+    dual, _ = _runs(here, np.array([0]), np.arange(problem.dimension), _GRADIENTS, _SEEDS[0], monte_carlo)
+    steps = dual[:, 0] - dual[:, 0].mean(axis=0)
+    std = steps.std(axis=0)
+    cubes = (steps / np.where(std > 0.0, std, 1.0)) ** 3
+    # tails are heavy: of what is surely there
+    return float(np.maximum(np.abs(cubes.mean(axis=0)) - 3.0 * cubes.std(axis=0) / np.sqrt(len(cubes)), 0.0).max())
+
+
+def _warn(run: Run, law: xr.Dataset, what: str, stacklevel: int = 4) -> None:
+    method = str(law.attrs["method"])
+    gentler = "take a smaller step_size or a larger batch_size, or rs.simulate in its place"
+    mend = gentler
+    if method in ("closure", "limit") and run.problem.has_compiled_drift:
+        mend = f"try method='paths', or {gentler}"
+    warnings.warn(
+        f"method={method!r} is not right here: {what}; {mend}.",
+        ClosureWarning if method == "closure" else AccuracyWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def _price(run: Run, monte_carlo: MonteCarlo) -> float:
+    """Seconds that one step of one run takes, from a few runs of a few steps; compilation is not counted."""
+    total = int(run.axis.steps[-1])
+
+    def seconds(steps: int) -> float:
+        axis = TimeAxis(np.array([steps]), np.array([steps * run.algorithm.step_size]), steps)
+        begin = time.perf_counter()
+        _runs(run._replace(axis=axis), np.array([0]), np.array([0]), 2 * LANES, _SEEDS[0], monte_carlo)
+        return time.perf_counter() - begin
+
+    try:
+        seconds(1)
+        alone, steps = seconds(1), min(total, _PILOT)
+        elapsed = seconds(steps)
+        while elapsed < _CLEAR * alone and steps < total:
+            steps = min(total, 4 * steps)
+            elapsed = seconds(steps)
+    except DivergenceError:
+        return 0.0
+    return max(elapsed - alone, 0.0) / (2 * LANES * steps)
+
+
+def _runs(
+    run: Run, picked: Any, coordinates: Any, number: int, seed: int, monte_carlo: MonteCarlo
+) -> tuple[Floats, Floats]:
+    """Dual and primal states, (run, time, coordinate)."""
+    problem, algorithm, dual_start, axis, _ = run
+    times = axis.times[picked]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what there is to say of the step size is said by `approximate`
+        runs = simulate(
+            problem,
+            algorithm,
+            float(times[-1]) + 0.25 * algorithm.step_size,
+            replicates=number,
+            times=times,
+            start=dual_start,
+            seed=seed,
+            coordinates=coordinates,
+            executor=monte_carlo.executor,
+            progress=False,
+        )
+    return runs["dual"].values, runs["primal"].values
+
+
+def _compare(
+    law: xr.Dataset, mirror: Regularizer, dual: Floats, primal: Floats, false_alarm: float = _FALSE_ALARM
+) -> Comparison:
+    number = len(dual)
+    attributes = {"checked_replicates": float(number)}
+    mean, std = dual.mean(axis=0), dual.std(axis=0, ddof=1)
+    moving = std > 1e-9 * (np.abs(mean) + 1e-300)
+    if not moving.any():
+        return Comparison(attributes, [], [])
     safe = np.where(moving, std, 1.0)
-    shift = np.where(moving, np.abs(closure["dual_mean"][picked] - dual.mean(axis=0)) / safe, 0.0)
-    closure_std = np.where(moving, closure["dual_std"][picked], 1.0)
-    ratio = np.abs(np.log(np.maximum(closure_std, 1e-300) / safe))
-    for gap, chance, what in (
-        (shift, _CHANCE, "mean is off by {:.2g} standard deviations"),
-        # the logarithm of a standard deviation from n paths has the standard error 1 / sqrt(2 n)
-        (ratio, _CHANCE / np.sqrt(2.0), "standard deviation is off by a factor of {:.2g}"),
-    ):
-        worst = np.unravel_index(int(gap.argmax()), gap.shape)
-        if gap[worst] > chance / np.sqrt(_PATHS) + _ROOM:
-            size = gap[worst] if gap is shift else np.exp(gap[worst])
-            warnings.warn(
-                f"The closure's {what.format(size)} at t = {seldom.times[worst[0]]:g}, coordinate {worst[1]}, against "
-                f"{_PATHS} paths of the same diffusion: use method='paths' there.",
-                ClosureWarning,
-                stacklevel=4,
-            )
-            break
-    return {"checked_mean": float(shift.max()), "checked_std": float(ratio.max())}
+    sampling = 1.0 / number + 1.0 / law.sizes.get("path", np.inf)  # paths have an error of their own
+    of_std = np.maximum(_kurtosis(dual) - 1.0, 0.5) / (4.0 * number)  # the variance of the logarithm of one
+    if "dual" in law:
+        of_std += np.maximum(_kurtosis(law["dual"].values) - 1.0, 0.5) / (4.0 * law.sizes["path"])
+
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        shift = np.where(moving, (law["dual_mean"].values - mean) / safe, 0.0)
+        ratio = np.where(moving, np.log(np.maximum(law["dual_std"].values, 1e-300) / safe), 0.0)
+    ends = band(law, _LEVEL, space="dual", regularizer=mirror)
+    inside = (dual >= ends["lower"].values) & (dual <= ends["upper"].values)
+    share = np.where(moving, inside.mean(axis=0) - _LEVEL, 0.0)
+    counted = np.maximum(moving.sum(axis=1), 1)
+    by_run = np.where(moving.any(axis=1), (inside & moving).sum(axis=2) / counted, _LEVEL)  # (run, time)
+    zero = law["probability_zero"].values - (primal == 0.0).mean(axis=0)
+
+    binomial = _LEVEL * (1.0 - _LEVEL)
+    expected = np.clip(law["probability_zero"].values, 0.5 / number, 1.0 - 0.5 / number)
+    # coordinates and times move together: what an average over them is worth is seen between runs
+    over_coordinates = np.maximum(by_run.var(axis=0, ddof=1), binomial / counted)
+    over_all = np.maximum(by_run.mean(axis=1).var(ddof=1), binomial / dual[0].size)[None]
+
+    def holds(gap: float) -> str:
+        return f"its {100 * _LEVEL:.0f} % band in the dual holds {100 * (gap + _LEVEL):.1f} %"
+
+    respects = (
+        Respect(shift, np.sqrt(sampling), _ROOM_MEAN, "its mean is off by {:+.2g} standard deviations".format),
+        Respect(
+            ratio,
+            np.sqrt(of_std),
+            _ROOM_STD,
+            lambda gap: f"its standard deviation is {np.exp(min(gap, 700.0)):.3g} times as large",
+        ),
+        Respect(share, np.sqrt(binomial * sampling), _ROOM_SHARE, holds),
+        Respect(
+            zero, np.sqrt(expected * (1.0 - expected) * sampling), _ROOM_ZERO, "its P(w_j = 0) is off by {:+.2g}".format
+        ),
+        Respect(by_run.mean(axis=0) - _LEVEL, np.sqrt(over_coordinates * sampling), _ROOM_AVERAGE, holds),
+        Respect(
+            by_run.mean(keepdims=True)[0] - _LEVEL,
+            np.sqrt(over_all * sampling),
+            _ROOM_AVERAGE,
+            lambda gap: holds(gap) + " on average over times and coordinates",
+        ),
+    )
+    attributes |= {
+        "checked_mean": float(np.abs(shift).max()),
+        "checked_std": float(np.abs(ratio).max()),
+        "checked_quantile": float(np.abs(by_run.mean(axis=0) - _LEVEL).max()),
+        "checked_zero": float(np.abs(zero).max()),
+    }
+    misses = [respect.furthest(law, false_alarm, 1.0) for respect in respects]
+    doubts = [respect.furthest(law, _DOUBT, _DOUBTFUL_ROOM) for respect in respects]
+    return Comparison(attributes, *([miss for miss in part if miss.excess > 1.0] for part in (misses, doubts)))
+
+
+def _kurtosis(samples: Floats) -> Floats:
+    """Of each (time, coordinate); 0 where nothing moves."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviations = samples - samples.mean(axis=0)
+        squares = np.mean(deviations**2, axis=0)
+        kurtosis = np.mean(deviations**4, axis=0) / np.where(squares > 0.0, squares, 1.0) ** 2
+    return np.asarray(np.nan_to_num(kurtosis), dtype=np.float64)

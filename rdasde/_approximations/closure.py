@@ -3,6 +3,12 @@
 ``dm/dt = -E G(W)``, ``dC/dt = -E[H D] C - C E[D H'] + gamma E Sigma(W)`` with ``V ~ N(m, C)``, ``W = prox(V, g(t))``
 and ``D`` the slope of the mirror map; by Stein's lemma, exact for a Gaussian V. The shape of each marginal, where it is
 not Gaussian, follows from these moments (`marginals`).
+
+That is of first order in the step size. Of second order are the moments of the algorithm itself, one step of which is
+
+    m_{n+1} = m_n - gamma E G,   C_{n+1} = C_n + gamma (gamma E Sigma / b - E[H D] C - C E[D H'] + gamma Cov G(W)),
+
+with ``Cov G = E[H] Cov W E[H]'`` up to third order, exactly for a quadratic problem.
 """
 
 from __future__ import annotations
@@ -11,9 +17,8 @@ import numpy as np
 
 from rdasde import _check
 from rdasde._algorithm import RDA
-from rdasde._approximations.check import compare
 from rdasde._approximations.marginals import SCORES, Trace, marginal_shapes
-from rdasde._approximations.rkc import integrate, interpolate
+from rdasde._approximations.rkc import integrate, integrate_steps, interpolate
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
 from rdasde._engine.run import MonteCarlo, Run, Solution
@@ -99,18 +104,16 @@ def check(problem: Problem, algorithm: RDA) -> None:
 
 
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
-    """The moments; where they are not exact for a linear drift, compared with a few paths."""
-    moments = gaussian_closure(run)
-    if run.problem.is_quadratic or not run.problem.has_compiled_drift:
-        return Solution(moments, {})
-    return Solution(moments, compare(run, moments, monte_carlo))
+    """The moments; nothing is drawn."""
+    return Solution(gaussian_closure(run), {"equation_order": run.equation_order})
 
 
 def gaussian_closure(run: Run) -> dict[str, Floats]:
     """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d); dual quantiles (score, time, d)."""
-    problem, algorithm, dual_start, axis = run
+    problem, algorithm, dual_start, axis, _ = run
     d, mirror = problem.dimension, algorithm.mirror
-    gamma = algorithm.step_size / algorithm.batch_size
+    step_size, gamma = algorithm.step_size, algorithm.step_size / algorithm.batch_size
+    second = run.equation_order == 2
 
     def threshold(t: float) -> float:
         return float(algorithm.thresholds(np.array([t]))[0])
@@ -118,17 +121,23 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
     def moments_at(t: float, mean: Floats, variance: Floats) -> GaussianMoments:
         return mirror.gaussian_moments(mean, np.sqrt(np.maximum(variance, 0.0)), threshold(t))
 
-    latest: list[tuple[GaussianMoments, Expectations]] = []  # of the last state asked for
+    latest: list[tuple[GaussianMoments, Expectations, Floats]] = []  # of the last state asked for
 
     def rhs(t: float, state: Floats) -> Floats:
         mean, covariance = state[0], state[1:]
         moments = moments_at(t, mean, np.diagonal(covariance))
-        expected = problem.expectations(moments.mean, primal_covariance(moments, covariance))
+        mapped = primal_covariance(moments, covariance)
+        expected = problem.expectations(moments.mean, mapped)
         decay = expected.hessian(moments.slope[:, None] * covariance)
-        latest[:] = [(moments, expected)]
         out = np.empty_like(state)
         np.negative(expected.gradient, out=out[0])
         _velocity(expected.noise, decay, gamma, out[1:])
+        noise = gamma * np.diagonal(expected.noise)
+        if second:
+            scatter = expected.hessian(expected.hessian(mapped).T)
+            out[1:] += step_size * scatter
+            noise = noise + step_size * np.diagonal(scatter)
+        latest[:] = [(moments, expected, noise)]
         return out
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
@@ -139,21 +148,27 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
 
     state = np.zeros((d + 1, d))
     state[0] = dual_start
-    mean, variance = np.empty((len(axis.times), d)), np.zeros((len(axis.times), d))
+    mean, variance = np.full((len(axis.times), d), np.nan), np.zeros((len(axis.times), d))
     mean[0] = dual_start
     end = float(axis.times[-1])
     rate = _FASTEST * problem.fastest_rate() + 1e-12  # positive where nothing moves
     rhs(0.0, state)
-    trace = [_traced(0.0, state, *latest[0], gamma)]
+    slack = 0.25 * step_size if second else 0.0  # where times are multiples of the step size, up to rounding
+    trace = [_traced(0.0, state, *latest[0])]
     if end > 0.0:
         first_step = _FIRST_STEP * min(end, 1.0 / rate)
-        for step in integrate(rhs, state, end, rate=rate, first_step=first_step, error=error):
-            inside = np.flatnonzero((axis.times > step.t0) & (axis.times <= step.t1))
+        steps = (
+            integrate_steps(rhs, state, int(axis.steps[-1]), step_size, rate=rate, error=error)
+            if second
+            else integrate(rhs, state, end, rate=rate, first_step=first_step, error=error)
+        )
+        for step in steps:
+            inside = np.flatnonzero((axis.times > step.t0 + slack) & (axis.times <= step.t1 + slack))
             if inside.size:
                 mean[inside] = interpolate(step, axis.times[inside], lambda y: y[0])
                 variance[inside] = interpolate(step, axis.times[inside], lambda y: np.diagonal(y[1:]))
             # the last evaluation of an accepted step is the one at its end
-            trace.append(_traced(step.t1, step.y1, *latest[0], gamma))
+            trace.append(_traced(step.t1, step.end, *latest[0]))
     std = np.sqrt(np.maximum(variance, 0.0))
     mapped = mirror.gaussian_moments(mean, std, algorithm.thresholds(axis.times)[:, None])
     gaussian = {
@@ -163,14 +178,14 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
         "primal_std": np.sqrt(mapped.variance),
         "probability_zero": mapped.zero,
     }
-    steps = Trace(*(np.array(values) for values in zip(*trace, strict=True)))
-    shape = marginal_shapes(mirror, steps, axis.times, mean, variance, algorithm.thresholds)
+    traced = Trace(*(np.array(values) for values in zip(*trace, strict=True)))
+    shape = marginal_shapes(mirror, traced, axis.times, mean, variance, algorithm.thresholds)
     return {name: _where_known(getattr(shape, name), values) for name, values in gaussian.items()} | {
         "dual_quantile": _where_known(shape.dual_quantile, mean + SCORES[:, None, None] * gaussian["dual_std"])
     }
 
 
-def _traced(t: float, state: Floats, moments: GaussianMoments, expected: Expectations, gamma: float) -> Trace:
+def _traced(t: float, state: Floats, moments: GaussianMoments, expected: Expectations, noise: Floats) -> Trace:
     """What the shapes of the marginals need of a state of the closure."""
     mean, covariance = state[0], state[1:]
     variance = np.diagonal(covariance).copy()
@@ -178,7 +193,7 @@ def _traced(t: float, state: Floats, moments: GaussianMoments, expected: Expecta
     likeness = np.empty_like(covariance)
     _likeness(covariance, std, moments.slope * (1.0 - moments.slope), likeness)
     pull = np.diagonal(expected.hessian(likeness)).copy()
-    return Trace(np.float64(t), mean.copy(), variance, moments.slope, pull, gamma * np.diagonal(expected.noise))
+    return Trace(np.float64(t), mean.copy(), variance, moments.slope, pull, noise)
 
 
 def _where_known(better: Floats, otherwise: Floats) -> Floats:

@@ -63,7 +63,7 @@ def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
 
 def fluctuation_limit(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
     """Gaussian moments (time, d), or paths (path, time, d) where a coordinate of the flow is zero throughout."""
-    problem, algorithm, dual_start, axis = run
+    problem, algorithm, dual_start, axis, _ = run
     mean_flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
     switches = _find_switches(algorithm, mean_flow, float(axis.times[-1]))
     root = float(np.sqrt(algorithm.step_size))
@@ -71,7 +71,7 @@ def fluctuation_limit(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
     if switches.zero.any():
         grid = diffusion_grid(axis.times, resolution(problem, monte_carlo.tolerance), switches.times)
         table, _ = _tables(algorithm, mean_flow, switches, grid.times)
-        along = mean_flow(grid.with_middles).primal
+        along = mean_flow(grid.with_middles()).primal
         u, mapped = fluctuation_paths(run, monte_carlo, grid, table, along)
         u *= root
         mapped *= root

@@ -11,7 +11,10 @@ way: in the Hermite expansion of ``E[prox(V_k) | V_j = v]`` the cubic term carri
 and b_j makes up for the rest of the decay that the closure knows, so that a Gaussian keeps its variance. In
 ``x = (v - m_j) / s_j``, with p_j the mean slope of prox and ``D = gamma E Sigma_jj / (2 s^2)``, the density solves
 
-    dp/dt = d/dx [((k_j / s) (prox(m + s x) - E W_j) + (D - k_j p_j) x) p] + D d2p/dx2.
+    dp/dt = d/dx [((k_j / s) (prox(m + s x) - E W_j) + (D - k_j p_j) (x - E x)) p] + D d2p/dx2,
+
+both terms of the drift centred by the density's own means: so that of x stays 0, also where ``D < k_j p_j``, that is
+where the variance is above its equilibrium and falls.
 
 It is solved by finite volumes with the exponentially fitted flux of
 Scharfetter & Gummel (IEEE Trans. Electron Devices 16, 1969), which keeps p positive, implicitly in time.
@@ -81,7 +84,7 @@ class Location(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """At a place x: ``-(pull (mapped - its mean) + rest x)``, by coordinate."""
+    """At a place x: ``-(pull (mapped - its mean) + rest (x - its mean))``, by coordinate."""
 
     pull: Floats
     rest: Floats
@@ -93,7 +96,7 @@ class Elimination(NamedTuple):
 
     upper: Floats  # (cell, coordinate)
     diagonal: Floats  # (cell, coordinate)
-    rows: Floats  # (4, coordinate)
+    rows: Floats  # (5, coordinate)
 
 
 @Kernel
@@ -121,18 +124,19 @@ def _implicit_step(density: Floats, mapped: Floats, drift: Drift, dt: float, wid
     pull, rest, diffusion = drift
     upper, diagonal, rows = room
     cells, n = density.shape
-    centre, from_left, to_left, before = rows[0], rows[1], rows[2], rows[3]
+    centre, from_left, to_left, before, mean = rows[0], rows[1], rows[2], rows[3], rows[4]
     rows[:] = 0.0
     for i in range(cells):
         for j in range(n):
             centre[j] += 0.5 * width * density[i, j] * (mapped[i, j] + mapped[i + 1, j])
+            mean[j] += width * density[i, j] * (i + 0.5 - 0.5 * cells) * width
     for i in range(cells):
         x = (i + 1 - 0.5 * cells) * width
         inner = 1.0 if i < cells - 1 else 0.0
         for j in range(n):
             # Bernoulli's function w / (e^w - 1) from the reciprocal of a truncated series: positive, and to 1e-4 where
             # cells are as short as here (|w| < 1)
-            w = -(pull[j] * (mapped[i + 1, j] - centre[j]) + rest[j] * x) * width / diffusion[j]
+            w = -(pull[j] * (mapped[i + 1, j] - centre[j]) + rest[j] * (x - mean[j])) * width / diffusion[j]
             a = abs(w)
             small = 1.0 / (1.0 + a / 2.0 * (1.0 + a / 3.0 * (1.0 + a / 4.0 * (1.0 + a / 5.0 * (1.0 + a / 6.0)))))
             factor = inner * dt * diffusion[j] / (width * width)
@@ -227,7 +231,7 @@ def marginal_shapes(
         Points(x, np.empty((d, len(x))), np.empty((d, len(x))), np.empty((len(x), len(bent))))
         for x in (_EDGES, _POINTS)
     )
-    room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((4, len(bent))))
+    room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((5, len(bent))))
     moments, quantile = np.empty((5, len(bent))), np.empty((len(SCORES), len(bent)))
 
     for n in range(1, len(grid)):

@@ -22,17 +22,16 @@ class TimeGrid(NamedTuple):
     times: Floats  # increasing, from 0
     recorded: NDArray[np.int64]
 
-    @property
-    def with_middles(self) -> Floats:
-        """The times and, between them, the middles."""
-        return with_middles(self.times)
+    def with_middles(self, lag: float = 0.0) -> Floats:
+        """The times and, between them, the middles, half a `lag` before them."""
+        return with_middles(self.times, lag)
 
 
-def with_middles(times: Floats) -> Floats:
-    """``t_0, (t_0 + t_1) / 2, t_1, ...``."""
+def with_middles(times: Floats, lag: float = 0.0) -> Floats:
+    """``t_0, (t_0 + t_1 - lag) / 2, t_1, ...``, where a middle is never before its left end."""
     out = np.empty(2 * len(times) - 1)
     out[::2] = times
-    out[1::2] = 0.5 * (times[1:] + times[:-1])
+    out[1::2] = np.maximum(0.5 * (times[1:] + times[:-1] - lag), times[:-1])
     return out
 
 
@@ -62,10 +61,12 @@ def has_feedback(problem: Problem, algorithm: RDA, longest: float, tolerance: fl
     return not share * longest * problem.typical_rate() / 4.0 <= tolerance / 10.0
 
 
-def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None) -> TimeGrid:
+def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None, lag: float = 0.0) -> TimeGrid:
     """A grid through all of `times` (and `extra`), in steps up to `longest`, quadratically finer towards 0.
 
-    Its size does not depend on the step size of the algorithm.
+    Its size does not depend on the step size of the algorithm. With a `lag`, that step size, of which `times` are
+    multiples, so are all of the grid; steps are then no shorter than one of the algorithm, but may be longer than
+    `longest` by half of one.
     """
     end = float(times[-1])
     longest = min(longest, end / 16.0) if end > 0.0 else 1.0
@@ -82,4 +83,8 @@ def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None) -
     coarse = coarse[keep]
     pieces = [np.linspace(a, b, int(np.ceil((b - a) / longest - 1e-9)) + 1)[1:] for a, b in itertools.pairwise(coarse)]
     fine = np.concatenate([coarse[:1], *pieces])
+    if lag > 0.0:
+        steps, recorded = np.unique(np.rint(fine / lag)), np.rint(times / lag)
+        fine = steps * lag
+        fine[np.searchsorted(steps, recorded)] = times
     return TimeGrid(fine, np.searchsorted(fine, times))

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel, compilable, fma, one_row
-from rdasde._compiled.lanes import LANES, move
+from rdasde._compiled.jit import Kernel, compilable, fma, generic, implements, one_row
+from rdasde._compiled.lanes import LANES, copy, move
 from rdasde._compiled.random import block_streams
 from rdasde._problems.base import add_gradient, drift, hessian_along, noise, noise_along
 from rdasde._regularizers.base import Fluctuation, mirror
@@ -27,14 +27,52 @@ class Rule(NamedTuple):
     batch_size: int
 
 
+class Gaussian(NamedTuple):
+    """Noise of the diffusion is Gaussian."""
+
+    gradients: float  # how many the algorithm takes in a unit of time
+
+
+class Drawn(NamedTuple):
+    """Noise of the diffusion is that of as many gradients as the algorithm takes in a step."""
+
+    gradients: float  # how many the algorithm takes in a unit of time
+
+
+@generic
+def shock(kind, problem, h, w, streams, scratch, mean, out):
+    """Noise for a step of length h into `out`: of covariance Sigma(w), and of the mean ``-sqrt(gradients h) mean``."""
+
+
+@implements(shock, Gaussian)
+def _(kind, problem, h, w, streams, scratch, mean, out):
+    noise(problem, w, streams, scratch, out)
+
+
+@implements(shock, Drawn)
+def _(kind, problem, h, w, streams, scratch, mean, out):
+    # the mean is taken off the drift rather than added here: what rests between rare gradients stays where it is
+    number = max(1, int(np.rint(h * kind.gradients)))
+    out[:] = 0.0
+    for _ in range(number):
+        add_gradient(problem, w, streams, scratch, out)
+    drift(problem, w, scratch, mean)
+    flat = one_row(out)
+    scale = -1.0 / np.sqrt(number)  # the dual moves against the gradient
+    for i in range(flat.size):
+        flat[i] *= scale
+
+
 class Scheme(NamedTuple):
     """How the dual diffusion is stepped."""
 
     times: Floats  # of the grid
-    thresholds: Floats  # at its times and middles in turn
+    thresholds: Floats  # at its times and, in turn, at the middles, half a `lag` before them
     noise_level: float
     defect: Floats  # (time, d): what each step misses of the noiseless flow, from `follow`
     feedback: bool  # whether the noise of a step is drawn in two halves
+    lag: float  # the algorithm's step size for the equation of second order, 0 for that of first
+    kind: Any  # of its noise, `Gaussian` or `Drawn`
 
 
 class Grid(NamedTuple):
@@ -49,7 +87,9 @@ class FineGrid(NamedTuple):
 
     times: Floats
     thresholds: Floats  # at its times and middles in turn
+    back: Floats  # the same half a `lag` before
     nodes: NDArray[np.int64]  # where each node of the coarser grid stands in it
+    lag: float
 
 
 class Source(NamedTuple):
@@ -64,7 +104,7 @@ class State(NamedTuple):
 
     dual: Floats
     primal: Floats
-    work: Floats  # (d, lanes) for the algorithm, zero on entry and return; (4 d, lanes) for the others
+    work: Floats  # (d, lanes) for the algorithm, zero on entry and return; (5 d, lanes) for the others
 
 
 class Span(NamedTuple):
@@ -128,26 +168,33 @@ def _diffuse(problem, regularizer, scheme, source, state, span, record):
     streams, scratch = source
     times, thresholds = scheme.times, scheme.thresholds
     d = v.shape[0]
-    xi, slope, ahead, slope_ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
+    xi, slope, ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d]
+    slope_ahead, mean = work[3 * d : 4 * d], work[4 * d :]
     flat, flat_xi, flat_slope, flat_ahead = one_row(v), one_row(xi), one_row(slope), one_row(slope_ahead)
-    half, lanes = np.sqrt(0.5), np.uint64(LANES)
+    flat_mean = one_row(mean)
+    mean[:] = 0.0
+    lanes = np.uint64(LANES)
     k = 0
     for n in range(span.start + 1, span.stop + 1):
         h = times[n] - times[n - 1]
+        early = 0.5 * (h - scheme.lag) if h > 1.5 * scheme.lag else 0.0
         spread = scheme.noise_level * np.sqrt(h)
         drift(problem, w, scratch, slope)
-        if scheme.feedback:
-            noise(problem, w, streams, scratch, xi)
-            move(v, h, slope, ahead)
-            move(ahead, -spread, xi, ahead)
-            mirror(regularizer, ahead, thresholds[2 * n], w)
-            noise(problem, w, streams, scratch, slope_ahead)
-            for i in range(flat.size):
-                flat_xi[i] = half * (flat_xi[i] + flat_ahead[i])
-        else:
-            move(v, 0.5 * h, slope, ahead)
-            mirror(regularizer, ahead, thresholds[2 * n - 1], w)
-            noise(problem, w, streams, scratch, xi)
+        # one place where noise is drawn, one where the flow's drift is taken (`follow`): compilers copy them to each
+        for part in range(2 if scheme.feedback and early > 0.0 else 1):
+            if part == 1:
+                move(v, h, slope, ahead)
+                move(ahead, -spread, xi, ahead)
+            else:
+                move(v, 0.0 if scheme.feedback else early, slope, ahead)
+            mirror(regularizer, ahead, thresholds[2 * n - 2 + (2 if part == 1 else 0 if scheme.feedback else 1)], w)
+            shock(scheme.kind, problem, h, w, streams, scratch, mean, slope_ahead if part == 1 else xi)
+            if part == 1:
+                begin, end = np.sqrt(1.0 - early / h), np.sqrt(early / h)
+                for i in range(flat.size):
+                    flat_xi[i] = begin * flat_xi[i] + end * flat_ahead[i]
+        for i in range(flat.size):
+            flat_slope[i] -= flat_mean[i]
         move(v, -spread, xi, v)
         move(v, h, slope, ahead)
         mirror(regularizer, ahead, thresholds[2 * n], w)
@@ -156,7 +203,8 @@ def _diffuse(problem, regularizer, scheme, source, state, span, record):
             missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
             for lane in range(lanes):
                 i = row + lane
-                flat[i] = fma(-0.5 * h, flat_slope[i] + flat_ahead[i], flat[i]) + missed
+                moved = fma(early - h, flat_slope[i], flat[i])
+                flat[i] = fma(-early, flat_ahead[i] - flat_mean[i], moved) + missed
         mirror(regularizer, v, thresholds[2 * n], w)
         if k < record.steps.size and record.steps[k] == n:
             _keep(state, record, k)
@@ -185,36 +233,44 @@ def diffuse(
 
 @Kernel
 def follow(problem: Any, regularizer: Any, grid: FineGrid, scratch: Any, state: State, defect: Floats) -> None:
-    """The noiseless flow ``dv/dt = -G(prox(v, g(t)))``, and what one step of `_diffuse` without noise misses of it.
+    """The noiseless flow ``dv/dt = -F(v, t)``, and what one step of `_diffuse` without noise misses of it.
 
-    The fine grid is stepped by the classical Runge-Kutta method; ``defect[n - 1]`` (d,) gets the flow at node n of the
-    coarser grid less a step of `_diffuse` from node n - 1.
+    The fine grid is stepped by the classical Runge-Kutta method, for the equation of second order with F where the flow
+    was half a lag before; a step of one lag is one of the algorithm. ``defect[n - 1]`` (d,) gets the flow at node n of
+    the coarser grid less a step of `_diffuse` from node n - 1. `state.work` is (5 d, lanes).
     """
     v, w, work = state
-    times, thresholds, nodes = grid
+    times, thresholds, back, nodes, lag = grid
     d = v.shape[0]
-    slope, total, ahead, coarse = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
+    slope, total, ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d]
+    coarse, before = work[3 * d : 4 * d], work[4 * d :]
     for n in range(1, nodes.size):
         first, last = nodes[n - 1], nodes[n]
         h = times[last] - times[first]
-        mirror(regularizer, v, thresholds[2 * first], w)
-        drift(problem, w, scratch, slope)
-        move(v, h, slope, ahead)
-        move(v, 0.5 * h, slope, coarse)
-        mirror(regularizer, ahead, thresholds[2 * last], w)
-        drift(problem, w, scratch, slope)
-        move(coarse, 0.5 * h, slope, coarse)
+        early = 0.5 * (h - lag) if h > 1.5 * lag else 0.0
+        copy(v, ahead)
+        copy(v, coarse)
+        for stage in range(2):
+            mirror(regularizer, ahead, thresholds[2 * (last if stage == 1 else first)], w)
+            drift(problem, w, scratch, slope)
+            move(coarse, early if stage == 1 else h - early, slope, coarse)
+            move(v, h, slope, ahead)
         for k in range(first, last):
             h = times[k + 1] - times[k]
-            mirror(regularizer, v, thresholds[2 * k], w)
-            drift(problem, w, scratch, slope)
-            move(v, h / 6.0, slope, total)
-            for stage in range(1, 4):
-                move(v, h if stage == 3 else 0.5 * h, slope, ahead)
-                mirror(regularizer, ahead, thresholds[2 * k + (2 if stage == 3 else 1)], w)
-                drift(problem, w, scratch, slope)
-                move(total, h / (6.0 if stage == 3 else 3.0), slope, total)
-            v[:] = total
+            exact = h < 1.5 * lag
+            copy(v, total)
+            copy(v, ahead)
+            for stage in range(1 if exact else 4):
+                at = 2 * k + (stage + 1) // 2
+                copy(ahead, before)
+                for again in range(2 if lag > 0.0 and not exact else 1):
+                    mirror(regularizer, before, back[at] if again == 1 else thresholds[at], w)
+                    drift(problem, w, scratch, slope)
+                    move(ahead, -0.5 * lag, slope, before)
+                weight = 1.0 if exact else 1.0 / 6.0 if stage == 0 or stage == 3 else 1.0 / 3.0
+                move(total, weight * h, slope, total)
+                move(v, h if stage == 2 else 0.5 * h, slope, ahead)
+            copy(total, v)
         for j in range(d):
             defect[n - 1, j] = v[j, 0] - coarse[j, 0]
 
@@ -238,7 +294,7 @@ def _fluctuate(along, table, grid, source, state, span, record):
     u, mapped, work = state
     streams, scratch = source
     d = u.shape[0]
-    xi, first, second, spare = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d :]
+    xi, first, second, spare = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d : 4 * d]
     flat, flat_xi, flat_mapped = one_row(u), one_row(xi), one_row(mapped)
     flat_first, flat_second = one_row(first), one_row(second)
     lanes = np.uint64(u.shape[1])

@@ -12,8 +12,9 @@ Those of `simulate`, `approximate` and `weak_error`, and of validations that car
 ===================  ===================================================================================================
 
 Verbs add what is theirs: ``seed`` wherever something was drawn, ``replicates`` and ``paths``, how many; `simulate`
-``diverged``, how many runs did; `approximate` its ``method``, with paths the ``tolerance`` of their time steps and the
-``time_steps`` themselves, and ``checked_mean`` and ``checked_std``, how far a closure was off from a few of them.
+``diverged``, how many runs did; `approximate` its ``method`` and ``equation_order``, with paths the ``tolerance`` of
+their time steps and the ``time_steps`` themselves, and where it was compared with the algorithm, ``checked_replicates``
+and what they found: ``checked_mean``, ``checked_std``, ``checked_quantile``, ``checked_zero``.
 """
 
 from __future__ import annotations

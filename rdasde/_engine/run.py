@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
@@ -20,6 +20,7 @@ class Run(NamedTuple):
     algorithm: RDA
     dual_start: Floats
     axis: TimeAxis
+    equation_order: int = 1  # of the diffusion in the step size
 
 
 class MonteCarlo(NamedTuple):
@@ -30,6 +31,7 @@ class MonteCarlo(NamedTuple):
     executor: concurrent.futures.Executor | None = None  # threads on all cores
     progress: bool | None = False  # whether to show a bar, None for where somebody would see it
     tolerance: float = TOLERANCE
+    noise: Literal["gaussian", "gradients"] = "gaussian"  # of paths
 
 
 class Solution(NamedTuple):

@@ -99,6 +99,7 @@ class Problem(abc.ABC):
     dimension: int
     minimizer: Floats | None
     is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
+    has_exact_gradient: bool = True  # whether `mean_gradient` is known, not estimated from draws
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
     is_gaussian_least_squares: bool = False  # linear regression with a Gaussian design, whose moments close
     row_model: ClassVar[RowModel | None] = None  # what `fit` needs of the class, if it can be fitted
@@ -169,12 +170,7 @@ class Problem(abc.ABC):
         ``mean +- sqrt(d) c_i``, ``sum_i c_i c_i' = covariance`` (exact for cubic ones of a Gaussian W), the Hessian
         and the noise at the mean.
         """
-        values, vectors = np.linalg.eigh(covariance)
-        spread = vectors * np.sqrt(len(mean) * np.maximum(values, 0.0))
-        points = [mean + sign * column for column in spread.T if np.any(column) for sign in (1.0, -1.0)]
-        still = len(mean) - len(points) // 2
-        total = still * 2.0 * self.mean_gradient(mean)
-        gradient = (total + sum((self.mean_gradient(w) for w in points), np.zeros_like(mean))) / (2.0 * len(mean))
+        gradient = sigma_average(self.mean_gradient, mean, covariance)
         hessian = self.hessian(mean)
         return Expectations(gradient, lambda x: hessian @ x, self.noise_covariance(mean))
 
@@ -192,6 +188,18 @@ class Problem(abc.ABC):
 
     def _point(self, w: ArrayLike) -> Floats:
         return _check.array("w", w, (self.dimension,), mend="give one number for each coordinate")
+
+
+def sigma_average(function: Callable[[Floats], Floats], mean: Floats, covariance: Floats) -> Floats:
+    """``E f(W)`` over the 2 d points ``mean +- sqrt(d) c_i``, ``sum_i c_i c_i' = covariance``: exact for cubic f."""
+    values, vectors = np.linalg.eigh(covariance)
+    # the symmetric root: eigenvectors alone turn at random where eigenvalues meet
+    spread = (vectors * np.sqrt(len(mean) * np.maximum(values, 0.0))) @ vectors.T
+    columns = [column for column in spread.T if np.any(column)]
+    total: Floats = (len(mean) - len(columns)) * 2.0 * function(mean)
+    for column in columns:
+        total = total + (function(mean + column) + function(mean - column))
+    return total / (2.0 * len(mean))
 
 
 def _same(left: Any, right: Any) -> bool:

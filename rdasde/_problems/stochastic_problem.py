@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,17 +15,39 @@ from rdasde._check import Floats
 from rdasde._compiled.jit import compiled
 from rdasde._compiled.lanes import LANES
 from rdasde._compiled.random import streams
-from rdasde._problems.base import Problem
-from rdasde._problems.stochastic_problem_lanes import CustomParameters, CustomStreams, custom_layout, moments
+from rdasde._problems.base import Expectations, Problem, sigma_average
+from rdasde._problems.stochastic_problem_lanes import (
+    CustomParameters,
+    CustomStreams,
+    custom_layout,
+    joint_moments,
+    moments,
+)
 from rdasde._problems.user_functions import compile_for, takes_parameters
 
 _DIFFERENCE = float(np.cbrt(np.finfo(float).eps))  # step of central differences, in units of the point's size
-_NORMALS, _ESTIMATES = 3, 4  # families of streams: of the diffusion's normals, of the estimates
+_NORMALS, _ESTIMATES, _STATES = 3, 4, 5  # families of streams: of the diffusion's normals, of estimates, of states
+_WIDER = (
+    0.1  # states are spread in every direction by this share of the largest spread at least: slopes are known there
+)
+_EXTRA_PAIRS = 32  # of states that a mean slope is averaged over, beyond as many as coordinates
+_OFTEN = 100  # times as many draws as `samples` tell once what those of `samples` are off by
+_CLOSE, _MOST = 0.05, 16  # relative error of variances that is let pass, and at most how many times `samples` for it
+_DESCENT = 30  # steps towards where that is asked
+_REGULAR = 1e-6  # least eigenvalue of a covariance that is corrected by a factor, as a share of the largest
 _KNOWN = ("mean_gradient", "hessian", "noise_covariance")
 
 
 def _generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+class _Joint(NamedTuple):
+    """Of gradients at random states, both drawn."""
+
+    gradient: Floats  # their mean (d,)
+    slope: Floats  # E[H(W)] root, where root root' is the covariance of the states
+    scatter: Floats  # their covariance
 
 
 class StochasticProblem(Problem):
@@ -147,6 +169,7 @@ class StochasticProblem(Problem):
             for name in _KNOWN
             if name not in self._given and not (name == "hessian" and "mean_gradient" in self._given)
         )
+        self.has_exact_gradient = "mean_gradient" in self._given
         probe = np.random.default_rng(0).uniform(0.25, 0.75, self.dimension)  # where logarithms and roots exist too
         self._try_gradient(getattr(gradient, "py_func", gradient), probe)
         for name in self._given:
@@ -255,6 +278,88 @@ class StochasticProblem(Problem):
     def noise_factor(self, w: Floats) -> Floats:
         values, vectors = np.linalg.eigh(self.noise_covariance(w))
         return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
+
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        """Averages over states around `mean`, Gaussian, and over samples.
+
+        By Stein's lemma the mean Hessian is the slope of the regression of the gradient on the state, for which the
+        gradient need not be smooth. What is estimated is from the same draws at every mean and covariance.
+        """
+        given = self._given
+        if not covariance.any():
+            return super().expectations(mean, covariance)
+        values, vectors = np.linalg.eigh(covariance)
+        largest = float(np.sqrt(max(values[-1], 0.0)))
+        least = max(_WIDER * largest, _DIFFERENCE * max(1.0, float(np.abs(mean).max())))
+        widths = np.sqrt(np.maximum(values, least**2))
+        drawn = not {"mean_gradient", "noise_covariance"} <= given.keys()
+        # the symmetric root moves with the covariance; eigenvectors turn at random where eigenvalues meet
+        root = (vectors * widths) @ vectors.T
+        joint = self._joint(mean, root, self._corrections[0]) if drawn else None
+        if "mean_gradient" in given:
+            gradient = sigma_average(self.mean_gradient, mean, covariance)
+            slope = self._mean_slope(mean, root)
+        else:
+            assert joint is not None
+            gradient, slope = joint.gradient + self._corrections[1], joint.slope
+        if "noise_covariance" in given:
+            noise = sigma_average(self.noise_covariance, mean, covariance)
+        else:
+            assert joint is not None
+            factor = self._corrections[2]
+            noise = factor @ (joint.scatter - joint.slope @ joint.slope.T) @ factor.T
+        hessian = slope @ (vectors / widths) @ vectors.T
+        return Expectations(gradient, lambda x: hessian @ x, noise)
+
+    def _mean_slope(self, mean: Floats, root: Floats) -> Floats:
+        """``E[H(W)] root`` from `mean_gradient` at pairs of states, whose second moments are exact."""
+        d = self.dimension
+        xi = _generator(0, 0, _STATES).standard_normal((d + _EXTRA_PAIRS, d))
+        halves = [0.5 * (self.mean_gradient(mean + root @ x) - self.mean_gradient(mean - root @ x)) for x in xi]
+        return np.asarray(np.linalg.solve(xi.T @ xi, xi.T @ np.array(halves)).T, dtype=np.float64)
+
+    @functools.cached_property
+    def _corrections(self) -> tuple[int, Floats, Floats]:
+        """How many times `samples` draws, and what averages over them lack: of the mean gradient, of the noise's root.
+
+        The same draws are used at every state, so that most of their error is the same everywhere. Many more of them,
+        once, at the minimizer or where gradients lead, tell what it is.
+        """
+        point = self.minimizer
+        if point is None:
+            point = np.random.default_rng(0).uniform(0.25, 0.75, self.dimension)
+            with np.errstate(all="ignore"):
+                for _ in range(_DESCENT):
+                    point = point - self.mean_gradient(point) / self.fastest_rate()
+        nothing, unchanged = np.zeros(self.dimension), np.eye(self.dimension)
+        if not np.all(np.isfinite(point)):
+            return 1, nothing, unchanged
+        mean, covariance = self._estimate(point, _OFTEN * self.samples, True)
+        if not np.all(np.isfinite(covariance)):
+            return 1, nothing, unchanged
+        few = self._joint(point, _DIFFERENCE * unchanged, 1)
+        variance = np.maximum(np.diagonal(covariance), np.finfo(float).tiny)
+        error = float(np.abs(np.diagonal(few.scatter) / variance - 1.0).max())
+        times = int(min(max(1.0, np.ceil((error / _CLOSE) ** 2)), _MOST))  # as heavy tails of gradients ask for
+        few = self._joint(point, _DIFFERENCE * unchanged, times)
+        known = few.scatter - few.slope @ few.slope.T
+        values = np.linalg.eigvalsh(known)
+        if values[0] <= _REGULAR * values[-1] or np.linalg.eigvalsh(covariance)[0] <= 0.0:
+            return times, mean - few.gradient, unchanged
+        factor = np.linalg.cholesky(covariance) @ np.linalg.inv(np.linalg.cholesky(known))
+        return times, mean - few.gradient, np.asarray(factor, dtype=np.float64)
+
+    def _joint(self, mean: Floats, root: Floats, times: int) -> _Joint:
+        d, pairs = self.dimension, max(2, times * self.samples // 2)
+        sums = np.empty((3 * d + 2, d))
+        same = (_generator(0, 0, _ESTIMATES), _generator(0, 0, _ESTIMATES), _generator(0, 0, _STATES))
+        root = np.ascontiguousarray(root)
+        joint_moments(self.parameters.gradient, self._user_parameters, same, mean, root, pairs, sums)
+        number = 2.0 * pairs
+        shift = sums[1] / number
+        slope = np.asarray(np.linalg.solve(sums[2 + d : 2 + 2 * d], sums[2 : 2 + d].T).T, dtype=np.float64)
+        scatter: Floats = sums[2 + 2 * d :] / number - np.outer(shift, shift)
+        return _Joint(sums[0] + shift, slope, scatter)
 
     def _defining(self) -> tuple[Any, ...]:
         return *super()._defining(), self._given, self.samples  # not all functions are among the parameters

@@ -130,8 +130,9 @@ def moments(
     mean[:] = 0.0
     squares[:] = 0.0
     for n in range(samples):
-        point[:] = w
-        sample[:] = 0.0
+        for j in range(d):
+            point[j] = w[j]
+            sample[j] = 0.0
         gradient(parameters, point, generator, sample)
         for j in range(d):
             sample[j] -= mean[j]
@@ -139,3 +140,48 @@ def moments(
         for i in range(squares.shape[0]):
             for j in range(d):
                 squares[i, j] += sample[i] * sample[j] * (n / (n + 1.0))
+
+
+@Kernel
+def joint_moments(
+    gradient: Any,
+    parameters: Any,
+    generators: tuple[np.random.Generator, ...],
+    mean: Floats,
+    root: Floats,
+    pairs: int,
+    sums: Floats,
+) -> None:
+    """Of gradients g at random states ``mean +- root xi``, both of a pair from the same sample: `sums` (3 d + 2, d).
+
+    Rows of sums: the first g; then totals, with g as it differs from that one, of g, of ``(g_+ - g_-) xi' / 2``, of
+    ``xi xi'`` and of ``g g'``. The first two generators start in the same state, the third draws xi.
+    """
+    d = mean.size
+    point, ahead, behind, origin, xi = np.empty(d), np.empty(d), np.empty(d), np.empty(d), np.empty(d)
+    sums[:] = 0.0
+    for n in range(pairs):
+        for j in range(d):
+            xi[j] = generators[2].standard_normal()
+        for sign, generator, out in ((1.0, generators[0], ahead), (-1.0, generators[1], behind)):
+            for i in range(d):
+                point[i] = mean[i]
+                for j in range(d):
+                    point[i] += sign * root[i, j] * xi[j]
+            out[:] = 0.0
+            gradient(parameters, point, generator, out)
+        if n == 0:
+            for i in range(d):
+                origin[i] = ahead[i]
+        for i in range(d):
+            ahead[i] -= origin[i]
+            behind[i] -= origin[i]
+            sums[1, i] += ahead[i] + behind[i]
+        for i in range(d):
+            half = 0.5 * (ahead[i] - behind[i])
+            for j in range(d):
+                sums[2 + i, j] += half * xi[j]
+                sums[2 + d + i, j] += xi[i] * xi[j]
+                sums[2 + 2 * d + i, j] += ahead[i] * ahead[j] + behind[i] * behind[j]
+    for i in range(d):
+        sums[0, i] = origin[i]

@@ -121,9 +121,13 @@ def coverage(
         )
 
     options: dict[str, Any] = {"times": axis.times, "start": start, "seed": seed, "executor": executor}
-    theory = approximate(
-        problem, algorithm, horizon, method=method, paths=paths, tolerance=tolerance, progress=progress, **options
-    )
+    law: dict[str, Any] = {
+        "method": method,
+        "paths": paths,
+        "tolerance": tolerance,
+        "check": False,
+    }  # it is checked here, by far more runs
+    theory = approximate(problem, algorithm, horizon, progress=progress, **law, **options)
     ends = {
         space: np.stack([_ends(band(theory, level, space=space)) for level in wanted]) for space in SPACES
     }  # (level, end, time, coordinate)

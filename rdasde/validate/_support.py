@@ -140,6 +140,7 @@ def support(
             seed=seed,
             executor=executor,
             progress=progress,
+            check=False,
         )
     size = {"exact": 1, "false_positive": int(np.count_nonzero(~on)), "true_positive": int(np.count_nonzero(on))}
     for name, rate in rates.items():
@@ -243,7 +244,7 @@ def _laws(
     laws = {"asymptotic": Law(centre, scale), "shifted": Law(centre - growth[:, None] * lag, scale)}
     if algorithm.mirror.has_moments:
         closure = approximate(
-            problem, algorithm, float(times[-1]), method="closure", times=times, start=dual_start, progress=False
+            problem, algorithm, float(times[-1]), times=times, start=dual_start, progress=False, check=False
         )
         picked = closure.sel(coordinate=tested)
         laws["closure"] = Law(picked["primal_mean"].values, picked["primal_std"].values)

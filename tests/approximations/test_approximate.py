@@ -38,7 +38,7 @@ class TestLimit:
         stationary = scipy.linalg.solve_continuous_lyapunov(problem.hessian(self.coef), sigma)
         np.testing.assert_allclose(stationary, 0.49 / 2.0 * np.eye(3), atol=1e-12)
         algorithm = rs.RDA(1e-3, rs.L1(), rs.PowerLaw(0.3, 0.6))
-        theory = rs.approximate(problem, algorithm, 60.0, method="limit", times=3)
+        theory = rs.approximate(problem, algorithm, 60.0, method="limit", times=3, check=False)
         np.testing.assert_allclose(theory.dual_std[-1] ** 2 / 1e-3, np.diag(stationary), rtol=1e-6)
         np.testing.assert_allclose(theory.primal_std[-1], theory.dual_std[-1], rtol=1e-12)
 
@@ -46,7 +46,7 @@ class TestLimit:
     def test_covariance_on_the_way(self, batch_size):
         problem = self.problem()
         algorithm = rs.RDA(1e-3, rs.L1(), rs.PowerLaw(0.3, 0.6), batch_size=batch_size)
-        theory = rs.approximate(problem, algorithm, 1.5, method="limit", times=4)
+        theory = rs.approximate(problem, algorithm, 1.5, method="limit", times=4, check=False)
         for t, std in zip(theory.time.values[1:], theory.dual_std.values[1:], strict=True):
             exact = np.diag(lyapunov_at(problem, t, 1e-3)) / batch_size
             np.testing.assert_allclose(std**2 / 1e-3, exact, rtol=1e-6)
@@ -56,7 +56,7 @@ class TestLimit:
         c, mu, step = 0.4, 0.6, 1e-4
         start = np.array([-0.3, 0.2, 0.1])  # two coordinates change sign on the way
         problem, algorithm = self.problem(), rs.RDA(step, rs.L1(), rs.PowerLaw(c, mu))
-        theory = rs.approximate(problem, algorithm, 3.0, method="limit", times=4, start=start)
+        theory = rs.approximate(problem, algorithm, 3.0, method="limit", times=4, start=start, check=False)
         hessian = problem.hessian(self.coef)
         t = 3.0
         fine = t * np.linspace(0.0, 1.0, 200_001) ** 2
@@ -73,9 +73,11 @@ class TestLimit:
         """Identity design: coordinates decouple. Where w_j = 0, dU = -S(U, c t^mu) dt + Sigma(t)^(1/2) dB."""
         problem = rs.LinearRegression([1.0, 0.0], noise_std=0.5)
         algorithm = rs.RDA(1e-3, rs.L1(), rs.PowerLaw(0.5, 0.6))
-        theory = rs.approximate(problem, algorithm, 3.0, method="limit", times=4, paths=4000, seed=0)
+        theory = rs.approximate(problem, algorithm, 3.0, method="limit", times=4, paths=4000, seed=0, check=False)
         assert theory.dual.dims == ("path", "time", "coordinate")
-        gaussian = rs.approximate(rs.LinearRegression([1.0], noise_std=0.5), algorithm, 3.0, method="limit", times=4)
+        gaussian = rs.approximate(
+            rs.LinearRegression([1.0], noise_std=0.5), algorithm, 3.0, method="limit", times=4, check=False
+        )
         # null: the first coordinate is as in one dimension. n = 4 000:
         # mean 4.5 standard errors, variance 4.5 times sqrt(2/n); false alarm 7e-6 each
         z = (theory.dual_mean[1:, 0] - gaussian.dual_mean[1:, 0]) / gaussian.dual_std[1:, 0] * np.sqrt(4000)
@@ -91,7 +93,7 @@ class TestLimit:
         """g = lambda t: D_t(U)_j = U_j 1{|v_j(t)| > lambda t}; where the flow rests, v diffuses freely."""
         problem = rs.LinearRegression([1.0, 0.0], noise_std=0.5)
         algorithm = rs.RDA(1e-3, rs.L1(), rs.Linear(0.1))
-        theory = rs.approximate(problem, algorithm, 2.0, method="limit", times=5)
+        theory = rs.approximate(problem, algorithm, 2.0, method="limit", times=5, check=False)
         runs = rs.simulate(problem, algorithm, 2.0, times=5, replicates=4000, seed=1)
         np.testing.assert_allclose(theory.dual_ode, runs.dual.mean("replicate"), atol=6e-3)
         assert np.all(theory.probability_zero[1:, 1] == 1.0)
@@ -118,7 +120,7 @@ class TestLimit:
 
         def limit(schedule):
             algorithm = rs.RDA(1e-3, rs.L1(), schedule)
-            return rs.approximate(self.problem(), algorithm, 2.0, method="limit", times=4)
+            return rs.approximate(self.problem(), algorithm, 2.0, method="limit", times=4, check=False)
 
         for own, ours in ((Own(), rs.PowerLaw(0.4, 0.6)), (Steady(0.1), rs.Linear(0.1))):
             mine, expected = limit(own), limit(ours)
@@ -157,7 +159,7 @@ class TestClosure:
         """SGD: the mean is the flow, dC/dt = -HC - CH + gamma E Sigma exactly."""
         problem = rs.LinearRegression([0.5, -0.4, 0.3], rs.AR1(3, 0.5), noise_std=0.7)
         step = 0.05
-        theory = rs.approximate(problem, rs.RDA(step), 2.0, times=5)
+        theory = rs.approximate(problem, rs.RDA(step), 2.0, times=5, equation_order=1)
         np.testing.assert_allclose(theory.dual_mean, theory.primal_ode, atol=2e-4)
         hessian = problem.hessian(problem.coef)
 
@@ -204,8 +206,8 @@ class TestClosure:
         assert np.abs(closure.probability_zero - paths.probability_zero)[late].max() < 4.5 * 0.5 / np.sqrt(4000) + 0.04
 
     def test_standard_deviations_do_not_depend_on_the_grid_of_times(self, small_problem, small_algorithm):
-        few = rs.approximate(small_problem, small_algorithm, 3.0, times=[0.0, 1.5, 3.0])
-        many = rs.approximate(small_problem, small_algorithm, 3.0, times=301)
+        few = rs.approximate(small_problem, small_algorithm, 3.0, times=[0.0, 1.5, 3.0], check=False)
+        many = rs.approximate(small_problem, small_algorithm, 3.0, times=301, check=False)
         picked = many.sel(time=few.time, method="nearest")
         np.testing.assert_allclose(few.dual_std, picked.dual_std, rtol=1e-10)
         np.testing.assert_allclose(few.dual_mean, picked.dual_mean, rtol=1e-9, atol=1e-12)
@@ -222,7 +224,7 @@ class TestPaths:
         problem = rs.LinearRegression(coef, covariance, noise_std=0.5)
         same_problem = rs.LinearRegression(coef, covariance.dense(), noise_std=0.5)
         algorithm = rs.RDA(0.02, rs.L1(), rs.PowerLaw(0.3, 0.6))
-        options = {"horizon": 1.5, "times": [0.05, 0.5, 1.5]}
+        options = {"horizon": 1.5, "times": [0.05, 0.5, 1.5], "equation_order": 1, "check": False}
         ours = rs.approximate(problem, algorithm, method="paths", paths=4000, seed=0, **options)
         theirs = rs.approximate(same_problem, algorithm, method="sdeint", paths=300, seed=0, **options)
         for space in ("dual", "primal"):
@@ -268,8 +270,9 @@ class TestPaths:
             )
             return run.attrs["time_steps"]
 
-        assert steps(1e-2, 1e-2) == steps(1e-5, 1e-2) < 200
-        assert 1.8 < steps(1e-2, 1e-3 / 4) / steps(1e-2, 1e-3) < 2.2  # of second order
+        assert abs(steps(1e-2, 1e-2) - steps(1e-5, 1e-2)) <= 2  # those of the grid are whole steps of the algorithm
+        assert steps(1e-2, 1e-2) < 200
+        assert 1.8 < steps(1e-5, 1e-3 / 4) / steps(1e-5, 1e-3) < 2.2  # of second order
 
 
 def test_finite_step_mean_converges_to_the_flow(small_problem):
@@ -283,7 +286,7 @@ def test_finite_step_mean_converges_to_the_flow(small_problem):
 
 @pytest.mark.parametrize("method", ["closure", "limit", "paths", "sdeint"])
 def test_labels(small_problem, small_algorithm, method):
-    theory = rs.approximate(small_problem, small_algorithm, 0.5, method=method, times=3, paths=4, seed=0)
+    theory = rs.approximate(small_problem, small_algorithm, 0.5, method=method, times=3, paths=4, seed=0, check=False)
     runs = rs.simulate(small_problem, small_algorithm, 0.5, times=3)
     np.testing.assert_array_equal(theory.time, runs.time)
     np.testing.assert_array_equal(theory.threshold, runs.threshold)

@@ -9,7 +9,7 @@ from rdasde._approximations.marginals import _CELLS, _EDGES, _WIDTH, Drift, Elim
 
 
 def steps(density, pull, mapped, rest, diffusion, dt, count):
-    room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((4, density.shape[1])))
+    room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((5, density.shape[1])))
     for _ in range(count):
         _implicit_step(density, mapped, Drift(pull, rest, diffusion), dt, _WIDTH, room)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdasde._approximations.rkc import _one_step, integrate, interpolate
+from rdasde._approximations.rkc import _one_step, integrate, integrate_steps, interpolate
 
 
 def solve(stages, steps):
@@ -54,3 +54,36 @@ def test_adaptive_steps_meet_the_tolerance():
         exact = particular + (1.0 + rates / (rates**2 + 1.0)) * np.exp(-rates * t)
         assert np.abs(np.concatenate(found) - exact).max() < 20 * tolerance
         assert steps < (400 if tolerance == 1e-3 else 1500)  # an explicit classical method needs more than 500 at 330
+
+
+@pytest.mark.parametrize("lag", [2e-3, 0.02])
+def test_steps_of_a_recursion_are_met_in_fewer(lag):
+    """x_{n+1} = x_n + lag f(t_n, x_n), rates 1 to 30, lag times rate up to .6, under a forcing like the threshold's."""
+    rates, count, tolerance = np.array([1.0, 5.0, 30.0]), round(4.0 / lag), 1e-3
+    calls = []
+
+    def rhs(t, x):
+        calls.append(t)
+        return np.sqrt(t) - rates * x
+
+    exact = [np.ones(3)]
+    for n in range(count):
+        exact.append(exact[-1] + lag * rhs(n * lag, exact[-1]))
+    calls.clear()
+    times, found = lag * np.arange(count + 1), np.zeros((count + 1, 3))
+    steps = integrate_steps(
+        rhs, np.ones(3), count, lag, rate=33.0, error=lambda e, a, b: float(np.abs(e).max()) / tolerance
+    )
+    for step in steps:
+        inside = (times > step.t0 + 0.25 * lag) & (times <= step.t1 + 0.25 * lag)
+        found[inside] = interpolate(step, times[inside], lambda x: x)
+        np.testing.assert_allclose(found[inside][-1], step.end, atol=1e-12)
+    assert np.abs(found - exact)[1:].max() < 10 * tolerance
+    assert len(calls) < (0.25 * count if lag < 0.01 else 1.2 * count)  # never much dearer than the recursion itself
+
+
+def test_a_recursion_that_leaves_the_numbers_says_where():
+    steps = integrate_steps(lambda t, x: x**3, np.full(1, 1e100), 100, 0.1, rate=1.0, error=lambda e, a, b: 0.0)
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(ArithmeticError) as caught:
+        list(steps)
+    assert str(caught.value) == "The moments of the algorithm have no finite value past t = 0."

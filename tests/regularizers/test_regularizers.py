@@ -604,7 +604,7 @@ def test_elastic_net_fluctuations(schedule):
 
     def limit(regularizer):
         algorithm = rs.RDA(1e-4, regularizer, schedule)
-        return rs.approximate(problem, algorithm, 3.0, method="limit", times=7, start=start)
+        return rs.approximate(problem, algorithm, 3.0, method="limit", times=7, start=start, check=False)
 
     theory = limit(rs.ElasticNet(2.0))
     algorithm = rs.RDA(1e-4, rs.ElasticNet(2.0), schedule)
@@ -622,7 +622,9 @@ def test_elastic_net_fluctuations(schedule):
 def test_elastic_net_without_shrinkage_is_l1():
     start = np.array([-0.4, 0.2, 1.0])
     found = [
-        rs.approximate(PROBLEM, rs.RDA(1e-3, r, rs.PowerLaw(0.5, 0.6)), 2.0, method="limit", times=9, start=start)
+        rs.approximate(
+            PROBLEM, rs.RDA(1e-3, r, rs.PowerLaw(0.5, 0.6)), 2.0, method="limit", times=9, start=start, check=False
+        )
         for r in (rs.L1(), rs.ElasticNet(0.0))
     ]
     for name in ("primal_mean", "primal_std", "dual_mean"):
@@ -640,7 +642,15 @@ def test_custom_limit_is_that_of_ours(name, schedule):
         start = np.where(np.arange(D) == 1, 0.3, 0.0)  # one coordinate changes sign on the way
         theories = [
             rs.approximate(
-                problem, rs.RDA(1e-3, r, schedule), 2.0, method="limit", times=5, start=start, paths=40, seed=0
+                problem,
+                rs.RDA(1e-3, r, schedule),
+                2.0,
+                method="limit",
+                times=5,
+                start=start,
+                paths=40,
+                seed=0,
+                check=False,
             )
             for r in (ours, rs.CustomRegularizer(function))
         ]
@@ -655,4 +665,4 @@ def test_custom_limit_is_that_of_ours(name, schedule):
 def test_no_limit(regularizer):
     algorithm = rs.RDA(1e-3, regularizer, rs.PowerLaw(0.5, 0.6))
     with pytest.raises(ValueError, match="'limit' only with L1 or ElasticNet"):
-        rs.approximate(PROBLEM, algorithm, 1.0, method="limit")
+        rs.approximate(PROBLEM, algorithm, 1.0, method="limit", check=False)

@@ -322,6 +322,7 @@ def test_memory_is_estimated_before_the_start(small_problem, small_algorithm, mo
 
 def test_a_bar_for_who_wants_one(small_problem, small_algorithm, capsys, monkeypatch):
     monkeypatch.setattr(progress, "_SILENT", 0.0)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # another test may have started a notebook
     rs.simulate(small_problem, small_algorithm, 1.0, replicates=40)
     assert capsys.readouterr().err == ""  # no terminal
     rs.simulate(small_problem, small_algorithm, 1.0, replicates=40, progress=True)

@@ -1,0 +1,101 @@
+"""Laws are compared with the algorithm: where they fail it is said, where they hold nothing is."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+import rdasde as rs
+from rdasde._approximations import check
+
+COEF = np.r_[np.full(5, 0.5), np.full(5, -0.5), np.zeros(10)]
+RULE = rs.PowerLaw(0.5, 0.6)
+CHECKED = {"checked_mean", "checked_std", "checked_quantile", "checked_zero", "checked_replicates"}
+
+
+def rare_features():
+    generator = np.random.default_rng(1)
+    rows = (generator.random((200, 5)) < np.array([0.5, 0.1, 0.02, 0.01, 0.005])).astype(float)
+    rows[0] = 1.0
+    return rs.LinearRegression.from_data(rows, rows @ np.array([1.0, -1.0, 0.0, 3.0, 0.0]) + generator.normal(size=200))
+
+
+def large_step():
+    return rs.LinearRegression(np.ones(1)), rs.RDA(0.6), 60.0
+
+
+@pytest.mark.parametrize("method", ["closure", "paths"])
+def test_a_law_that_holds_says_what_was_found(method):
+    problem = rs.LinearRegression(COEF, rs.AR1(20, 0.8))
+    law = rs.approximate(problem, rs.RDA(0.005, rs.L1(), RULE), 5.0, times=6, method=method, seed=0)
+    assert set(law.attrs) >= CHECKED
+    assert law.attrs["checked_replicates"] in (512, 2048)
+    assert law.attrs["checked_mean"] < 0.3
+
+
+def test_rare_features_are_noticed():
+    with pytest.warns(rs.AccuracyWarning, match=r"its P\(w_j = 0\) is off by -?\+?0\.") as caught:
+        law = rs.approximate(rare_features(), rs.RDA(0.1, rs.L1(), RULE), 20.0, times=[0.0, 0.4, 2.0, 20.0])
+    assert caught[0].filename == __file__  # the line that asked
+    assert caught[0].category is rs.ClosureWarning
+    assert re.search(
+        r"against 2048 runs of the algorithm; try method='paths', or take a smaller", str(caught[0].message)
+    )
+    assert law.attrs["checked_zero"] > 0.1
+
+
+def test_the_first_order_at_large_steps_is_noticed():
+    problem, algorithm, horizon = large_step()
+    with pytest.warns(rs.AccuracyWarning, match=r"method='paths' is not right here: .*, against \d+ runs") as caught:
+        rs.approximate(problem, algorithm, horizon, times=4, method="paths", seed=0, equation_order=1)
+    assert "take a smaller step_size or a larger batch_size" in str(caught[0].message)
+
+
+def test_tails_at_large_steps_are_noticed():
+    """One coordinate at one time: a Gaussian of the right moments holds in 97.7 %, 2.7 points more than it says."""
+    problem, algorithm, horizon = large_step()
+    with pytest.warns(rs.ClosureWarning, match=r"its 95 % band in the dual holds 9[78]\.\d %"):
+        rs.approximate(problem, algorithm, horizon, times=[0.0, horizon])
+
+
+def test_nothing_is_run_where_that_is_not_wanted(monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("the algorithm was run")
+
+    monkeypatch.setattr(check, "simulate", refuse)
+    law = rs.approximate(rs.LinearRegression(COEF), rs.RDA(0.005, rs.L1(), RULE), 1.0, times=3, check=False)
+    assert not set(law.attrs) & CHECKED
+
+
+def test_where_runs_cost_too_much_what_is_known_decides(monkeypatch):
+    monkeypatch.setattr(check, "_BUDGET", 0.0)
+    monkeypatch.setattr(check, "_price", lambda *arguments: np.inf)
+    problem, algorithm, horizon = large_step()
+    with pytest.warns(rs.ClosureWarning, match=r"step_size \* trace of the Hessian / batch_size is 0\.6"):
+        law = rs.approximate(problem, algorithm, horizon, times=3)
+    assert "checked_replicates" not in law.attrs
+    with pytest.warns(rs.ClosureWarning, match=r"the noise of gradients leaves a skewness of about \d"):
+        rs.approximate(rare_features(), rs.RDA(0.1, rs.L1(), RULE), 20.0, times=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rs.approximate(rs.LinearRegression(COEF, rs.AR1(20, 0.8)), rs.RDA(0.005, rs.L1(), RULE), 5.0, times=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"check": "always"}, "check is always, but must be 'auto', True or False: choose one of these."),
+        ({"check": 1}, "check is 1, but must be 'auto', True or False: choose one of these."),
+        ({"equation_order": 3}, "equation_order is 3, but must be 1 or 2: choose one of these."),
+        ({"noise": "rows"}, None),
+        (
+            {"noise": "gradients"},
+            "noise is 'gradients' with method='closure', but must be 'gaussian' there: use method='paths'.",
+        ),
+    ],
+)
+def test_errors(arguments, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        rs.approximate(rs.LinearRegression(COEF), rs.RDA(0.01), 1.0, **arguments)
+    assert message is None or str(caught.value) == message
