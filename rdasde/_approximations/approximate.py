@@ -17,7 +17,7 @@ from rdasde._approximations.check import Check, check_law
 from rdasde._approximations.marginals import SCORES
 from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._check import Floats
-from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
+from rdasde._engine.arguments import check_equation_order, check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import need_memory
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
@@ -145,8 +145,7 @@ def approximate(
     seed = _check.seed(seed)
     tolerance = _check.number("tolerance", tolerance, above=0.0, most=0.1, mend="give for example tolerance=1e-2")
     _check.executor(executor)
-    if equation_order not in (1, 2) or isinstance(equation_order, bool):
-        raise _check.bad("equation_order", equation_order, "1 or 2", "choose one of these")
+    check_equation_order(equation_order)
     if not (isinstance(check, bool | np.bool_) or (isinstance(check, str) and check == "auto")):
         raise _check.bad("check", check, "'auto', True or False", "choose one of these")
     _check.choice("noise", noise, ("gaussian", "gradients"))

@@ -87,6 +87,19 @@ class Comparison(NamedTuple):
     misses: list[Miss]  # past what chance and room leave open
     doubts: list[Miss]  # past what would pass without a second look
 
+    def finding(self, against: str) -> Finding:
+        """The largest miss in words, if there is one."""
+        number = int(self.attributes["checked_replicates"])
+        worst = [f"{max(self.misses).what}, against {number} {against}"] if self.misses else []
+        return Finding(self.attributes, worst)
+
+
+class Finding(NamedTuple):
+    """What a result says of its law, and what is to be warned of."""
+
+    attributes: dict[str, float]
+    complaints: list[str]
+
 
 def check_law(result: xr.Dataset, run: Run, check: Check, seconds: float, monte_carlo: MonteCarlo) -> dict[str, float]:
     """What runs of the algorithm say of `result`, a law from `approximate` which took some `seconds`.
@@ -106,54 +119,64 @@ def check_law(result: xr.Dataset, run: Run, check: Check, seconds: float, monte_
     budget = np.inf if check is True else max(_BUDGET, seconds)
     price = _price(run, monte_carlo) * int(run.axis.steps[picked[-1]]) if check == "auto" else 0.0
     if price * _RUNS > budget:
-        return _without_runs(law, run, monte_carlo)
-    mirror = run.algorithm.mirror
+        finding = _without_runs(law, run, monte_carlo)
+    else:
+        finding = _with_runs(law, run, picked, 4.0 * budget / price if price else np.inf, monte_carlo)
+    method = str(law.attrs["method"])
+    mend = "take a smaller step_size or a larger batch_size, or rs.simulate in its place"
+    if method in ("closure", "limit") and run.problem.has_compiled_drift:
+        mend = f"try method='paths', or {mend}"
+    for complaint in finding.complaints:
+        warnings.warn(
+            f"method={method!r} is not right here: {complaint}; {mend}.",
+            ClosureWarning if method == "closure" else AccuracyWarning,
+            stacklevel=3,
+        )
+    return finding.attributes
+
+
+def _with_runs(law: xr.Dataset, run: Run, picked: Any, most: float, monte_carlo: MonteCarlo) -> Finding:
+    """What runs of the algorithm say, at most so many where the first leave a doubt."""
+    mirror, coordinates = run.algorithm.mirror, law["coordinate"].values
     large = _load(run) > _LARGE_STEP
     false_alarm = _FALSE_ALARM_LARGE if large else _FALSE_ALARM
     try:
         first = _runs(run, picked, coordinates, _RUNS, _SEEDS[0], monte_carlo)
         comparison = _compare(law, mirror, *first, false_alarm)
         others = _MANY_RUNS if large else _MORE_RUNS if comparison.doubts else 0
-        if others and price * others <= 4.0 * budget:
+        if 0 < others <= most:
             more = _runs(run, picked, coordinates, others, _SEEDS[1], monte_carlo)
             comparison = _compare(law, mirror, *more, false_alarm)
     except DivergenceError as error:
-        _warn(run, law, f"a run of the algorithm diverges at t = {error.time:g}, which no law of its spread describes")
-        return {}
-    _say(run, law, comparison, "runs of the algorithm", stacklevel=5)
-    return comparison.attributes
+        said = f"a run of the algorithm diverges at t = {error.time:g}, which no law of its spread describes"
+        return Finding({}, [said])
+    return comparison.finding("runs of the algorithm")
 
 
-def _say(run: Run, law: xr.Dataset, comparison: Comparison, against: str, stacklevel: int) -> None:
-    if comparison.misses:
-        number = int(comparison.attributes["checked_replicates"])
-        _warn(run, law, f"{max(comparison.misses).what}, against {number} {against}", stacklevel)
-
-
-def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> dict[str, float]:
+def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding:
     """What is known of a law whose runs cost too much: by how much one step moves, and how its noise is shaped.
 
     The closure of a problem that is not quadratic is compared with paths of the same diffusion, whose cost does not
     grow as the step size falls.
     """
     problem, algorithm, _, axis, _ = run
-    gamma = algorithm.step_size / algorithm.batch_size
+    complaints = []
     if _load(run) > _LARGE_STEP:
-        _warn(run, law, f"step_size * trace of the Hessian / batch_size is {_load(run):.2g}", stacklevel=5)
+        complaints = [f"step_size * trace of the Hessian / batch_size is {_load(run):.2g}"]
     else:
-        skewness = _skewness(run, law, monte_carlo) * np.sqrt(gamma * problem.typical_rate())
+        rate = algorithm.step_size / algorithm.batch_size * problem.typical_rate()
+        skewness = _skewness(run, law, monte_carlo) * np.sqrt(rate)
         if skewness > _LARGE_SKEWNESS:
-            _warn(run, law, f"the noise of gradients leaves a skewness of about {skewness:.2g}", stacklevel=5)
+            complaints = [f"the noise of gradients leaves a skewness of about {skewness:.2g}"]
     if law.attrs["method"] != "closure" or problem.is_quadratic or not problem.has_compiled_drift:
-        return {}
+        return Finding({}, complaints)
     steps = np.rint(law["time"].values / algorithm.step_size).astype(np.int64)
     seldom = TimeAxis(steps, law["time"].values, axis.total)
     paths = MonteCarlo(_RUNS, _SEEDS[0], monte_carlo.executor)
     coordinates = law["coordinate"].values
     dual, primal = (states[..., coordinates] for states in dual_paths(run._replace(axis=seldom), paths))
-    comparison = _compare(law, algorithm.mirror, dual, primal)
-    _say(run, law, comparison, "paths of the same diffusion", stacklevel=6)
-    return comparison.attributes
+    finding = _compare(law, algorithm.mirror, dual, primal).finding("paths of the same diffusion")
+    return Finding(finding.attributes, complaints + finding.complaints)
 
 
 def _load(run: Run) -> float:
@@ -176,19 +199,6 @@ def _skewness(run: Run, law: xr.Dataset, monte_carlo: MonteCarlo) -> float:
     cubes = (steps / np.where(std > 0.0, std, 1.0)) ** 3
     # tails are heavy: of what is surely there
     return float(np.maximum(np.abs(cubes.mean(axis=0)) - 3.0 * cubes.std(axis=0) / np.sqrt(len(cubes)), 0.0).max())
-
-
-def _warn(run: Run, law: xr.Dataset, what: str, stacklevel: int = 4) -> None:
-    method = str(law.attrs["method"])
-    gentler = "take a smaller step_size or a larger batch_size, or rs.simulate in its place"
-    mend = gentler
-    if method in ("closure", "limit") and run.problem.has_compiled_drift:
-        mend = f"try method='paths', or {gentler}"
-    warnings.warn(
-        f"method={method!r} is not right here: {what}; {mend}.",
-        ClosureWarning if method == "closure" else AccuracyWarning,
-        stacklevel=stacklevel,
-    )
 
 
 def _price(run: Run, monte_carlo: MonteCarlo) -> float:

@@ -54,3 +54,9 @@ def kept_coordinates(coordinates: ArrayLike | None, dimension: int) -> NDArray[n
     if kept.min() < 0 or kept.max() >= dimension or len(np.unique(kept)) < len(kept):
         raise _check.bad("coordinates", coordinates, accepted, mend)
     return kept
+
+
+def check_equation_order(order: object) -> None:
+    """ValueError for an order of the diffusion, in the step size, that there is not."""
+    if order not in (1, 2) or isinstance(order, bool):
+        raise _check.bad("equation_order", order, "1 or 2", "choose one of these")

@@ -16,7 +16,7 @@ from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
-from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
+from rdasde._engine.arguments import check_equation_order, check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import chunks_of
 from rdasde._engine.extended import ExtendedMirror
 from rdasde._engine.pooled import pooled
@@ -135,8 +135,7 @@ def weak_error(
     dual_start = start_point(start, problem)
     seed = _check.seed(seed)
     _check.executor(executor)
-    if equation_order not in (1, 2) or isinstance(equation_order, bool):
-        raise _check.bad("equation_order", equation_order, "1 or 2", "choose one of these")
+    check_equation_order(equation_order)
     if equation_order == 2 and not algorithm.mirror.slope_is_indicator:
         raise _check.bad(
             "equation_order",

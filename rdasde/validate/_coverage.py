@@ -121,13 +121,9 @@ def coverage(
         )
 
     options: dict[str, Any] = {"times": axis.times, "start": start, "seed": seed, "executor": executor}
-    law: dict[str, Any] = {
-        "method": method,
-        "paths": paths,
-        "tolerance": tolerance,
-        "check": False,
-    }  # it is checked here, by far more runs
-    theory = approximate(problem, algorithm, horizon, progress=progress, **law, **options)
+    law: dict[str, Any] = {"method": method, "paths": paths, "tolerance": tolerance}
+    # not checked: that is what is done below, with far more runs
+    theory = approximate(problem, algorithm, horizon, progress=progress, check=False, **law, **options)
     ends = {
         space: np.stack([_ends(band(theory, level, space=space)) for level in wanted]) for space in SPACES
     }  # (level, end, time, coordinate)
