@@ -14,6 +14,14 @@ from ._errors import StabilityWarning as StabilityWarning
 from ._errors import TooMuchMemoryError as TooMuchMemoryError
 from ._inference.fit import fit as fit
 from ._inference.online_fit import OnlineFit as OnlineFit
+from ._losses.base import Loss as Loss
+from ._losses.custom import CustomLoss as CustomLoss
+from ._losses.huber import HuberLoss as HuberLoss
+from ._losses.logistic import LogisticLoss as LogisticLoss
+from ._losses.poisson import PoissonLoss as PoissonLoss
+from ._losses.quantile import QuantileLoss as QuantileLoss
+from ._losses.squared import SquaredLoss as SquaredLoss
+from ._losses.squared_hinge import SquaredHingeLoss as SquaredHingeLoss
 from ._problems.base import Problem as Problem
 from ._problems.covariance import AR1 as AR1
 from ._problems.linear_regression import LinearRegression as LinearRegression

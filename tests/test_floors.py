@@ -13,6 +13,7 @@ PACKAGE = Path(rdasde.__file__).parent
 FLOORS = [
     ["_errors", "_check", "_normal", "_directional"],
     ["_compiled"],
+    ["_losses"],
     ["_regularizers", "_problems"],
     ["_schedule", "_algorithm"],
     ["_engine"],

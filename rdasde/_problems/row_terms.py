@@ -13,6 +13,7 @@ import numpy as np
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, generic, implements
+from rdasde._losses.logistic import logistic
 
 
 class RowModel(NamedTuple):
@@ -108,19 +109,6 @@ def _(model, row, w, moments):
 
 class LogisticModel(NamedTuple):
     unused: float
-
-
-@compilable
-def logistic(score):
-    """``p = 1 / (1 + exp(-score))`` and its derivative.
-
-    Not by the odd function ``p - 1/2`` that quadrature and samples of `LogisticRegression` are made of: ``1/2 + t``
-    has lost all digits of a small p, and its derivative ``1/4 - t^2`` with it, which here must stay positive: its root
-    is taken. (Arrays outside compiled code go through SciPy's `expit`.)
-    """
-    tail = np.exp(-abs(score))
-    small = tail / (1.0 + tail)
-    return (1.0 - small if score > 0.0 else small), small * (1.0 - small)
 
 
 @implements(row_terms, LogisticModel)

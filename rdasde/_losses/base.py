@@ -1,0 +1,106 @@
+"""What a loss of a linear predictor is: ``f(w; x, y) = l(x'w, y)``, known by the derivatives of l in ``eta = x'w``.
+
+A gradient is ``x l'(x'w, y)`` and its Hessian ``x x' l''(x'w, y)``: everything that a problem, an approximation or
+`fit` asks follows from these two numbers, whatever the loss.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel, generic
+
+Response = Literal["real", "label", "count"]
+_ACCEPTED = {"label": "0 or 1 everywhere", "count": "whole numbers from 0 on"}
+_MENDS = {"label": "pass (y == positive).astype(float)", "count": "pass how often it happened for each row"}
+
+
+@generic
+def derivative(loss, eta, y):
+    """l'(eta, y), in eta; a number."""
+
+
+@generic
+def second_derivative(loss, eta, y):
+    """l''(eta, y), in eta; a number."""
+
+
+@Kernel
+def _derivatives(loss: Any, eta: Floats, y: Floats, first: Floats, second: Floats) -> None:
+    for i in range(eta.size):
+        first[i] = derivative(loss, eta[i], y[i])
+        second[i] = second_derivative(loss, eta[i], y[i])
+
+
+class Loss(abc.ABC):
+    """A loss of a linear predictor. Concrete ones stand in modules of their own, for example `rdasde.HuberLoss`.
+
+    Attributes
+    ----------
+    response : {"real", "label", "count"}
+        What y may be: any number, 0 or 1, or 0, 1, 2, ...
+    is_quadratic : bool
+        Whether ``l''`` is 1 everywhere.
+    is_smooth : bool
+        Whether ``l'`` is continuous in eta: then the mean gradient over rows is, and ``l''`` tells its slope.
+    largest_curvature : float
+        A bound of ``l''`` in eta, infinite where there is none.
+    parameters : NamedTuple
+        What compiled code is handed.
+    """
+
+    response: Response = "real"
+    is_quadratic: bool = False
+    is_smooth: bool = True
+    largest_curvature: float = float("inf")
+    parameters: NamedTuple
+
+    def derivative(self, eta: ArrayLike, y: ArrayLike) -> Floats:
+        """``l'(eta, y)``, of the common shape of both."""
+        return self.derivatives(eta, y)[0]
+
+    def second_derivative(self, eta: ArrayLike, y: ArrayLike) -> Floats:
+        """``l''(eta, y)``, of the common shape of both."""
+        return self.derivatives(eta, y)[1]
+
+    def derivatives(self, eta: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        """Both, in one pass."""
+        eta, y = np.broadcast_arrays(np.asarray(eta, dtype=np.float64), np.asarray(y, dtype=np.float64))
+        first, second = np.empty(eta.shape), np.empty(eta.shape)
+        arguments = (np.ascontiguousarray(values).reshape(-1) for values in (eta, y))
+        _derivatives(self.parameters, *arguments, first.reshape(-1), second.reshape(-1))
+        return first, second
+
+    def mean_response(self, eta: Floats) -> Floats:
+        """What to expect of y where the predictor is eta; the predictor itself where the loss says nothing else."""
+        return eta
+
+    def check_responses(self, y: ArrayLike, count: int) -> Floats:
+        """The responses of `count` rows, (count,); ValueError for one that the loss is not made for."""
+        if np.asarray(y).dtype == bool:
+            y = np.asarray(y) + 0.0
+        responses = _check.array("y", y, (count,), mend="give one response for each row of X")
+        if self.response != "real":
+            allowed = (responses == 0.0) | (responses == 1.0)
+            if self.response == "count":
+                allowed = (responses >= 0.0) & (responses == np.floor(responses))
+            if not allowed.all():
+                strange = f"{responses[~allowed][0]:g} somewhere"
+                raise _check.bad("y", strange, _ACCEPTED[self.response], _MENDS[self.response])
+        return responses
+
+    def __eq__(self, other: object) -> bool:
+        """Same class, same parameters: a user's functions by identity."""
+        return isinstance(other, Loss) and type(self) is type(other) and self.parameters == other.parameters
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.parameters))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"

@@ -1,0 +1,39 @@
+"""The Poisson loss."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rdasde._check import Floats
+from rdasde._compiled.jit import implements
+from rdasde._losses.base import Loss, derivative, second_derivative
+
+
+class PoissonParameters(NamedTuple):
+    unused: float
+
+
+@implements(derivative, PoissonParameters)
+def _(loss, eta, y):
+    return np.exp(eta) - y
+
+
+@implements(second_derivative, PoissonParameters)
+def _(loss, eta, y):
+    return np.exp(eta)
+
+
+class PoissonLoss(Loss):
+    """``l(eta, y) = e^eta - y eta``, y in {0, 1, 2, ...}: Poisson regression with the logarithmic link.
+
+    Its curvature ``e^eta`` has no bound: steps must be small where the mean count is large.
+    """
+
+    response = "count"
+    parameters = PoissonParameters(0.0)
+
+    def mean_response(self, eta: Floats) -> Floats:
+        """The mean count ``e^eta``."""
+        return np.asarray(np.exp(eta))
