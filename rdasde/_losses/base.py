@@ -73,8 +73,8 @@ class Loss(abc.ABC):
         """Both, in one pass."""
         eta, y = np.broadcast_arrays(np.asarray(eta, dtype=np.float64), np.asarray(y, dtype=np.float64))
         first, second = np.empty(eta.shape), np.empty(eta.shape)
-        arguments = (np.ascontiguousarray(values).reshape(-1) for values in (eta, y))
-        _derivatives(self.parameters, *arguments, first.reshape(-1), second.reshape(-1))
+        predictors, responses = (np.ascontiguousarray(values).reshape(-1) for values in (eta, y))
+        _derivatives(self.parameters, predictors, responses, first.reshape(-1), second.reshape(-1))
         return first, second
 
     def mean_response(self, eta: Floats) -> Floats:
