@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import rdasde
 
@@ -28,3 +29,11 @@ def test_help_is_quick():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.3
+
+
+def test_the_version_is_the_same_everywhere():
+    """`rdasde.__version__` is the one that `setup.cfg` reads; others name it."""
+    folder = Path(__file__).parents[1]
+    assert "version = attr: rdasde.__version__" in (folder / "setup.cfg").read_text()
+    assert f"\nversion: {rdasde.__version__}\n" in (folder / "CITATION.cff").read_text()
+    assert f"  version = {{{rdasde.__version__}}},\n" in (folder / "README.md").read_text()
