@@ -36,9 +36,11 @@ test-slow: $(READY)
 # what compiled code reads and writes: with checked indices, then with a checked heap (each compiles everything anew)
 MEMORY := tests/compiled/test_scratch.py tests/compiled/test_random.py tests/problems/test_covariance.py \
 	tests/approximations/test_paths.py tests/simulation/test_simulate.py tests/inference/test_fit.py
+# since glibc 2.34 MALLOC_CHECK_ is heard by this library only
+CHECKED_HEAP := libc_malloc_debug.so.0
 test-memory: $(READY)
 	NUMBA_BOUNDSCHECK=1 $(PYTEST) $(MEMORY)
-	MALLOC_CHECK_=3 MALLOC_PERTURB_=165 $(PYTEST) $(MEMORY)
+	LD_PRELOAD=$(CHECKED_HEAP) MALLOC_CHECK_=3 MALLOC_PERTURB_=165 $(PYTEST) $(MEMORY)
 
 figures: $(READY)
 	$(VENV)/bin/rdasde figure --all --out figures
