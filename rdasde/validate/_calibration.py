@@ -20,10 +20,10 @@ from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import chunks_of
 from rdasde._engine.progress import Progress
-from rdasde._engine.results import mirror_of
 from rdasde._engine.run import TOLERANCE
 from rdasde._engine.time_axis import TimeAxis, time_axis
 from rdasde._problems.base import Problem
+from rdasde._regularizers.base import Regularizer
 from rdasde._simulation.simulate import simulate
 from rdasde.validate._coverage import allowed
 
@@ -144,6 +144,7 @@ def calibration(
         _approximated(
             reasons[name],
             level,
+            algorithm.mirror,
             functools.partial(approximate, problem, algorithm, horizon, method=name, **monte_carlo, **options),
         )
         for name in wanted
@@ -222,7 +223,9 @@ def _refusal(problem: Problem, algorithm: RDA, method: str) -> ValueError | None
     return None
 
 
-def _approximated(refusal: ValueError | None, level: float, solve: Callable[[], xr.Dataset]) -> _Found:
+def _approximated(
+    refusal: ValueError | None, level: float, mirror: Regularizer, solve: Callable[[], xr.Dataset]
+) -> _Found:
     """What `solve` finds, with its bands and quantiles; a failure is part of the answer."""
     nothing = np.full((len(SPACES), 2, 1, 1), np.nan)
     missing = _Found(None, nothing, np.full((len(PROBABILITIES), 1, 1), np.nan), None, np.nan, "", str(refusal or ""))
@@ -239,8 +242,8 @@ def _approximated(refusal: ValueError | None, level: float, solve: Callable[[], 
     ends = np.full((len(SPACES), 2, *theory["dual_mean"].shape), np.nan)
     for s, space in enumerate(SPACES):
         # through a map that couples coordinates only paths have a primal band
-        if space == "dual" or "dual" in theory or mirror_of(theory).separable:
-            edges = band(theory, level, space=space)
+        if space == "dual" or "dual" in theory or mirror.separable:
+            edges = band(theory, level, space=space, regularizer=mirror)
             ends[s] = edges["lower"].values, edges["upper"].values
     draws = theory.sizes.get("path")
     return _Found(theory, ends, _quantiles(theory, draws), draws, seconds, _ours(caught), "")

@@ -124,9 +124,10 @@ def coverage(
     law: dict[str, Any] = {"method": method, "paths": paths, "tolerance": tolerance}
     # not checked: that is what is done below, with far more runs
     theory = approximate(problem, algorithm, horizon, progress=progress, check=False, **law, **options)
-    ends = {
-        space: np.stack([_ends(band(theory, level, space=space)) for level in wanted]) for space in SPACES
-    }  # (level, end, time, coordinate)
+    ends = {  # (level, end, time, coordinate)
+        space: np.stack([_ends(band(theory, level, space=space, regularizer=algorithm.mirror)) for level in wanted])
+        for space in SPACES
+    }
     sampled = "path" in theory.dims
     groups, bound = _groups(problem, theory)
     members = np.array([groups == name for name in GROUPS])

@@ -52,7 +52,7 @@ def risk(
     problem : Problem
         Convex (which is not checked), with a known `minimizer`, its mean gradient the gradient of f.
     algorithm : RDA
-        With a threshold that never falls; the penalty must not be a `CustomRegularizer`, whose value is not known.
+        With a threshold that never falls, and a penalty whose value is known (a `CustomRegularizer` is tried out).
     horizon : float
         In units of t = n gamma.
     replicates, times, start, seed, executor, progress
