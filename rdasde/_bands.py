@@ -315,7 +315,7 @@ def _prediction(samples: Floats, level: float) -> tuple[Floats, Floats]:
     from scipy.special import stdtrit
 
     _need_spread(len(samples))
-    mean, std, _ = _standardized(samples)
+    mean, std, _ = standardized(samples)
     reach = float(stdtrit(len(samples) - 1, 0.5 + level / 2.0)) * math.sqrt(1.0 + 1.0 / len(samples))
     return mean - reach * std, mean + reach * std
 
@@ -358,7 +358,8 @@ class _Moments(NamedTuple):
     scaled: Floats  # 0 where nothing moves
 
 
-def _standardized(samples: Floats) -> _Moments:
+def standardized(samples: Floats) -> _Moments:
+    """Over the first axis."""
     mean = samples.mean(axis=0)
     std = samples.std(axis=0, ddof=1) if len(samples) > 1 else np.zeros_like(mean)
     moving = std > 0.0
@@ -366,7 +367,7 @@ def _standardized(samples: Floats) -> _Moments:
 
 
 def _sup_band(samples: Floats, level: float, together: int) -> tuple[Floats, Floats]:
-    mean, std, scaled = _standardized(samples)
+    mean, std, scaled = standardized(samples)
     n = len(samples)
     if n > 2:
         # from the mean of the others and by their spread: a new path is not among those it is measured by, either
@@ -380,7 +381,7 @@ def _sup_band(samples: Floats, level: float, together: int) -> tuple[Floats, Flo
 def _mean_band(
     result: xr.Dataset, space: str, level: float, together: int, replicates: int | None
 ) -> tuple[Floats, Floats]:
-    moments = _standardized(_samples(result, space)) if "dual" in result else None
+    moments = standardized(_samples(result, space)) if "dual" in result else None
     mean, std = (result[f"{space}_mean"].values, result[f"{space}_std"].values) if moments is None else moments[:2]
     draws = _draws(result)
     if draws == 0 and replicates is None:

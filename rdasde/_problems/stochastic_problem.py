@@ -50,6 +50,14 @@ class _Joint(NamedTuple):
     scatter: Floats  # their covariance
 
 
+class _Corrections(NamedTuple):
+    """Of averages over the draws that are used at every state."""
+
+    times: int  # how many times `samples` are drawn
+    gradient: Floats  # what their mean gradient lacks (d,)
+    factor: Floats  # what turns the root of their noise into that of the noise (d, d)
+
+
 class StochasticProblem(Problem):
     """A problem of your own, given by its stochastic gradients.
 
@@ -98,6 +106,12 @@ class StochasticProblem(Problem):
 
     The noise of the diffusion at w is ``(K - 1)^(-1/2) sum_i (g_i - mean g) xi_i`` with K = 32 fresh gradients ``g_i``
     at w and standard normals ``xi_i``: its covariance is Sigma(w), and a step of a path costs K gradients.
+
+    The closure averages over ``W ~ N(m, C)`` and the sample of a gradient together: pairs of states ``m +- x``, each
+    pair at one sample, the same draws at every m and C. From the pairs follow ``E G``, ``E H`` as the slope of the
+    regression of the gradient on x (Stein's lemma, so that the gradient may have kinks), and the noise as what that
+    slope leaves of the gradients' covariance. What so few draws are off by is found once, from 100 times as many at the
+    minimizer or where gradients lead, and corrected everywhere: the mean by a difference, the noise by a factor.
 
     Examples
     --------
@@ -295,18 +309,18 @@ class StochasticProblem(Problem):
         drawn = not {"mean_gradient", "noise_covariance"} <= given.keys()
         # the symmetric root moves with the covariance; eigenvectors turn at random where eigenvalues meet
         root = (vectors * widths) @ vectors.T
-        joint = self._joint(mean, root, self._corrections[0]) if drawn else None
+        joint = self._joint(mean, root, self._corrections.times) if drawn else None
         if "mean_gradient" in given:
             gradient = sigma_average(self.mean_gradient, mean, covariance)
             slope = self._mean_slope(mean, root)
         else:
             assert joint is not None
-            gradient, slope = joint.gradient + self._corrections[1], joint.slope
+            gradient, slope = joint.gradient + self._corrections.gradient, joint.slope
         if "noise_covariance" in given:
             noise = sigma_average(self.noise_covariance, mean, covariance)
         else:
             assert joint is not None
-            factor = self._corrections[2]
+            factor = self._corrections.factor
             noise = factor @ (joint.scatter - joint.slope @ joint.slope.T) @ factor.T
         hessian = slope @ (vectors / widths) @ vectors.T
         return Expectations(gradient, lambda x: hessian @ x, noise)
@@ -319,8 +333,8 @@ class StochasticProblem(Problem):
         return np.asarray(np.linalg.solve(xi.T @ xi, xi.T @ np.array(halves)).T, dtype=np.float64)
 
     @functools.cached_property
-    def _corrections(self) -> tuple[int, Floats, Floats]:
-        """How many times `samples` draws, and what averages over them lack: of the mean gradient, of the noise's root.
+    def _corrections(self) -> _Corrections:
+        """How many draws there are, and what averages over them lack.
 
         The same draws are used at every state, so that most of their error is the same everywhere. Many more of them,
         once, at the minimizer or where gradients lead, tell what it is.
@@ -333,10 +347,10 @@ class StochasticProblem(Problem):
                     point = point - self.mean_gradient(point) / self.fastest_rate()
         nothing, unchanged = np.zeros(self.dimension), np.eye(self.dimension)
         if not np.all(np.isfinite(point)):
-            return 1, nothing, unchanged
+            return _Corrections(1, nothing, unchanged)
         mean, covariance = self._estimate(point, _OFTEN * self.samples, True)
         if not np.all(np.isfinite(covariance)):
-            return 1, nothing, unchanged
+            return _Corrections(1, nothing, unchanged)
         few = self._joint(point, _DIFFERENCE * unchanged, 1)
         variance = np.maximum(np.diagonal(covariance), np.finfo(float).tiny)
         error = float(np.abs(np.diagonal(few.scatter) / variance - 1.0).max())
@@ -345,9 +359,9 @@ class StochasticProblem(Problem):
         known = few.scatter - few.slope @ few.slope.T
         values = np.linalg.eigvalsh(known)
         if values[0] <= _REGULAR * values[-1] or np.linalg.eigvalsh(covariance)[0] <= 0.0:
-            return times, mean - few.gradient, unchanged
+            return _Corrections(times, mean - few.gradient, unchanged)
         factor = np.linalg.cholesky(covariance) @ np.linalg.inv(np.linalg.cholesky(known))
-        return times, mean - few.gradient, np.asarray(factor, dtype=np.float64)
+        return _Corrections(times, mean - few.gradient, np.asarray(factor, dtype=np.float64))
 
     def _joint(self, mean: Floats, root: Floats, times: int) -> _Joint:
         d, pairs = self.dimension, max(2, times * self.samples // 2)

@@ -12,6 +12,7 @@ import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
 from rdasde._figures import published
+from rdasde._normal import Z95
 from rdasde._studies._pieces import Pieces, Report
 from rdasde._studies._results import kept, report
 
@@ -245,7 +246,7 @@ def _table(results: dict[str, xr.Dataset], lasso: dict[str, Floats], times: Floa
         z = lasso["z"][way][:, -1]
         for j in (0, z.shape[1] // 2):
             mean, error = z[:, j].mean(), z[:, j].std(ddof=1) / math.sqrt(n)
-            ends = f"[{mean - 1.96 * error:+.2g}, {mean + 1.96 * error:+.2g}]"
+            ends = f"[{mean - Z95 * error:+.2g}, {mean + Z95 * error:+.2g}]"
             lines.append(f"| z mean, coordinate {j} | {mean:.4g} | {mean:+.2g} | {error:.2g} | {ends} |")
         parts += [f"### Batch lasso, {label}, N = {round(times[-1] / STEP_SIZE)}\n", "\n".join(lines) + "\n"]
     return "\n".join(parts)

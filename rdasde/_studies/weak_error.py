@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import rdasde as rs
 from rdasde import _drawing
 from rdasde._check import Floats
+from rdasde._normal import Z95
 from rdasde._studies._pieces import Pieces, Report, markdown
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def study(pieces: Pieces) -> Report:
             draw(axis, result, list(case.functions), order, len(case.orders) > 1)
             for i, function in enumerate(case.functions):
                 share = np.abs(result["time_step_bias"][i] / result["error"][i])
-                room = 1.96 * np.abs(result["time_step_bias_error"][i] / result["error"][i])
+                room = Z95 * np.abs(result["time_step_bias_error"][i] / result["error"][i])
                 values = (
                     case.title,
                     "first" if order == 1 else "second",
