@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from rdasde._approximations.paths import dual_paths
-from rdasde._bands import band
+from rdasde._bands import band, standardized
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES
 from rdasde._engine.run import MonteCarlo, Run
@@ -168,6 +168,10 @@ def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding
         skewness = _skewness(run, law, monte_carlo) * np.sqrt(rate)
         if skewness > _LARGE_SKEWNESS:
             complaints = [f"the noise of gradients leaves a skewness of about {skewness:.2g}"]
+    if "cut_off" in law.attrs:
+        number = law.attrs["cut_off"]
+        of = f"{number} coordinates have tails" if number > 1 else "1 coordinate has tails"
+        complaints.append(f"{of} beyond the grid of the law, a hundred standard deviations away")
     if law.attrs["method"] != "closure" or problem.is_quadratic or not problem.has_compiled_drift:
         return Finding({}, complaints)
     steps = np.rint(law["time"].values / algorithm.step_size).astype(np.int64)
@@ -314,7 +318,5 @@ def _compare(
 def _kurtosis(samples: Floats) -> Floats:
     """Of each (time, coordinate); 0 where nothing moves."""
     with np.errstate(over="ignore", invalid="ignore"):
-        deviations = samples - samples.mean(axis=0)
-        squares = np.mean(deviations**2, axis=0)
-        kurtosis = np.mean(deviations**4, axis=0) / np.where(squares > 0.0, squares, 1.0) ** 2
-    return np.asarray(np.nan_to_num(kurtosis), dtype=np.float64)
+        fourth = np.mean(standardized(samples).scaled ** 4, axis=0) * (len(samples) / (len(samples) - 1.0)) ** 2
+    return np.asarray(np.nan_to_num(fourth), dtype=np.float64)

@@ -105,11 +105,15 @@ def check(problem: Problem, algorithm: RDA) -> None:
 
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     """The moments; nothing is drawn."""
-    return Solution(gaussian_closure(run), {"equation_order": run.equation_order})
+    return gaussian_closure(run)
 
 
-def gaussian_closure(run: Run) -> dict[str, Floats]:
-    """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d); dual quantiles (score, time, d)."""
+def gaussian_closure(run: Run) -> Solution:
+    """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d); dual quantiles (score, time, d).
+
+    Its attributes say how many marginals reach the edge of the longest grid they are computed on, if any do:
+    ``cut_off``.
+    """
     problem, algorithm, dual_start, axis, _ = run
     d, mirror = problem.dimension, algorithm.mirror
     step_size, gamma = algorithm.step_size, algorithm.step_size / algorithm.batch_size
@@ -179,10 +183,11 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
         "probability_zero": mapped.zero,
     }
     traced = Trace(*(np.array(values) for values in zip(*trace, strict=True)))
-    shape = marginal_shapes(mirror, traced, axis.times, mean, variance, algorithm.thresholds)
-    return {name: _where_known(getattr(shape, name), values) for name, values in gaussian.items()} | {
+    shape, cut = marginal_shapes(mirror, traced, axis.times, mean, variance, algorithm.thresholds)
+    known = {name: _where_known(getattr(shape, name), values) for name, values in gaussian.items()} | {
         "dual_quantile": _where_known(shape.dual_quantile, mean + SCORES[:, None, None] * gaussian["dual_std"])
     }
+    return Solution(known, {"equation_order": run.equation_order} | ({"cut_off": cut} if cut else {}))
 
 
 def _traced(t: float, state: Floats, moments: GaussianMoments, expected: Expectations, noise: Floats) -> Trace:

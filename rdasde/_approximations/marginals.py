@@ -18,6 +18,10 @@ where the variance is above its equilibrium and falls.
 
 It is solved by finite volumes with the exponentially fitted flux of
 Scharfetter & Gummel (IEEE Trans. Electron Devices 16, 1969), which keeps p positive, implicitly in time.
+
+Where the closure's variance falls while part of the mass lies inside the threshold, that part does not move and the
+unit s of x shrinks under it, so that tails grow out of any fixed grid. A coordinate with mass at the edge of its grid
+is solved again on one several times as long, and counted as cut off if it reaches the edge of the longest.
 """
 
 from __future__ import annotations
@@ -40,8 +44,9 @@ _CELLS, _REACH = 130, 6.5  # of the density, in standard deviations
 _WIDTH = 2.0 * _REACH / _CELLS
 _EDGES = np.linspace(-_REACH, _REACH, _CELLS + 1)
 _FINE = 6  # points in a cell, for integrals with the mirror map's kinks
-_POINTS = (_EDGES[:-1, None] + _WIDTH * (np.arange(_FINE) + 0.5) / _FINE).ravel()
 _SUBSTEPS = 2  # implicit steps within one step of the closure
+_LONGER, _LONGEST = 4, 16 * _CELLS  # by how much a grid grows, and cells at most
+_RIM, _LEAK, _CUT = 5, 1e-5, 1e-4  # cells at each end, the mass in them at which it does, and that is noticeable
 _GAUSSIAN = 0.98  # a coordinate whose mean slope never falls below this stays Gaussian
 
 
@@ -65,6 +70,24 @@ class Shape(NamedTuple):
     primal_std: Floats
     probability_zero: Floats
     dual_quantile: Floats  # (score, time, coordinate)
+
+
+class Course(NamedTuple):
+    """What drives the densities, at their time steps."""
+
+    at: Trace
+    std: Floats  # (step, coordinate)
+    levels: Floats  # (step,), thresholds
+
+
+class Record(NamedTuple):
+    """Where they are looked at, and what is seen there."""
+
+    times: Floats
+    mean: Floats  # (time, coordinate)
+    std: Floats
+    levels: Floats  # (time,)
+    shape: Shape
 
 
 class Points(NamedTuple):
@@ -135,7 +158,7 @@ def _implicit_step(density: Floats, mapped: Floats, drift: Drift, dt: float, wid
         inner = 1.0 if i < cells - 1 else 0.0
         for j in range(n):
             # Bernoulli's function w / (e^w - 1) from the reciprocal of a truncated series: positive, and to 1e-4 where
-            # cells are as short as here (|w| < 1)
+            # cells are as short as most (|w| < 1)
             w = -(pull[j] * (mapped[i + 1, j] - centre[j]) + rest[j] * (x - mean[j])) * width / diffusion[j]
             a = abs(w)
             small = 1.0 / (1.0 + a / 2.0 * (1.0 + a / 3.0 * (1.0 + a / 4.0 * (1.0 + a / 5.0 * (1.0 + a / 6.0)))))
@@ -198,8 +221,8 @@ def marginal_shapes(
     mean: Floats,
     variance: Floats,
     threshold: Callable[[Floats], Floats],
-) -> Shape:
-    """The laws at `times` of the coordinates that the mirror map keeps from being Gaussian.
+) -> tuple[Shape, int]:
+    """The laws at `times` of the coordinates that the mirror map keeps from being Gaussian, and how many are cut off.
 
     `mean` and `variance` (time, coordinate) are those of the closure at `times`.
     """
@@ -208,47 +231,63 @@ def marginal_shapes(
     shape = Shape(*(np.full(size, np.nan) for size in shapes))
     later = slice(1, None)  # at t = 0 nothing has spread yet
     if len(trace.times) < 3:
-        return shape
+        return shape, 0
     spread = np.minimum(trace.variance, trace.noise)[later].min(axis=0) > 0.0
     bent = np.flatnonzero(spread & (trace.slope[later].min(axis=0) < _GAUSSIAN))
     if not bent.size:
-        return shape
+        return shape, 0
 
     grid = np.concatenate(
         [trace.times[1:2], *(np.linspace(a, b, _SUBSTEPS + 1)[1:] for a, b in itertools.pairwise(trace.times[1:]))]
     )
-    levels, levels_out = threshold(grid), threshold(times)
     at = Trace(grid, *(_interpolated(grid, trace.times, values) for values in trace[1:]))
-    std, std_out = np.sqrt(np.maximum(at.variance, 0.0)), np.sqrt(np.maximum(variance, 0.0))
+    course = Course(at, np.sqrt(np.maximum(at.variance, 0.0)), threshold(grid))
+    record = Record(times, mean, np.sqrt(np.maximum(variance, 0.0)), threshold(times), shape)
+    cells, leaking = _CELLS, bent
+    while True:
+        rim = _follow(regularizer, course, record, leaking, cells)
+        if cells == _LONGEST or not np.any(rim > _LEAK):
+            return shape, int(np.count_nonzero(rim > _CUT))
+        cells, leaking = cells * _LONGER, leaking[rim > _LEAK]
+
+
+def _follow(regularizer: Regularizer, course: Course, record: Record, bent: NDArray[np.int64], cells: int) -> Floats:
+    """The laws of the coordinates `bent` on so many cells, into the record; the largest mass at the edge, of each."""
+    at, std, levels = course
+    d = std.shape[1]
+    grid, times = at.times, record.times
     diffusion = (0.5 * at.noise / np.where(at.variance > 0.0, at.variance, 1.0))[:, bent]
     rest = diffusion - (at.pull * at.slope)[:, bent]
     pull = at.pull[:, bent] / std[:, bent]
-    centres = 0.5 * (_EDGES[1:] + _EDGES[:-1])
-    density = np.repeat(np.exp(-0.5 * centres**2)[:, None], len(bent), axis=1)
+    edge = _WIDTH * (np.arange(cells + 1) - 0.5 * cells)
+    fine = (edge[:-1, None] + _WIDTH * (np.arange(_FINE) + 0.5) / _FINE).ravel()
+    edges, points = (
+        Points(x, np.empty((d, len(x))), np.empty((d, len(x))), np.empty((len(x), len(bent)))) for x in (edge, fine)
+    )
+    density = np.repeat(np.exp(-0.5 * (edge[:-1] + 0.5 * _WIDTH) ** 2)[:, None], len(bent), axis=1)
     density /= density.sum(axis=0) * _WIDTH
     before = density.copy()
-    edges, points = (
-        Points(x, np.empty((d, len(x))), np.empty((d, len(x))), np.empty((len(x), len(bent))))
-        for x in (_EDGES, _POINTS)
-    )
     room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((5, len(bent))))
     moments, quantile = np.empty((5, len(bent))), np.empty((len(SCORES), len(bent)))
+    rim = np.zeros(len(bent))
 
     for n in range(1, len(grid)):
         before[:] = density
         dt = grid[n] - grid[n - 1]
         _map_points(regularizer.parameters, Location(at.mean[n], std[n]), levels[n], edges, bent)
         _implicit_step(density, edges.mapped, Drift(pull[n], rest[n], diffusion[n]), dt, _WIDTH, room)
+        np.maximum(rim, (density[:_RIM].sum(axis=0) + density[-_RIM:].sum(axis=0)) * _WIDTH, out=rim)
         for k in np.flatnonzero((times > grid[n - 1]) & (times <= grid[n])):
             # a recorded time never moves a step: the result does not depend on which others are recorded
             now = before + (times[k] - grid[n - 1]) / dt * (density - before)
-            _map_points(regularizer.parameters, Location(mean[k], std_out[k]), levels_out[k], points, bent)
-            location = Location(mean[k, bent], std_out[k, bent])
+            here = Location(record.mean[k], record.std[k])
+            _map_points(regularizer.parameters, here, record.levels[k], points, bent)
+            location = Location(here.mean[bent], here.std[bent])
             _read_off(now, _WIDTH, location, points, _LEVELS, moments, quantile)
-            for known, values in zip(shape[:5], moments, strict=True):
+            for known, values in zip(record.shape[:5], moments, strict=True):
                 known[k, bent] = values
-            shape.dual_quantile[:, k, bent] = quantile
-    return shape
+            record.shape.dual_quantile[:, k, bent] = quantile
+    return rim
 
 
 def _interpolated(at: Floats, times: Floats, values: Floats) -> Floats:

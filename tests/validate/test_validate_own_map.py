@@ -39,10 +39,11 @@ def flat_directions(algorithm):
     return rs.validate.flat_directions(FLAT, algorithm, 2.0, start=[0.5, -1.0, 2.0], **OPTIONS)
 
 
-VERBS = (calibration, coverage, support, risk, flat_directions)
+SLOW = [pytest.param(verb, marks=pytest.mark.slow) for verb in (risk, flat_directions)]  # kernels of their own
+VERBS = (calibration, coverage, support, *SLOW)
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: getattr(verb, "__name__", None))
 def test_a_soft_threshold_written_by_hand_is_l1(verb):
     """Random numbers are the same; the closure's moments are by quadrature, to 1e-6 or so."""
     own, built_in = (verb(rs.RDA(0.01, mirror, SCHEDULE)) for mirror in (OWN, rs.L1()))
