@@ -95,8 +95,9 @@ def approximate(
         (Li, Tai & E 2019). 1: the dual diffusion as above. ``"limit"`` and ``"sdeint"`` know the first order only;
         ``attrs["equation_order"]`` says which it was.
     check : {"auto", True, False}
-        Whether the law is compared with 512 runs of the algorithm itself (2 048 others where these leave a doubt, 8 192
-        where ``step_size tr(H) / batch_size`` is above .5), on other streams than those of `simulate` under any seed.
+        Whether the law is compared with runs of the algorithm itself, 512 of them, or up to 8 192 where they are as
+        good as free (at least 2 048 others where these leave a doubt, 8 192 where ``step_size tr(H) / batch_size`` is
+        above .5), on other streams than those of `simulate` under any seed.
         ``"auto"``: where that is cheaper than the approximation was, or takes less than a second; elsewhere what is
         known before decides: ``step_size tr(H) / batch_size``, and the skewness of single gradients.
     noise : {"gaussian", "gradients"}

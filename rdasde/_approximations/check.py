@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 Check = Literal["auto", True, False]
 
-_RUNS, _MORE_RUNS = 512, 2048  # at first, and of others where these leave a doubt
-_MANY_RUNS = 8192  # of others, past a large step
+_RUNS, _MORE_RUNS = 512, 2048  # at first, and of others where these leave a doubt: at least
+_MANY_RUNS = 8192  # of others, past a large step; at first and of others, where runs are as good as free
+_WORK = 2**25  # updates of a coordinate that are hardly noticed, a tenth of a second or so
 _TIMES = 12  # at which they are compared
 _COORDINATES = 256  # at most
 _LEVEL = 0.95  # of the band whose coverage is looked at
@@ -39,14 +40,14 @@ _SEEDS = (0x7D5C_2A11_9E37, 0x1B56_C4E9_30F3)  # of the runs: other streams than
 _ROOM_MEAN = 0.25  # standard deviations
 _ROOM_STD = 0.15  # in its logarithm
 _ROOM_ZERO = 0.04  # in P(w_j = 0)
-_ROOM_SHARE = 0.03  # in the coverage of one coordinate at one time
+_ROOM_SHARE = 0.018  # in the coverage of one coordinate at one time
 _ROOM_AVERAGE = 0.012  # in the coverage at one time, averaged over coordinates
 _GRADIENTS = 4096  # that tell how skewed they are
 _LARGE_STEP = 0.5  # step_size * tr H / batch_size past which laws have heavy tails
 _LARGE_SKEWNESS = 0.35  # of a coordinate: P(w_j = 0) is then off by .02, a sixth of it times the normal density
 _FALSE_ALARM = 1e-4  # of each kind of comparison, of all times and coordinates together
 _FALSE_ALARM_LARGE = 1e-2  # the same past a large step, where laws are known to fail
-_DOUBT, _DOUBTFUL_ROOM = 0.05, 0.7  # the same, and the share of a room, at which more runs are asked
+_DOUBT, _DOUBTFUL_ROOM = 0.2, 0.5  # the same, and the share of a room, at which more runs are asked
 
 
 class Miss(NamedTuple):
@@ -140,10 +141,11 @@ def _with_runs(law: xr.Dataset, run: Run, picked: Any, most: float, monte_carlo:
     mirror, coordinates = run.algorithm.mirror, law["coordinate"].values
     large = _load(run) > _LARGE_STEP
     false_alarm = _FALSE_ALARM_LARGE if large else _FALSE_ALARM
+    free = _WORK // (int(run.axis.steps[picked[-1]]) * run.problem.dimension * run.algorithm.batch_size)
     try:
-        first = _runs(run, picked, coordinates, _RUNS, _SEEDS[0], monte_carlo)
+        first = _runs(run, picked, coordinates, _between(_RUNS, free, most), _SEEDS[0], monte_carlo)
         comparison = _compare(law, mirror, *first, false_alarm)
-        others = _MANY_RUNS if large else _MORE_RUNS if comparison.doubts else 0
+        others = _MANY_RUNS if large else _between(_MORE_RUNS, free, most) if comparison.doubts else 0
         if 0 < others <= most:
             more = _runs(run, picked, coordinates, others, _SEEDS[1], monte_carlo)
             comparison = _compare(law, mirror, *more, false_alarm)
@@ -151,6 +153,11 @@ def _with_runs(law: xr.Dataset, run: Run, picked: Any, most: float, monte_carlo:
         said = f"a run of the algorithm diverges at t = {error.time:g}, which no law of its spread describes"
         return Finding({}, [said])
     return comparison.finding("runs of the algorithm")
+
+
+def _between(least: int, free: int, most: float) -> int:
+    """A power of two of runs: at least so many, more where they are as good as free, within what may be spent."""
+    return max(least, 2 ** int(np.log2(max(1.0, min(free, most, _MANY_RUNS)))))
 
 
 def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding:

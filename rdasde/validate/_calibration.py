@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Method = Literal["closure", "paths", "limit"]
 ACCEPTED: tuple[Method, ...] = ("closure", "paths", "limit")
 AVERAGE = 0.015  # what a trusted band may be off by, on average over times and coordinates
+_ROUNDING = 1e-12  # of a state that does not move, as a share of it
+_SIDES = {"lower": -1.0, "upper": 1.0}
 PROBABILITIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995)
 
 
@@ -244,7 +246,8 @@ def _approximated(
         # through a map that couples coordinates only paths have a primal band
         if space == "dual" or "dual" in theory or mirror.separable:
             edges = band(theory, level, space=space, regularizer=mirror)
-            ends[s] = edges["lower"].values, edges["upper"].values
+            # what does not move lies on its band, up to rounding
+            ends[s] = [edges[end].values + side * _ROUNDING * np.abs(edges[end].values) for end, side in _SIDES.items()]
     draws = theory.sizes.get("path")
     return _Found(theory, ends, _quantiles(theory, draws), draws, seconds, _ours(caught), "")
 
@@ -299,7 +302,8 @@ def _count(
             apart = np.where(finite, states - centre[:, None], 0.0)
             number += finite.sum(axis=1)
             sums += apart.sum(axis=1)
-            squares += (apart**2).sum(axis=1)
+            with np.errstate(over="ignore"):  # of what is about to diverge
+                squares += (apart**2).sum(axis=1)
             zero += (states[SPACES.index("primal")] == 0.0).sum(axis=0)
             diverged += int(runs.attrs["diverged"])
             dual = states[SPACES.index("dual")]
@@ -314,7 +318,8 @@ def _count(
         bar.close()
     assert centre is not None
     many = np.maximum(number, 2.0)
-    variance = (squares - sums**2 / many) / (many - 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = np.nan_to_num((squares - sums**2 / many) / (many - 1.0), nan=np.inf, posinf=np.inf)
     return _Counted(
         inside / replicates,
         below / replicates,
@@ -338,7 +343,7 @@ def _dataset(
     import xarray as xr
 
     grid = (len(axis.times), counted.zero.shape[1])
-    moving = counted.std > 1e-12 * np.abs(counted.mean)  # rounding apart
+    moving = counted.std > _ROUNDING * np.abs(counted.mean)
     std = np.where(moving, counted.std, np.nan)
     bias, ratio = (np.full((len(methods), len(SPACES), *grid), np.nan) for _ in range(2))
     zero_error = np.full((len(methods), *grid), np.nan)
@@ -353,7 +358,8 @@ def _dataset(
             zero_error[k] = theory.theory["probability_zero"].values - counted.zero
     late = axis.times > 0.0
     cases = int(np.count_nonzero(late)) * grid[1]
-    later = covered[:, :, late]
+    # a band of no width that holds says nothing of how often bands hold
+    told = np.where(moving | (covered < 1.0), covered, np.nan)[:, :, late]
     limits = np.array([allowed(level, cases, replicates, theory.draws) for theory in found])
     below_limits = np.array([[allowed(p, cases, replicates, theory.draws) for p in PROBABILITIES] for theory in found])
     everywhere = ("theory", "space", "time", "coordinate")
@@ -364,9 +370,9 @@ def _dataset(
         "probability_zero_error": (("theory", "time", "coordinate"), zero_error),
         "probability_zero": (("time", "coordinate"), counted.zero),
         "below": (("theory", "probability", "time", "coordinate"), below),
-        "average": (("theory", "space"), later.mean(axis=(2, 3))),
-        "worst": (("theory", "space"), later.min(axis=(2, 3))),
-        "best": (("theory", "space"), later.max(axis=(2, 3))),
+        "average": (("theory", "space"), _over_cells(np.nanmean, told)),
+        "worst": (("theory", "space"), _over_cells(np.nanmin, told)),
+        "best": (("theory", "space"), _over_cells(np.nanmax, told)),
         "worst_allowed": (("theory",), limits[:, 0]),
         "best_allowed": (("theory",), limits[:, 1]),
         "below_lowest": (("theory", "probability"), below_limits[:, :, 0]),
@@ -381,6 +387,13 @@ def _dataset(
         "coordinate": np.arange(grid[1]),
     }
     return xr.Dataset(data, coords=coords)
+
+
+def _over_cells(statistic: Callable[..., Any], shares: Floats) -> Floats:
+    """Of the times and coordinates where `shares` (theory, space, time, coordinate) is known; NaN where it is not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=RuntimeWarning)  # of a mean of nothing
+        return np.asarray(statistic(shares, axis=(2, 3)), dtype=np.float64)
 
 
 def _verdict(of: xr.Dataset, found: _Found, level: float) -> tuple[str, str]:
@@ -402,5 +415,7 @@ def _verdict(of: xr.Dataset, found: _Found, level: float) -> tuple[str, str]:
             words.append("too seldom")
         elif space == "dual" and average > level + AVERAGE:
             words.append("too often")
+    if not said:
+        return "trust", "No run moves, and all are where the theory says."
     reason = f"The {level:g} band holds {', '.join(said)}; counting allows {low:.4f}."
     return (words[0] if words else "trust"), reason
