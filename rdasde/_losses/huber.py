@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from rdasde import _check
+from rdasde._check import Floats
 from rdasde._compiled.jit import implements
-from rdasde._losses.base import Loss, derivative, second_derivative
+from rdasde._losses.base import GaussianMeans, Loss, derivative, second_derivative
+from rdasde._normal import normal_cdf, normal_density, standardized
 
 
 class HuberParameters(NamedTuple):
@@ -37,11 +41,25 @@ class HuberLoss(Loss):
         1 (Huber 1964).
     """
 
+    is_shift = True
+    is_bent = True
     largest_curvature = 1.0
 
     def __init__(self, delta: float = 1.345) -> None:
         self.delta = _check.number("delta", delta, above=0.0, mend="give for example delta=1.345")
+        self.kinks, self.width = (-self.delta, self.delta), self.delta
         self.parameters = HuberParameters(self.delta)
+
+    def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
+        """By the moments of a normal residual that is cut off at ``-delta`` and ``delta``."""
+        delta, residual = self.delta, mean - y
+        low, high = standardized(-delta - residual, std), standardized(delta - residual, std)
+        below, above, density_low, density_high = *map(normal_cdf, (low, -high)), *map(normal_density, (low, high))
+        inside = np.where(std > 0.0, normal_cdf(high) - below, np.abs(residual) <= delta)
+        cut, moved = density_low - density_high, std * (low * density_low - high * density_high)
+        first = delta * (above - below) + residual * inside + std * cut
+        square = delta**2 * (above + below) + (residual**2 + std**2) * inside + std * (2.0 * residual * cut + moved)
+        return GaussianMeans(first, inside, square)
 
     def __repr__(self) -> str:
         return f"HuberLoss(delta={self.delta:g})"

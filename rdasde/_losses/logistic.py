@@ -41,6 +41,7 @@ def _(loss, eta, y):
 class LogisticLoss(Loss):
     """``l(eta, y) = log(1 + e^eta) - y eta``, y in {0, 1}: logistic regression, ``P(Y = 1) = 1 / (1 + e^-eta)``."""
 
+    is_likelihood = True
     response = "label"
     largest_curvature = 0.25
     parameters = LogisticParameters(0.0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import implements
-from rdasde._losses.base import Loss, derivative, second_derivative
+from rdasde._losses.base import GaussianMeans, Loss, derivative, second_derivative
 
 
 class PoissonParameters(NamedTuple):
@@ -31,8 +31,13 @@ class PoissonLoss(Loss):
     Its curvature ``e^eta`` has no bound: steps must be small where the mean count is large.
     """
 
+    is_likelihood = True
     response = "count"
     parameters = PoissonParameters(0.0)
+
+    def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
+        count = np.exp(mean + 0.5 * std**2)
+        return GaussianMeans(count - y, count, np.exp(2.0 * (mean + std**2)) - 2.0 * y * count + y**2)
 
     def mean_response(self, eta: Floats) -> Floats:
         """The mean count ``e^eta``."""

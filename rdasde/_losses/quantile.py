@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rdasde import _check
+from rdasde._check import Floats
 from rdasde._compiled.jit import implements
-from rdasde._losses.base import Loss, derivative, second_derivative
+from rdasde._losses.base import GaussianMeans, Loss, derivative, second_derivative
+from rdasde._normal import normal_cdf, normal_density, standardized
 
 _DENSITY = float(1.0 / np.sqrt(2.0 * np.pi))
 _HALF = float(np.sqrt(0.5))
@@ -64,15 +66,33 @@ class QuantileLoss(Loss):
     (convolution smoothing).
     """
 
+    is_shift = True
+
     def __init__(self, level: float, bandwidth: float | None = None) -> None:
         self.level = _check.level(level)
         self.bandwidth = None
         self.is_smooth = bandwidth is not None
         self.parameters: NamedTuple = QuantileParameters(self.level)
+        self.kinks = (0.0,) if bandwidth is None else ()
         if bandwidth is not None:
             self.bandwidth = _check.number("bandwidth", bandwidth, above=0.0, mend="leave it out for the loss itself")
+            self.width = self.bandwidth
             self.largest_curvature = _DENSITY / self.bandwidth
             self.parameters = SmoothedParameters(self.level, self.bandwidth)
+
+    def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
+        """By the normal distribution function, of two variables where the loss is smoothed (Owen 1956)."""
+        from scipy.special import owens_t
+
+        bandwidth = self.bandwidth or 0.0
+        width = np.sqrt(std**2 + bandwidth**2)
+        place = standardized(mean - y, width)
+        above = np.where(width > 0.0, normal_cdf(place), mean > y)
+        second = np.where(width > 0.0, normal_density(place) / np.where(width > 0.0, width, 1.0), 0.0)
+        both = above
+        if bandwidth > 0.0:
+            both = above - 2.0 * owens_t(place, bandwidth / np.sqrt(bandwidth**2 + 2.0 * std**2))
+        return GaussianMeans(above - self.level, second, both - 2.0 * self.level * above + self.level**2)
 
     def __repr__(self) -> str:
         smoothing = "" if self.bandwidth is None else f", bandwidth={self.bandwidth:g}"
