@@ -29,6 +29,7 @@ from ._problems.linear_regression import LinearRegression as LinearRegression
 from ._problems.logistic_regression import LogisticRegression as LogisticRegression
 from ._problems.mlp import MLP as MLP
 from ._problems.online_pca import OnlinePCA as OnlinePCA
+from ._problems.softmax_regression import SoftmaxRegression as SoftmaxRegression
 from ._problems.stochastic_problem import StochasticProblem as StochasticProblem
 from ._regularizers.base import Regularizer as Regularizer
 from ._regularizers.box import Box as Box

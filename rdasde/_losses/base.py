@@ -134,6 +134,10 @@ class Loss(abc.ABC):
         _hermite_means(self.parameters, mean, std, y, *_hermite_rule(), first, rest)
         return GaussianMeans(first, rest[0], rest[1])
 
+    def wide_means(self, std: Floats, y: Floats) -> GaussianMeans:
+        """`gaussian_means` of predictors of mean 0 that may spread far beyond the scale of the loss."""
+        return self.gaussian_means(np.zeros_like(std), std, y)
+
     def mean_response(self, eta: Floats) -> Floats:
         """What to expect of y where the predictor is eta; the predictor itself where the loss says nothing else."""
         return eta

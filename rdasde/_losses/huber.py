@@ -51,15 +51,24 @@ class HuberLoss(Loss):
         self.parameters = HuberParameters(self.delta)
 
     def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
-        """By the moments of a normal residual that is cut off at ``-delta`` and ``delta``."""
+        """By the moments of a normal residual that is cut off at ``-delta`` and ``delta``.
+
+        Where it is wider than delta they would be differences of numbers that are nearly equal: Gauss's rule then.
+        """
         delta, residual = self.delta, mean - y
         low, high = standardized(-delta - residual, std), standardized(delta - residual, std)
         below, above, density_low, density_high = *map(normal_cdf, (low, -high)), *map(normal_density, (low, high))
         inside = np.where(std > 0.0, normal_cdf(high) - below, np.abs(residual) <= delta)
         cut, moved = density_low - density_high, std * (low * density_low - high * density_high)
-        first = delta * (above - below) + residual * inside + std * cut
-        square = delta**2 * (above + below) + (residual**2 + std**2) * inside + std * (2.0 * residual * cut + moved)
-        return GaussianMeans(first, inside, square)
+        linear = residual * inside + std * cut
+        square = (residual**2 + std**2) * inside + std * (2.0 * residual * cut + moved)
+        wide = std > delta
+        if wide.any():
+            nodes, weights = np.polynomial.legendre.leggauss(16)
+            scale = std[wide, None]
+            density = weights * normal_density((delta * nodes - residual[wide, None]) / scale) * delta / scale
+            inside[wide], linear[wide], square[wide] = (density @ (delta * nodes) ** power for power in range(3))
+        return GaussianMeans(delta * (above - below) + linear, inside, delta**2 * (above + below) + square)
 
     def __repr__(self) -> str:
         return f"HuberLoss(delta={self.delta:g})"

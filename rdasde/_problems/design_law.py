@@ -25,12 +25,13 @@ def design_law(loss: Loss, variance: float, noise: Any, noise_std: float) -> Nam
     if isinstance(loss, PoissonLoss):
         return PoissonLaw(0.0)
     if isinstance(loss, SquaredHingeLoss):
-        return tabulated(hinge_law(), variance)
+        return tabulated(hinge_law(), variance, 0.0)
     if loss.is_quadratic:
         return SquaredLaw(noise_std**2 if noise is None else float(noise.var() + noise.mean() ** 2))
     if loss.is_shift:
         return radial_law(loss, noise, noise_std)
-    return tabulated(quadrature_law(loss.parameters, noise, noise_std), variance)
+    law = quadrature_law(loss.parameters, noise, noise_std)
+    return tabulated(law, variance, law.noise_variance)
 
 
 def steepness(loss: Loss, variance: float, noise: Any, noise_std: float) -> float:

@@ -34,6 +34,11 @@ def scatter(law, q, c, q_star):
     """tau, K'_**, K'_*w, K'_ww of the noise covariance."""
 
 
+@generic
+def tabled(law, q, c, q_star):
+    """Of a law that is tabulated: A, A*, ``T = E l'^2``, and ``(E z^2 l'^2 - T) / p^2`` with p z what Y varies by."""
+
+
 @Kernel
 def pull_of(law: Any, q: float, c: float, q_star: float) -> tuple[float, float]:
     """`pull`, called from Python, as those below."""
@@ -111,6 +116,9 @@ def _(law, q, c, q_star):
     own, star, twice = np.exp(0.5 * q), np.exp(0.5 * q_star), np.exp(2.0 * q_star)
     doubled, both = np.exp(2.0 * q), np.exp(0.5 * (q + q_star) + c)
     tau = doubled - 2.0 * both + twice + star
-    return tau, 4.0 * twice + star - 2.0 * both - star * star, own * star - 2.0 * both, (4.0 * doubled) - 2.0 * both - (
-        own * own
+    return (
+        tau,
+        4.0 * twice + star - 2.0 * both - star * star,
+        own * star - 2.0 * both,
+        (4.0 * doubled) - 2.0 * both - (own * own),
     )

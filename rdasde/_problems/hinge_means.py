@@ -1,8 +1,8 @@
 """Means of the squared hinge loss over a Gaussian design with labels that follow the logistic function of ``s*``.
 
-With ``p* = p(s*)``, ``E[l' | s, s*] = -p* (1 - s)_+ + (1 - p*) (1 + s)_+``, and as (s, s*) and (-s, -s*) have one law, all is a
-mean over s < 1 of what ``E[p* | s]``, ``E[p*' | s]`` and ``E[p*'' | s]`` are: smooth functions, by the trapezoidal rule
-(`logistic_means`), integrated over s by Gauss's rule in panels that end at the kink.
+With ``p* = p(s*)``, ``E[l' | s, s*] = -p* (1 - s)_+ + (1 - p*) (1 + s)_+``, and as (s, s*) and (-s, -s*) have one law,
+all is a mean over s < 1 of what ``E[p* | s]``, ``E[p*' | s]`` and ``E[p*'' | s]`` are: smooth functions, by the
+trapezoidal rule (`logistic_means`), integrated over s by Gauss's rule in panels that end at the kink.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
-from rdasde._problems.design_means import bend, pull, scatter
+from rdasde._problems.design_means import tabled
 from rdasde._problems.logistic_means import centred_logistic
 
 _REACH, _STEP, _MOST = 8.3, 0.7, 200.0  # of the trapezoidal rule, as in `logistic_means`
@@ -56,13 +56,13 @@ def _conditional(q, c, q_star):
 
 @compilable
 def _below(law, q, c, q_star):
-    """Over s < 1, with t = 1 - s: E p*, E p* t^2, E p*' t, E p*'', E p*'' t^2."""
+    """Over s < 1, with t = 1 - s: E p*, E p* t^2, E p*' t, E p*'' t^2."""
     slope, width = _conditional(q, c, q_star)
     std = np.sqrt(q)
     end = min(_REACH, 1.0 / std) if std > 0.0 else _REACH
     panels = int(min(np.ceil((end + _REACH) * max(1.0, 0.5 * abs(slope) * std)), _PANELS))
     half = 0.5 * (end + _REACH) / panels
-    p0, p2, d1, e0, e2 = 0.0, 0.0, 0.0, 0.0, 0.0
+    p0, p2, d1, e2 = 0.0, 0.0, 0.0, 0.0
     for panel in range(panels):
         for k in range(law.nodes.size):
             z = -_REACH + half * (2.0 * panel + 1.0 + law.nodes[k])
@@ -73,32 +73,12 @@ def _below(law, q, c, q_star):
             p0 += weight * first
             p2 += weight * first * t * t
             d1 += weight * second * t
-            e0 += weight * third
             e2 += weight * third * t * t
-    return p0, p2, d1, e0, e2
+    return p0, p2, d1, e2
 
 
-@implements(pull, HingeLaw)
+@implements(tabled, HingeLaw)
 def _(law, q, c, q_star):
-    p0, _, d1, _, _ = _below(law, q, c, q_star)
-    return 2.0 * p0, -2.0 * d1
-
-
-@implements(bend, HingeLaw)
-def _(law, q, c, q_star):
-    p0, _, _, e0, _ = _below(law, q, c, q_star)
-    own, cross = 0.0, 0.0
-    if q > 0.0:  # the density of s at the kink, and what is expected there
-        slope, width = _conditional(q, c, q_star)
-        density = _DENSITY * np.exp(-0.5 / q) / np.sqrt(q)
-        first, second, _ = _given(slope, width)
-        own = 2.0 * density * (slope * second - first / q)
-        cross = -2.0 * density * second
-    return 2.0 * p0, 2.0 * e0, cross, own
-
-
-@implements(scatter, HingeLaw)
-def _(law, q, c, q_star):
-    p0, p2, d1, _, e2 = _below(law, q, c, q_star)
-    a, a_star = 2.0 * p0, -2.0 * d1
-    return 2.0 * p2, 2.0 * e2 - a_star * a_star, (2.0 - a) * a_star, (2.0 - a) * a
+    p0, p2, d1, e2 = _below(law, q, c, q_star)
+    slope = c / q_star if q_star > 0.0 else 0.0
+    return 2.0 * p0, -2.0 * d1, 2.0 * p2, 2.0 * (e2 - 4.0 * slope * d1 + 2.0 * slope * slope * p0)

@@ -28,23 +28,23 @@ _NEGLIGIBLE = 1e-12  # share of a variance that is rounding
 class LinearModel(Problem):
     """A loss of a linear predictor with a Gaussian design: ``f(w; X, Y) = l(X'w, Y)``, ``X ~ N(0, H)``.
 
-    The outcome Y depends on ``s* = X'coef`` alone. It follows the loss where the loss says what it is made for: labels of
-    probability ``1 / (1 + e^-s*)`` for `LogisticLoss` and `SquaredHingeLoss`, counts of mean ``e^s*`` for `PoissonLoss`.
-    For all others it is ``s* + noise``.
+    The outcome Y depends on ``s* = X'coef`` alone. It follows the loss where the loss says what it is made for: labels
+    of probability ``1 / (1 + e^-s*)`` for `LogisticLoss` and `SquaredHingeLoss`, counts of mean ``e^s*`` for
+    `PoissonLoss`. For all others it is ``s* + noise``.
 
-    With ``s = X'w``, by Stein's lemma, the mean gradient is ``A H w + A* H coef``, its Jacobian ``a H + B K B'``, the noise
-    covariance ``tau H + B K' B'``, ``B = (H coef, H w)``: all numbers are means over (s, s*, Y), functions of ``w'Hw`` and
-    ``w'H coef`` alone.
+    With ``s = X'w``, by Stein's lemma, the mean gradient is ``A H w + A* H coef``, its Jacobian ``a H + B K B'``, the
+    noise covariance ``tau H + B K' B'``, ``B = (H coef, H w)``: all numbers are means over (s, s*, Y), functions of
+    ``w'Hw`` and ``w'H coef`` alone.
 
     Parameters
     ----------
     loss : Loss
         For example `HuberLoss()`, or a `CustomLoss` of your own.
     coef : array_like of shape (d,)
-        What outcomes depend on. It is the minimizer where the loss follows the law of the outcomes, and where the loss is
-        one of ``Y - X'w``, whatever the noise: there is no intercept, and a constant is not correlated with X. (So a
-        quantile of the noise that is not 0 shifts nothing.) Otherwise the minimizer is a multiple of it, by symmetry;
-        which, is found from the means.
+        What outcomes depend on. It is the minimizer where the loss follows the law of the outcomes, and where the loss
+        is one of ``Y - X'w``, whatever the noise: there is no intercept, and a constant is not correlated with X. (So
+        a quantile of the noise that is not 0 shifts nothing.) Otherwise the minimizer is a multiple of it, by
+        symmetry; which, is found from the means.
     covariance : None, array_like of shape (d,) or (d, d), or `rdasde.AR1`
         H: identity, variances, a positive semi-definite matrix, or structured.
     noise : frozen continuous distribution of scipy.stats, optional
@@ -59,10 +59,11 @@ class LinearModel(Problem):
 
     Notes
     -----
-    The numbers are exact to 1e-9 or better for the losses of the package (closed forms, or series fitted to them; noise of
-    a SciPy distribution is integrated piece by piece between quantiles), as far as the density of the noise is smooth, and to
-    about 1e-7 for a `CustomLoss` that is smooth on the scale of 1 with normal noise, 1e-5 with noise of another law. Noise
-    of a SciPy distribution is drawn from a table of its quantiles, exact to 1e-9 where these are smooth.
+    The numbers are exact to 1e-9 or better for the losses of the package (closed forms, or series fitted to them;
+    noise of a SciPy distribution is integrated piece by piece between quantiles), as far as the density of the noise
+    is smooth, and to about 1e-7 for a `CustomLoss` that is smooth on the scale of 1 with normal noise, 1e-5 with noise
+    of another law. Noise of a SciPy distribution is drawn from a table of its quantiles, exact to 1e-9 where these are
+    smooth.
 
     Examples
     --------
@@ -78,8 +79,8 @@ class LinearModel(Problem):
 
     References
     ----------
-    Stein, Annals of Statistics 9, 1981. Brillinger, "A generalized linear model with Gaussian regressor variables", 1982
-    (the minimizer along coef).
+    Stein, Annals of Statistics 9, 1981. Brillinger, "A generalized linear model with Gaussian regressor variables",
+    1982 (the minimizer along coef).
     """
 
     def __init__(
@@ -116,10 +117,10 @@ class LinearModel(Problem):
     def from_data(loss: Loss, X: ArrayLike, y: ArrayLike) -> RowModel:
         """A loss of a linear predictor on a finite population: rows of ``(X, y)`` drawn uniformly with replacement.
 
-        ``G = X'l'/n``, ``H = X'diag(l'')X/n``, ``Sigma(w) = X'diag(l'^2)X/n - GG'``, derivatives at ``Xw``. There is no
-        intercept: add a column of ones for one. The attribute `minimizer`, found when first asked for, is by Newton's
-        method, or by linear programming for `QuantileLoss` without a bandwidth; None where there is none, for example for
-        classes that can be separated.
+        ``G = X'l'/n``, ``H = X'diag(l'')X/n``, ``Sigma(w) = X'diag(l'^2)X/n - GG'``, derivatives at ``Xw``. There is
+        no intercept: add a column of ones for one. The attribute `minimizer`, found when first asked for, is by
+        Newton's method, or by linear programming for `QuantileLoss` without a bandwidth; None where there is none, for
+        example for classes that can be separated.
 
         Parameters
         ----------
@@ -135,10 +136,10 @@ class LinearModel(Problem):
 
         Notes
         -----
-        In the closure, ``x_i'W`` is taken as normal row by row, and the means of the loss over it are exact for the losses
-        of the package (a rule of 24 nodes for the logistic loss and for one of your own). That holds for the exact check loss
-        too, whose mean gradient jumps; its `hessian` is 0, and the rates that decide about time steps come from a
-        kernel estimate of the density of the residuals.
+        In the closure, ``x_i'W`` is taken as normal row by row, and the means of the loss over it are exact for the
+        losses of the package (a rule of 24 nodes for the logistic loss and for one of your own). That holds for the
+        exact check loss too, whose mean gradient jumps; its `hessian` is 0, and the rates that decide about time steps
+        come from a kernel estimate of the density of the residuals.
 
         Examples
         --------
@@ -263,7 +264,7 @@ class LinearModel(Problem):
         return float(np.trace(self._typical))
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
-        """The mean-square condition of linear regression with H times a bound of l'', or ``E l''^2 / E l''`` where none is."""
+        """That of linear regression with H times a bound of l'', or ``E l''^2 / E l''`` where there is none."""
         if not self.loss.is_smooth:  # gradients are bounded by ||X||: nothing grows
             return None
         steep = steepness(self.loss, self._variance, self.noise, self.noise_std)
@@ -309,6 +310,10 @@ def _check_noise(loss: Loss, noise: Any, noise_std: float) -> None:
         kind = "labels" if loss.response == "label" else "counts"
         raise _check.bad("noise", _named(noise), f"None for {loss!r}, whose outcomes are {kind}", "leave it out")
     if noise_std != 1.0:
-        raise _check.bad("noise_std", noise_std, "left out where noise is given", "scale the noise, for example t(3, scale=2)")
+        raise _check.bad(
+            "noise_std", noise_std, "left out where noise is given", "scale the noise, for example t(3, scale=2)"
+        )
     if loss.is_quadratic and not np.isfinite(noise.std()):
-        raise _check.bad("noise", f"{_named(noise)}, of infinite variance", "of finite variance for SquaredLoss()", "use HuberLoss")
+        raise _check.bad(
+            "noise", f"{_named(noise)}, of infinite variance", "of finite variance for SquaredLoss()", "use HuberLoss"
+        )

@@ -1,7 +1,10 @@
 """A law whose means take a quadrature, tabulated: what compiled loops call costs a microsecond.
 
-Its numbers are smooth functions of the standard deviation r of ``s`` and its correlation with ``s*``: polynomials of both,
-by interpolation at Chebyshev's points, for r up to a few times that of s*; beyond, the quadrature itself.
+Four numbers are smooth functions of the standard deviation r of ``s`` and its correlation with ``s*``: polynomials of
+both, by interpolation at Chebyshev's points, for r up to a few times that of s*. All others are derivatives: with A
+and A* those of the mean gradient, its Jacobian has ``a = A``, ``K_ww = 2 dA/dq``, ``K_*w = dA/dc``, ``K_** = dA*/dc``,
+and the noise covariance likewise, from ``T = E l'^2``. Further out, A and A* stay what they are at the edge, and T
+grows with r^2 as there.
 """
 
 from __future__ import annotations
@@ -12,32 +15,31 @@ import numpy as np
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, compilable, fma, implements
-from rdasde._problems.design_means import bend, pull, scatter
+from rdasde._problems.design_means import bend, pull, scatter, tabled
 
-_ACCURACY = 1e-9  # of the last coefficients, in units of the largest of their function
-_RADII, _COSINES = (32, 48, 72, 108), (16, 24, 36, 54)  # degrees that are tried
+_ACCURACY = 1e-8  # of the last coefficients, in units of the largest of their function
+_RADII, _COSINES = (48, 72, 108), (28, 48)  # degrees that are tried
 
 
 class TableLaw(NamedTuple):
-    law: NamedTuple
     reach: float  # of r
-    pulls: Floats  # (2, radii, cosines): coefficients, lowest first
-    bends: Floats  # (4, radii, cosines)
-    scatters: Floats
+    total: float  # p^2, the variance of what Y varies by, s* included
+    table: Floats  # (4, radii, cosines): coefficients of A, A*, T and the fourth, lowest first
 
 
 @compilable
-def _place(table, q, c, q_star):
-    """r and the correlation, each within [-1, 1]."""
+def _place(law, q, c, q_star):
+    """r, and the correlation."""
     r = np.sqrt(q)
     size = r * np.sqrt(q_star)
-    return 2.0 * r / table.reach - 1.0, (min(max(c / size, -1.0), 1.0) if size > 0.0 else 0.0)
+    return min(r, law.reach), (min(max(c / size, -1.0), 1.0) if size > 0.0 else 0.0)
 
 
 @compilable
-def _value(coefficients, x, y):
-    """By Clenshaw's rule in both directions."""
-    b1, b2 = 0.0, 0.0
+def _value(law, which, r, y):
+    """One of the four, by Clenshaw's rule in both directions."""
+    coefficients, x = law.table[which], 2.0 * r / law.reach - 1.0
+    b1, b2, line = 0.0, 0.0, 0.0
     for i in range(coefficients.shape[0] - 1, -1, -1):
         d1, d2 = 0.0, 0.0
         for j in range(coefficients.shape[1] - 1, 0, -1):
@@ -45,47 +47,63 @@ def _value(coefficients, x, y):
         line = fma(y, d1, coefficients[i, 0] - d2)
         if i > 0:
             b1, b2 = fma(2.0 * x, b1, line - b2), b1
-        else:
-            b1 = fma(x, b1, line - b2)
-    return b1
+    return fma(x, b1, line - b2)
+
+
+@compilable
+def _jet(law, which, r, y, q_star):
+    """One of the four, and its derivatives in q and c."""
+    coefficients, x = law.table[which], 2.0 * r / law.reach - 1.0
+    b1, b2, e1, e2, t1, t2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0  # the sum, its derivative in x, that in y
+    for i in range(coefficients.shape[0] - 1, -1, -1):
+        d1, d2, s1, s2 = 0.0, 0.0, 0.0, 0.0
+        for j in range(coefficients.shape[1] - 1, 0, -1):
+            s1, s2 = fma(2.0 * y, s1, fma(2.0, d1, -s2)), s1
+            d1, d2 = fma(2.0 * y, d1, coefficients[i, j] - d2), d1
+        line, slope = fma(y, d1, coefficients[i, 0] - d2), fma(y, s1, d1 - s2)
+        twice = 2.0 if i > 0 else 1.0
+        e1, e2 = fma(twice * x, e1, fma(twice, b1, -e2)), e1
+        t1, t2 = fma(twice * x, t1, slope - t2), t1
+        b1, b2 = fma(twice * x, b1, line - b2), b1
+    if r == 0.0:  # what the derivatives belong to is 0
+        return b1, 0.0, 0.0
+    by_r = 2.0 * e1 / law.reach
+    by_c = t1 / (r * np.sqrt(q_star)) if q_star > 0.0 else 0.0
+    return b1, (by_r - y * t1 / r) / (2.0 * r), by_c
 
 
 @implements(pull, TableLaw)
 def _(law, q, c, q_star):
-    if q > law.reach * law.reach:
-        return pull(law.law, q, c, q_star)
-    x, y = _place(law, q, c, q_star)
-    return _value(law.pulls[0], x, y), _value(law.pulls[1], x, y)
+    r, y = _place(law, q, c, q_star)
+    return _value(law, 0, r, y), _value(law, 1, r, y)
 
 
 @implements(bend, TableLaw)
 def _(law, q, c, q_star):
-    if q > law.reach * law.reach:
-        return bend(law.law, q, c, q_star)
-    x, y = _place(law, q, c, q_star)
-    table = law.bends
-    return _value(table[0], x, y), _value(table[1], x, y), _value(table[2], x, y), _value(table[3], x, y)
+    r, y = _place(law, q, c, q_star)
+    own, by_q, by_c = _jet(law, 0, r, y, q_star)
+    _, _, star_by_c = _jet(law, 1, r, y, q_star)
+    return own, star_by_c, by_c, 2.0 * by_q
 
 
 @implements(scatter, TableLaw)
 def _(law, q, c, q_star):
-    if q > law.reach * law.reach:
-        return scatter(law.law, q, c, q_star)
-    x, y = _place(law, q, c, q_star)
-    table = law.scatters
-    return _value(table[0], x, y), _value(table[1], x, y), _value(table[2], x, y), _value(table[3], x, y)
+    r, y = _place(law, q, c, q_star)
+    own, star = _value(law, 0, r, y), _value(law, 1, r, y)
+    square, by_q, by_c = _jet(law, 2, r, y, q_star)
+    slope = r * y * np.sqrt(q_star) / law.total if law.total > 0.0 else 0.0
+    second = _value(law, 3, r, y) - 2.0 * slope * (by_c + slope * by_q)
+    square += by_q * (q - r * r)
+    return square, second - star * star, by_c - own * star, 2.0 * by_q - own * own
 
 
 @Kernel
 def _fill(law: Any, radii: Floats, cosines: Floats, q_star: float, out: Floats) -> None:
     size = np.sqrt(q_star)
     for i in range(radii.size):
-        q = radii[i] * radii[i]
         for j in range(cosines.size):
             c = radii[i] * size * cosines[j]
-            out[0, i, j], out[1, i, j] = pull(law, q, c, q_star)
-            out[2, i, j], out[3, i, j], out[4, i, j], out[5, i, j] = bend(law, q, c, q_star)
-            out[6, i, j], out[7, i, j], out[8, i, j], out[9, i, j] = scatter(law, q, c, q_star)
+            out[0, i, j], out[1, i, j], out[2, i, j], out[3, i, j] = tabled(law, radii[i] * radii[i], c, q_star)
 
 
 def _points(count: int) -> tuple[Floats, Floats]:
@@ -96,13 +114,13 @@ def _points(count: int) -> tuple[Floats, Floats]:
     return np.cos(angle), waves
 
 
-def tabulated(law: NamedTuple, q_star: float) -> TableLaw:
+def tabulated(law: NamedTuple, q_star: float, noise_variance: float) -> TableLaw:
     """The table of a law, of degrees that suffice."""
     reach = 4.0 + 3.0 * float(np.sqrt(q_star))
     rows, columns = 0, 0
     while True:
         (x, left), (y, right) = _points(_RADII[rows]), _points(_COSINES[columns])
-        values = np.empty((10, len(x), len(y)))
+        values = np.empty((4, len(x), len(y)))
         _fill(law, 0.5 * reach * (1.0 + x), y, q_star, values)
         coefficients = left @ values @ right.T
         size = np.abs(coefficients).max(axis=(1, 2)) + 1e-300
@@ -110,5 +128,5 @@ def tabulated(law: NamedTuple, q_star: float) -> TableLaw:
         wide = float((np.abs(coefficients[:, :, -3:]).max(axis=(1, 2)) / size).max()) > _ACCURACY
         tall, wide = tall and rows + 1 < len(_RADII), wide and columns + 1 < len(_COSINES)
         if not (tall or wide):
-            return TableLaw(law, reach, *(np.ascontiguousarray(part) for part in np.split(coefficients, [2, 6])))
+            return TableLaw(reach, q_star + noise_variance, coefficients)
         rows, columns = rows + tall, columns + wide

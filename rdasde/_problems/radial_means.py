@@ -1,9 +1,10 @@
 """Means of a loss of ``s - Y``, ``Y = s* + eps``: functions of ``r``, the standard deviation of ``s - s*``, alone.
 
-With ``a(r) = E l''`` and ``tau(r) = E l'^2``, whose derivatives in ``r^2`` give all else by Stein's lemma, the mean gradient is
-``a H e``, its Jacobian ``a H + (a'/r) Hee'H``, the noise covariance ``tau H + (tau'/r - a^2) Hee'H``, ``e = w - coef``.
-Both are polynomials in ``x = (r - scale) / (r + scale)``, which takes r from 0 to infinity to [-1, 1], by interpolation at
-Chebyshev's points: derivatives are those of the polynomials, so that the pieces fit together to the last digit.
+With ``a(r) = E l''`` and ``tau(r) = E l'^2``, whose derivatives in ``r^2`` give all else by Stein's lemma, the mean
+gradient is ``a H e``, its Jacobian ``a H + (a'/r) Hee'H``, the noise covariance ``tau H + (tau'/r - a^2) Hee'H``, ``e
+= w - coef``. Both are polynomials in ``x = (r - scale) / (r + scale)``, which takes r from 0 to infinity to [-1, 1],
+by interpolation at Chebyshev's points: derivatives are those of the polynomials, so that the pieces fit together to
+the last digit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rdasde._problems.design_means import bend, pull, scatter
 _ACCURACY = 1e-12  # of the last coefficients, in units of the largest
 _FEWEST, _MOST = 48, 384  # of coefficients
 _TAIL = 1e-17  # probability of noise that is left out
-_POINTS = 20  # of Gauss's rule within a panel
+_POINTS = 14  # of Gauss's rule within a panel
 _STEPS = np.array([-8.0, -4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0])  # panels around a kink, in its widths
 
 
@@ -73,7 +74,7 @@ def _(law, q, c, q_star):
 
 
 def radial_law(loss: Loss, noise: Any, noise_std: float) -> RadialLaw:
-    """The law of a loss of ``s - Y`` under normal noise of a standard deviation, or under a frozen SciPy distribution."""
+    """The law of a loss of ``s - Y`` under normal noise of a standard deviation, or that of a SciPy distribution."""
     spread = noise_std if noise is None else float(noise.ppf(0.75) - noise.ppf(0.25)) / 1.35
     scale = float(np.hypot(spread, loss.width))
     means = functools.partial(_normal_means, noise_std) if noise is None else functools.partial(_noise_means, noise)
@@ -93,7 +94,7 @@ def radial_law(loss: Loss, noise: Any, noise_std: float) -> RadialLaw:
 
 
 def _normal_means(noise_std: float, loss: Loss, r: float) -> tuple[float, float]:
-    means = loss.gaussian_means(np.zeros(1), np.array([np.hypot(r, noise_std)]), np.zeros(1))
+    means = loss.wide_means(np.array([np.hypot(r, noise_std)]), np.zeros(1))
     return float(means.second[0]), float(means.square[0])
 
 
@@ -106,7 +107,7 @@ def _noise_means(noise: Any, loss: Loss, r: float) -> tuple[float, float]:
     half, centre = 0.5 * np.diff(knots)[:, None], 0.5 * (knots[1:] + knots[:-1])[:, None]
     nodes = (centre + half * rule[0]).ravel()
     weights = (half * rule[1]).ravel() * noise.pdf(nodes)
-    means = loss.gaussian_means(np.zeros_like(nodes), np.full_like(nodes, r), nodes)
+    means = loss.wide_means(np.full_like(nodes, r), nodes)
     return float(weights @ means.second), float(weights @ means.square)
 
 

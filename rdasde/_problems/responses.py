@@ -20,7 +20,7 @@ _SEARCH = 60.0  # steps of the search of a count, beside 40 standard deviations
 
 @generic
 def respond(responses, normal, streams, uniform, star):
-    """From predictors to responses in `star` (lanes,), with a standard normal (lanes,); `uniform` (lanes,) is scratch."""
+    """From predictors to responses in `star` (lanes,), with standard normals; `uniform` (lanes,) is scratch."""
 
 
 class NormalNoise(NamedTuple):
@@ -106,9 +106,7 @@ def _(responses, normal, streams, uniform, star):
     uniforms(streams, uniform)
     for lane in range(star.size):
         u = uniform[lane]
-        star[lane] += (
-            _quantile(responses.lower, u + _HALF_UNIT) if u < 0.5 else _quantile(responses.upper, 1.0 - u)
-        )
+        star[lane] += _quantile(responses.lower, u + _HALF_UNIT) if u < 0.5 else _quantile(responses.upper, 1.0 - u)
 
 
 def tabled_noise(noise: Any) -> TabledNoise:
@@ -123,6 +121,9 @@ def tabled_noise(noise: Any) -> TabledNoise:
         tails = [np.asarray(function(probabilities)) @ inverse.T for function in (noise.ppf, noise.isf)]
     if not all(np.all(np.isfinite(tail)) for tail in tails):
         raise _check.bad(
-            "noise", "a distribution whose quantiles are not all finite", "one with finite quantiles", "pass another one"
+            "noise",
+            "a distribution whose quantiles are not all finite",
+            "one with finite quantiles",
+            "pass another one",
         )
     return TabledNoise(*(np.ascontiguousarray(tail) for tail in tails))

@@ -20,8 +20,8 @@ _TIED = 1e-9  # residuals that small, in units of the responses, are 0 at a vert
 def row_minimizer(loss: Loss, rows: Floats, response: Floats) -> Floats | None:
     """The minimizer of shortest length, (d,), or None where there is none: where classes can be separated, for example.
 
-    By Newton's method, damped along each step by the sign of the slope, which needs no values of the loss; for the check
-    loss itself by linear programming.
+    By Newton's method, damped along each step by the sign of the slope, which needs no values of the loss; for the
+    check loss itself by linear programming.
     """
     if isinstance(loss, QuantileLoss) and loss.bandwidth is None:
         return _quantile_minimizer(loss.level, rows, response)
@@ -36,7 +36,7 @@ def whitening(rows: Floats) -> Floats:
 
 
 def _newton(loss: Loss, rows: Floats, response: Floats) -> Floats | None:
-    """Newton's steps shrink quadratically where there is a minimum, and go on by about 1 for ever where there is none."""
+    """Newton's steps shrink quadratically where there is a minimum, and go on by about 1 for ever elsewhere."""
     n, basis = len(rows), whitening(rows)
     if not basis.size:
         return np.zeros(rows.shape[1])
@@ -77,7 +77,7 @@ def _slope_along(loss: Loss, response: Floats, predictors: Floats, change: Float
 
 
 def damped(slope: Callable[[float], float], start: float) -> float:
-    """How far to go along a step, so that the slope, at first `start` < 0, is at most nine tenths of it, of either sign."""
+    """How far to go along a step, so that the slope is at most nine tenths of `start` < 0, of either sign."""
     low, high, length = 0.0, np.inf, 1.0
     for _ in range(60):
         value = slope(length)

@@ -22,17 +22,17 @@ _ROW_BOUND = float(np.sqrt(0.125))  # of the length of a row of diag p - pp'
 class SoftmaxRegression(RowNoise):
     """Softmax regression: K classes, ``P(Y = k | x)`` proportional to ``exp(x'w_k)``. Made by `from_data`.
 
-    ``f(w; x, y) = log sum_k exp(x'w_k) - x'w_y``. The coordinates are those of the classes one after the other, ``w_0``
-    first: ``w.reshape(K, p)`` has a row for each class. With p the probabilities of a row and e its indicator, its gradient is
-    ``(p - e) (x) x``, and its Hessian ``(diag p - pp') (x) xx'`` (Kronecker products).
+    ``f(w; x, y) = log sum_k exp(x'w_k) - x'w_y``. The coordinates are those of the classes one after the other,
+    ``w_0`` first: ``w.reshape(K, p)`` has a row for each class. With p the probabilities of a row and e its indicator,
+    its gradient is ``(p - e) (x) x``, and its Hessian ``(diag p - pp') (x) xx'`` (Kronecker products).
 
     Attributes
     ----------
     classes : int
         K.
     minimizer : ndarray of shape (K p,) or None
-        Of shortest length, so that its classes add up to 0: nothing changes where one vector is added to all of them. None
-        where classes can be separated. By Newton's method, when first asked for.
+        Of shortest length, so that its classes add up to 0: nothing changes where one vector is added to all of them.
+        None where classes can be separated. By Newton's method, when first asked for.
 
     Notes
     -----
@@ -143,7 +143,7 @@ class SoftmaxRegression(RowNoise):
 
     @functools.cached_property
     def minimizer(self) -> Floats | None:  # type: ignore[override]
-        n, basis, place = len(self.rows), whitening(self.rows), np.zeros(self.dimension)
+        _n, basis, place = len(self.rows), whitening(self.rows), np.zeros(self.dimension)
         if not basis.size:
             return place
         wide = np.kron(np.eye(self.classes), basis)

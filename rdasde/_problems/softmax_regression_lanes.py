@@ -36,9 +36,7 @@ class SoftmaxScratch(NamedTuple):
 def softmax_layout(columns: int, classes: int) -> Layout:
     """The scratch of a problem of so many columns and classes."""
     lanes = dict.fromkeys(("drawn", "total", "sum"), ROW)
-    return Layout(
-        SoftmaxScratch, normals=_CHUNK, gradient=columns * classes, scores=classes, product=classes, **lanes
-    )
+    return Layout(SoftmaxScratch, normals=_CHUNK, gradient=columns * classes, scores=classes, product=classes, **lanes)
 
 
 @compilable
