@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import implements
-from rdasde._losses.base import GaussianMeans, Loss, derivative, second_derivative
+from rdasde._losses.base import GaussianMeans, Loss
+from rdasde._losses.formulas import HUBER, LossParameters
 from rdasde._normal import normal_cdf, normal_density, standardized
-
-
-class HuberParameters(NamedTuple):
-    delta: float
-
-
-@implements(derivative, HuberParameters)
-def _(loss, eta, y):
-    # not min and max: a NaN must stay one
-    residual = eta - y
-    if residual > loss.delta:
-        return loss.delta
-    return -loss.delta if residual < -loss.delta else residual
-
-
-@implements(second_derivative, HuberParameters)
-def _(loss, eta, y):
-    return 1.0 if abs(eta - y) <= loss.delta else 0.0
 
 
 class HuberLoss(Loss):
@@ -48,7 +28,7 @@ class HuberLoss(Loss):
     def __init__(self, delta: float = 1.345) -> None:
         self.delta = _check.number("delta", delta, above=0.0, mend="give for example delta=1.345")
         self.kinks, self.width = (-self.delta, self.delta), self.delta
-        self.parameters = HuberParameters(self.delta)
+        self.parameters = LossParameters(HUBER, self.delta)
 
     def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
         """By the moments of a normal residual that is cut off at ``-delta`` and ``delta``.

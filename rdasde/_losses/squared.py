@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from rdasde._check import Floats
-from rdasde._compiled.jit import implements
-from rdasde._losses.base import GaussianMeans, Loss, derivative, second_derivative
-
-
-class SquaredParameters(NamedTuple):
-    unused: float
-
-
-@implements(derivative, SquaredParameters)
-def _(loss, eta, y):
-    return eta - y
-
-
-@implements(second_derivative, SquaredParameters)
-def _(loss, eta, y):
-    return 1.0
+from rdasde._losses.base import GaussianMeans, Loss
+from rdasde._losses.formulas import SQUARED, LossParameters
 
 
 class SquaredLoss(Loss):
@@ -31,7 +15,7 @@ class SquaredLoss(Loss):
     is_quadratic = True
     is_shift = True
     largest_curvature = 1.0
-    parameters = SquaredParameters(0.0)
+    parameters = LossParameters(SQUARED)
 
     def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
         residual = mean - y

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from rdasde._check import Floats
-from rdasde._compiled.jit import implements
-from rdasde._losses.base import GaussianMeans, Loss, derivative, second_derivative
+from rdasde._losses.base import GaussianMeans, Loss
+from rdasde._losses.formulas import SQUARED_HINGE, LossParameters
 from rdasde._normal import positive_part
-
-
-class SquaredHingeParameters(NamedTuple):
-    unused: float
-
-
-@implements(derivative, SquaredHingeParameters)
-def _(loss, eta, y):
-    side = 2.0 * y - 1.0
-    missing = 1.0 - side * eta
-    return 0.0 if missing <= 0.0 else -side * missing
-
-
-@implements(second_derivative, SquaredHingeParameters)
-def _(loss, eta, y):
-    return 1.0 if (2.0 * y - 1.0) * eta < 1.0 else 0.0
 
 
 class SquaredHingeLoss(Loss):
@@ -34,7 +16,7 @@ class SquaredHingeLoss(Loss):
     response = "label"
     is_bent = True
     largest_curvature = 1.0
-    parameters = SquaredHingeParameters(0.0)
+    parameters = LossParameters(SQUARED_HINGE)
 
     def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
         side = 2.0 * y - 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -10,24 +10,24 @@ from rdasde._losses.base import Loss
 from rdasde._losses.logistic import LogisticLoss
 from rdasde._losses.poisson import PoissonLoss
 from rdasde._losses.squared_hinge import SquaredHingeLoss
-from rdasde._problems.design_means import LogisticLaw, PoissonLaw, SquaredLaw
 from rdasde._problems.hinge_means import hinge_law
+from rdasde._problems.laws import LOGISTIC, POISSON, SQUARED, Law
 from rdasde._problems.logistic_means import slope_means
 from rdasde._problems.mean_table import tabulated
 from rdasde._problems.quadrature_means import quadrature_law
 from rdasde._problems.radial_means import radial_law
 
 
-def design_law(loss: Loss, variance: float, noise: Any, noise_std: float) -> NamedTuple:
+def design_law(loss: Loss, variance: float, noise: Any, noise_std: float) -> Law:
     """Closed forms where there are any, a series in one variable, or a table in two; `variance` is that of s*."""
     if isinstance(loss, LogisticLoss):
-        return LogisticLaw(float(slope_means(variance)[0]))
+        return Law(LOGISTIC, float(slope_means(variance)[0]))
     if isinstance(loss, PoissonLoss):
-        return PoissonLaw(0.0)
+        return Law(POISSON)
     if isinstance(loss, SquaredHingeLoss):
         return tabulated(hinge_law(), variance, 0.0)
     if loss.is_quadratic:
-        return SquaredLaw(noise_std**2 if noise is None else float(noise.var() + noise.mean() ** 2))
+        return Law(SQUARED, noise_std**2 if noise is None else float(noise.var() + noise.mean() ** 2))
     if loss.is_shift:
         return radial_law(loss, noise, noise_std)
     law = quadrature_law(loss.parameters, noise, noise_std)

@@ -13,8 +13,8 @@ import numpy as np
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
-from rdasde._problems.design_means import tabled
 from rdasde._problems.logistic_means import centred_logistic
+from rdasde._problems.mean_table import tabled
 
 _REACH, _STEP, _MOST = 8.3, 0.7, 200.0  # of the trapezoidal rule, as in `logistic_means`
 _DENSITY = float(1.0 / np.sqrt(2.0 * np.pi))

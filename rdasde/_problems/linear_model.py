@@ -18,7 +18,7 @@ from rdasde._problems.design_means import bend_of, pull_of, scatter_of
 from rdasde._problems.linear_model_lanes import DesignParameters, design_layout
 from rdasde._problems.logistic_means import factored
 from rdasde._problems.loss_rows import LossRows
-from rdasde._problems.responses import Counts, Labels, NormalNoise, tabled_noise
+from rdasde._problems.responses import COUNTS, LABELS, NORMAL, Responses, tabled_noise
 
 _LOSS = "pass for example rs.HuberLoss()"
 _FARTHEST = 1e6  # multiple of coef beyond which there is no minimizer
@@ -102,11 +102,10 @@ class LinearModel(Problem):
         self._star = self.covariance.multiply(self.coef)
         self._variance = max(float(self.coef @ self._star), 0.0)
         self.is_quadratic = loss.is_quadratic
-        responses: NamedTuple
         if loss.response != "real":
-            responses = Labels(0.0) if loss.response == "label" else Counts(0.0)
+            responses = Responses(LABELS if loss.response == "label" else COUNTS)
         else:
-            responses = NormalNoise(self.noise_std) if noise is None else tabled_noise(noise)
+            responses = Responses(NORMAL, self.noise_std) if noise is None else tabled_noise(noise)
         self._law = design_law(loss, self._variance, noise, self.noise_std)
         self.parameters: NamedTuple = DesignParameters(
             self.coef, self._star, self._variance, self.covariance.parameters, loss.parameters, responses, self._law

@@ -14,17 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel, compilable, fma, implements
-from rdasde._problems.design_means import bend, pull, scatter, tabled
+from rdasde._compiled.jit import Kernel, compilable, fma, generic
+from rdasde._problems.laws import TABLE, Law
 
 _ACCURACY = 1e-8  # of the last coefficients, in units of the largest of their function
 _RADII, _COSINES = (48, 72, 108), (28, 48)  # degrees that are tried
 
 
-class TableLaw(NamedTuple):
-    reach: float  # of r
-    total: float  # p^2, the variance of what Y varies by, s* included
-    table: Floats  # (4, radii, cosines): coefficients of A, A*, T and the fourth, lowest first
+@generic
+def tabled(law, q, c, q_star):
+    """What is tabulated: A, A*, ``T = E l'^2``, and ``(E z^2 l'^2 - T) / p^2`` with p z what Y varies by."""
 
 
 @compilable
@@ -32,13 +31,13 @@ def _place(law, q, c, q_star):
     """r, and the correlation."""
     r = np.sqrt(q)
     size = r * np.sqrt(q_star)
-    return min(r, law.reach), (min(max(c / size, -1.0), 1.0) if size > 0.0 else 0.0)
+    return min(r, law.first), (min(max(c / size, -1.0), 1.0) if size > 0.0 else 0.0)
 
 
 @compilable
 def _value(law, which, r, y):
     """One of the four, by Clenshaw's rule in both directions."""
-    coefficients, x = law.table[which], 2.0 * r / law.reach - 1.0
+    coefficients, x = law.table[which], 2.0 * r / law.first - 1.0
     b1, b2, line = 0.0, 0.0, 0.0
     for i in range(coefficients.shape[0] - 1, -1, -1):
         d1, d2 = 0.0, 0.0
@@ -53,7 +52,7 @@ def _value(law, which, r, y):
 @compilable
 def _jet(law, which, r, y, q_star):
     """One of the four, and its derivatives in q and c."""
-    coefficients, x = law.table[which], 2.0 * r / law.reach - 1.0
+    coefficients, x = law.table[which], 2.0 * r / law.first - 1.0
     b1, b2, e1, e2, t1, t2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0  # the sum, its derivative in x, that in y
     for i in range(coefficients.shape[0] - 1, -1, -1):
         d1, d2, s1, s2 = 0.0, 0.0, 0.0, 0.0
@@ -67,31 +66,31 @@ def _jet(law, which, r, y, q_star):
         b1, b2 = fma(twice * x, b1, line - b2), b1
     if r == 0.0:  # what the derivatives belong to is 0
         return b1, 0.0, 0.0
-    by_r = 2.0 * e1 / law.reach
+    by_r = 2.0 * e1 / law.first
     by_c = t1 / (r * np.sqrt(q_star)) if q_star > 0.0 else 0.0
     return b1, (by_r - y * t1 / r) / (2.0 * r), by_c
 
 
-@implements(pull, TableLaw)
-def _(law, q, c, q_star):
+@compilable
+def table_pull(law, q, c, q_star):
     r, y = _place(law, q, c, q_star)
     return _value(law, 0, r, y), _value(law, 1, r, y)
 
 
-@implements(bend, TableLaw)
-def _(law, q, c, q_star):
+@compilable
+def table_bend(law, q, c, q_star):
     r, y = _place(law, q, c, q_star)
     own, by_q, by_c = _jet(law, 0, r, y, q_star)
     _, _, star_by_c = _jet(law, 1, r, y, q_star)
     return own, star_by_c, by_c, 2.0 * by_q
 
 
-@implements(scatter, TableLaw)
-def _(law, q, c, q_star):
+@compilable
+def table_scatter(law, q, c, q_star):
     r, y = _place(law, q, c, q_star)
     own, star = _value(law, 0, r, y), _value(law, 1, r, y)
     square, by_q, by_c = _jet(law, 2, r, y, q_star)
-    slope = r * y * np.sqrt(q_star) / law.total if law.total > 0.0 else 0.0
+    slope = r * y * np.sqrt(q_star) / law.second if law.second > 0.0 else 0.0
     second = _value(law, 3, r, y) - 2.0 * slope * (by_c + slope * by_q)
     square += by_q * (q - r * r)
     return square, second - star * star, by_c - own * star, 2.0 * by_q - own * own
@@ -114,7 +113,7 @@ def _points(count: int) -> tuple[Floats, Floats]:
     return np.cos(angle), waves
 
 
-def tabulated(law: NamedTuple, q_star: float, noise_variance: float) -> TableLaw:
+def tabulated(law: NamedTuple, q_star: float, noise_variance: float) -> Law:
     """The table of a law, of degrees that suffice."""
     reach = 4.0 + 3.0 * float(np.sqrt(q_star))
     rows, columns = 0, 0
@@ -128,5 +127,5 @@ def tabulated(law: NamedTuple, q_star: float, noise_variance: float) -> TableLaw
         wide = float((np.abs(coefficients[:, :, -3:]).max(axis=(1, 2)) / size).max()) > _ACCURACY
         tall, wide = tall and rows + 1 < len(_RADII), wide and columns + 1 < len(_COSINES)
         if not (tall or wide):
-            return TableLaw(reach, q_star + noise_variance, coefficients)
+            return Law(TABLE, reach, q_star + noise_variance, table=np.ascontiguousarray(coefficients))
         rows, columns = rows + tall, columns + wide

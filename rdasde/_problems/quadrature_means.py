@@ -15,7 +15,7 @@ import numpy as np
 from rdasde._check import Floats
 from rdasde._compiled.jit import fma, implements
 from rdasde._losses.base import derivative, second_derivative
-from rdasde._problems.design_means import tabled
+from rdasde._problems.mean_table import tabled
 
 _REACH, _STEP, _COARSE = 6.5, 0.4, 0.5
 _MOST = 400.0  # nodes on each side

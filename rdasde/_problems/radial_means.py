@@ -10,26 +10,20 @@ the last digit.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rdasde._check import Floats
-from rdasde._compiled.jit import compilable, fma, implements
+from rdasde._compiled.jit import compilable, fma
 from rdasde._losses.base import Loss
-from rdasde._problems.design_means import bend, pull, scatter
+from rdasde._problems.laws import RADIAL, Law
 
 _ACCURACY = 1e-12  # of the last coefficients, in units of the largest
 _FEWEST, _MOST = 48, 384  # of coefficients
 _TAIL = 1e-17  # probability of noise that is left out
 _POINTS = 14  # of Gauss's rule within a panel
 _STEPS = np.array([-8.0, -4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0])  # panels around a kink, in its widths
-
-
-class RadialLaw(NamedTuple):
-    scale: float
-    curvature: Floats  # coefficients of a, lowest first
-    square: Floats  # of tau
 
 
 @compilable
@@ -52,28 +46,28 @@ def _distance(q, c, q_star):
     return np.sqrt(max(q - 2.0 * c + q_star, 0.0))
 
 
-@implements(pull, RadialLaw)
-def _(law, q, c, q_star):
-    curvature, _ = _series(law.curvature, _distance(q, c, q_star), law.scale)
+@compilable
+def radial_pull(law, q, c, q_star):
+    curvature, _ = _series(law.series[0], _distance(q, c, q_star), law.first)
     return curvature, -curvature
 
 
-@implements(bend, RadialLaw)
-def _(law, q, c, q_star):
-    curvature, change = _series(law.curvature, _distance(q, c, q_star), law.scale)
+@compilable
+def radial_bend(law, q, c, q_star):
+    curvature, change = _series(law.series[0], _distance(q, c, q_star), law.first)
     return curvature, change, -change, change
 
 
-@implements(scatter, RadialLaw)
-def _(law, q, c, q_star):
+@compilable
+def radial_scatter(law, q, c, q_star):
     r = _distance(q, c, q_star)
-    curvature, _ = _series(law.curvature, r, law.scale)
-    square, change = _series(law.square, r, law.scale)
+    curvature, _ = _series(law.series[0], r, law.first)
+    square, change = _series(law.series[1], r, law.first)
     own = change - curvature * curvature
     return square, own, -own, own
 
 
-def radial_law(loss: Loss, noise: Any, noise_std: float) -> RadialLaw:
+def radial_law(loss: Loss, noise: Any, noise_std: float) -> Law:
     """The law of a loss of ``s - Y`` under normal noise of a standard deviation, or that of a SciPy distribution."""
     spread = noise_std if noise is None else float(noise.ppf(0.75) - noise.ppf(0.25)) / 1.35
     scale = float(np.hypot(spread, loss.width))
@@ -89,7 +83,7 @@ def radial_law(loss: Loss, noise: Any, noise_std: float) -> RadialLaw:
         coefficients[0] *= 0.5
         tail = np.abs(coefficients[-count // 8 :]).max(axis=0) / np.abs(coefficients).max(axis=0)
         if tail.max() <= _ACCURACY or 2 * count > _MOST:
-            return RadialLaw(scale, *(np.ascontiguousarray(column) for column in coefficients.T))
+            return Law(RADIAL, scale, series=np.ascontiguousarray(coefficients.T))
         count *= 2
 
 

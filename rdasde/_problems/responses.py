@@ -9,7 +9,7 @@ import numpy as np
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import compilable, fma, generic, implements
+from rdasde._compiled.jit import compilable, fma
 from rdasde._compiled.random import uniforms
 from rdasde._problems.logistic_means import centred_logistic
 
@@ -18,34 +18,19 @@ _HALF_UNIT = 2.0**-54  # half of the distance of uniform numbers
 _SEARCH = 60.0  # steps of the search of a count, beside 40 standard deviations
 
 
-@generic
-def respond(responses, normal, streams, uniform, star):
-    """From predictors to responses in `star` (lanes,), with standard normals; `uniform` (lanes,) is scratch."""
+NORMAL, TABLED, LABELS, COUNTS = range(4)
 
 
-class NormalNoise(NamedTuple):
-    std: float
+class Responses(NamedTuple):
+    """How they are drawn: one type for all, so that loops are compiled once for them.
 
+    Quantiles of both tails are tabulated by halvings of the probability, each in pieces, each a polynomial.
+    """
 
-@implements(respond, NormalNoise)
-def _(responses, normal, streams, uniform, star):
-    for lane in range(star.size):
-        star[lane] = fma(responses.std, normal[lane], star[lane])
-
-
-class Labels(NamedTuple):
-    unused: float
-
-
-@implements(respond, Labels)
-def _(responses, normal, streams, uniform, star):
-    uniforms(streams, uniform)
-    for lane in range(star.size):
-        star[lane] = 1.0 if uniform[lane] - 0.5 < centred_logistic(star[lane]) else 0.0
-
-
-class Counts(NamedTuple):
-    unused: float
+    kind: int  # one of those above
+    std: float = 0.0  # of normal noise
+    lower: Floats = np.zeros((1, 1, 1))  # (octaves, pieces, order): coefficients, highest first
+    upper: Floats = np.zeros((1, 1, 1))
 
 
 @compilable
@@ -73,20 +58,6 @@ def _count(rate, uniform):
     return high
 
 
-@implements(respond, Counts)
-def _(responses, normal, streams, uniform, star):
-    uniforms(streams, uniform)
-    for lane in range(star.size):
-        star[lane] = _count(np.exp(star[lane]), uniform[lane])
-
-
-class TabledNoise(NamedTuple):
-    """Quantiles of both tails, by halvings of the probability, each in pieces, each a polynomial of its place there."""
-
-    lower: Floats  # (octaves, pieces, order): coefficients, highest first
-    upper: Floats
-
-
 @compilable
 def _quantile(table, probability):
     """Of a tail of probability at most 1/2."""
@@ -101,15 +72,27 @@ def _quantile(table, probability):
     return value
 
 
-@implements(respond, TabledNoise)
-def _(responses, normal, streams, uniform, star):
+@compilable
+def respond(responses, normal, streams, uniform, star):
+    """From predictors to responses in `star` (lanes,), with standard normals; `uniform` (lanes,) is scratch."""
+    if responses.kind == NORMAL:
+        for lane in range(star.size):
+            star[lane] = fma(responses.std, normal[lane], star[lane])
+        return
     uniforms(streams, uniform)
     for lane in range(star.size):
-        u = uniform[lane]
-        star[lane] += _quantile(responses.lower, u + _HALF_UNIT) if u < 0.5 else _quantile(responses.upper, 1.0 - u)
+        u, predictor = uniform[lane], star[lane]
+        if responses.kind == LABELS:
+            star[lane] = 1.0 if u - 0.5 < centred_logistic(predictor) else 0.0
+        elif responses.kind == COUNTS:
+            star[lane] = _count(np.exp(predictor), u)
+        elif u < 0.5:
+            star[lane] = predictor + _quantile(responses.lower, u + _HALF_UNIT)
+        else:
+            star[lane] = predictor + _quantile(responses.upper, 1.0 - u)
 
 
-def tabled_noise(noise: Any) -> TabledNoise:
+def tabled_noise(noise: Any) -> Responses:
     """The quantile function of a frozen SciPy distribution, to about 1e-9 where it is smooth."""
     x = np.cos(np.pi * (np.arange(_ORDER) + 0.5) / _ORDER)
     starts = 0.5 * (1.0 + (np.arange(_PIECES)[:, None] + 0.5 * (1.0 + x)) / _PIECES)  # mantissas
@@ -126,4 +109,4 @@ def tabled_noise(noise: Any) -> TabledNoise:
             "one with finite quantiles",
             "pass another one",
         )
-    return TabledNoise(*(np.ascontiguousarray(tail) for tail in tails))
+    return Responses(TABLED, 0.0, *(np.ascontiguousarray(tail) for tail in tails))
