@@ -24,10 +24,12 @@ from ._losses.squared import SquaredLoss as SquaredLoss
 from ._losses.squared_hinge import SquaredHingeLoss as SquaredHingeLoss
 from ._problems.base import Problem as Problem
 from ._problems.covariance import AR1 as AR1
+from ._problems.linear_model import LinearModel as LinearModel
 from ._problems.linear_regression import LinearRegression as LinearRegression
 from ._problems.logistic_regression import LogisticRegression as LogisticRegression
 from ._problems.mlp import MLP as MLP
 from ._problems.online_pca import OnlinePCA as OnlinePCA
+from ._problems.softmax_regression import SoftmaxRegression as SoftmaxRegression
 from ._problems.stochastic_problem import StochasticProblem as StochasticProblem
 from ._regularizers.base import Regularizer as Regularizer
 from ._regularizers.box import Box as Box

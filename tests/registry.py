@@ -13,6 +13,38 @@ _DENSE = _SQUARE @ _SQUARE.T / 5 + 0.2 * np.eye(5)
 _DIRECTIONS = np.linalg.qr(_RNG.standard_normal((5, 5)))[0][:2]
 _COEF = np.array([0.5, -0.4, 0.0, 0.3, 0.0])
 _EVEN = np.array([0.5, -0.4, 0.0, 0.3])
+_OTHER = np.random.default_rng(21)
+_REAL = _ROWS @ _COEF + _OTHER.standard_normal(70)
+_COUNTS = _OTHER.poisson(np.exp(0.5 * _ROWS @ _COEF)).astype(float)
+_CLASSES = (_ROWS[:, 0] > 0.3).astype(int) + (_OTHER.uniform(size=70) < 0.5)
+
+
+def log_cosh(eta, y):
+    """l' of a loss of the residual, by differences where it bends."""
+    return np.tanh(eta - y)
+
+
+def uneven(eta, y):
+    """l' of a loss that is not one of the residual."""
+    return (1.0 + 0.3 * np.tanh(eta)) * np.tanh(eta - y)
+
+
+def slope_of_uneven(eta, y):
+    bend, tail = np.tanh(eta - y), np.tanh(eta)
+    return 0.3 * (1.0 - tail * tail) * bend + (1.0 + 0.3 * tail) * (1.0 - bend * bend)
+
+
+_LOSSES = {
+    "squared": rs.SquaredLoss(),
+    "logit": rs.LogisticLoss(),
+    "poisson": rs.PoissonLoss(),
+    "huber": rs.HuberLoss(1.0),
+    "quantile": rs.QuantileLoss(0.8),
+    "smoothed": rs.QuantileLoss(0.8, 0.3),
+    "hinge": rs.SquaredHingeLoss(),
+    "custom": rs.CustomLoss(log_cosh),
+}
+_RESPONSES = {"real": _REAL, "label": _LABELS, "count": _COUNTS}
 
 
 PROBLEMS = {
@@ -35,8 +67,16 @@ PROBLEMS = {
     "oja-rows": rs.OnlinePCA.from_data(_ROWS),
     "krasulina-rows": rs.OnlinePCA.from_data(_ROWS, "krasulina"),
     "mlp": rs.MLP(_ROWS, _LABELS, hidden=3),
+    "softmax-rows": rs.SoftmaxRegression.from_data(_ROWS[:, :3], _CLASSES),
+    "uneven-ar1": rs.LinearModel(rs.CustomLoss(uneven, slope_of_uneven), 0.6 * _EVEN, rs.AR1(4, 0.6), noise_std=0.8),
     "own": rs.StochasticProblem(retrieval, _EVEN, 4, mean_gradient=retrieval_mean, minimizer=_EVEN),
 }
+
+
+PROBLEMS |= {
+    f"{name}-rows": rs.LinearModel.from_data(loss, _ROWS, _RESPONSES[loss.response]) for name, loss in _LOSSES.items()
+}
+PROBLEMS |= {f"{name}-ar1": rs.LinearModel(loss, 0.6 * _COEF, rs.AR1(5, 0.6)) for name, loss in _LOSSES.items()}
 
 
 def some_points(problem):

@@ -7,6 +7,7 @@ A gradient is ``x l'(x'w, y)`` and its Hessian ``x x' l''(x'w, y)``: everything 
 from __future__ import annotations
 
 import abc
+import functools
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -38,6 +39,37 @@ def _derivatives(loss: Any, eta: Floats, y: Floats, first: Floats, second: Float
         second[i] = second_derivative(loss, eta[i], y[i])
 
 
+@Kernel
+def _hermite_means(
+    loss: Any, mean: Floats, std: Floats, y: Floats, nodes: Floats, weights: Floats, first: Floats, rest: Floats
+) -> None:
+    """``E l'`` into `first`, ``E l''`` and ``E l'^2`` into the rows of `rest`, by a rule for the standard normal."""
+    for i in range(mean.size):
+        a, b, c = 0.0, 0.0, 0.0
+        for k in range(nodes.size):
+            eta, weight = mean[i] + std[i] * nodes[k], weights[k]
+            slope = derivative(loss, eta, y[i])
+            a += weight * slope
+            b += weight * second_derivative(loss, eta, y[i])
+            c += weight * slope * slope
+        first[i], rest[0, i], rest[1, i] = a, b, c
+
+
+class GaussianMeans(NamedTuple):
+    """Of a predictor ``s ~ N(mean, std^2)``, each of the shape of the responses."""
+
+    first: Floats  # E l'(s, y)
+    second: Floats  # E l''(s, y): the derivative of E l' in the mean, which exists where l' jumps, too
+    square: Floats  # E l'(s, y)^2
+
+
+@functools.cache
+def _hermite_rule() -> tuple[Floats, Floats]:
+    """Nodes and weights for means over a standard normal."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(24)
+    return nodes, weights / weights.sum()
+
+
 class Loss(abc.ABC):
     """A loss of a linear predictor. Concrete ones stand in modules of their own, for example `rdasde.HuberLoss`.
 
@@ -49,6 +81,16 @@ class Loss(abc.ABC):
         Whether ``l''`` is 1 everywhere.
     is_smooth : bool
         Whether ``l'`` is continuous in eta: then the mean gradient over rows is, and ``l''`` tells its slope.
+    is_bent : bool
+        Whether l' has kinks: then ``l''`` jumps there.
+    is_shift : bool
+        Whether l is a function of ``eta - y``.
+    is_likelihood : bool
+        Whether outcomes that follow the loss have their coefficients as its minimizer.
+    kinks : tuple of float
+        Where l', as a function of ``eta - y``, bends or jumps.
+    width : float
+        The scale of ``eta - y`` on which l' changes its slope; 0 for none.
     largest_curvature : float
         A bound of ``l''`` in eta, infinite where there is none.
     parameters : NamedTuple
@@ -58,6 +100,11 @@ class Loss(abc.ABC):
     response: Response = "real"
     is_quadratic: bool = False
     is_smooth: bool = True
+    is_bent: bool = False
+    is_shift: bool = False
+    is_likelihood: bool = False
+    kinks: tuple[float, ...] = ()
+    width: float = 0.0
     largest_curvature: float = float("inf")
     parameters: NamedTuple
 
@@ -76,6 +123,20 @@ class Loss(abc.ABC):
         predictors, responses = (np.ascontiguousarray(values).reshape(-1) for values in (eta, y))
         _derivatives(self.parameters, predictors, responses, first.reshape(-1), second.reshape(-1))
         return first, second
+
+    def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
+        """Means over a normal predictor, all of one shape (n,).
+
+        In closed form where l' has kinks or jumps; here, for one that is smooth on the scale of `std`, by a
+        Gauss-Hermite rule of 24 nodes.
+        """
+        first, rest = np.empty_like(mean), np.empty((2, *mean.shape))
+        _hermite_means(self.parameters, mean, std, y, *_hermite_rule(), first, rest)
+        return GaussianMeans(first, rest[0], rest[1])
+
+    def wide_means(self, std: Floats, y: Floats) -> GaussianMeans:
+        """`gaussian_means` of predictors of mean 0 that may spread far beyond the scale of the loss."""
+        return self.gaussian_means(np.zeros_like(std), std, y)
 
     def mean_response(self, eta: Floats) -> Floats:
         """What to expect of y where the predictor is eta; the predictor itself where the loss says nothing else."""

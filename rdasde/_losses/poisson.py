@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from rdasde._check import Floats
-from rdasde._compiled.jit import implements
-from rdasde._losses.base import Loss, derivative, second_derivative
-
-
-class PoissonParameters(NamedTuple):
-    unused: float
-
-
-@implements(derivative, PoissonParameters)
-def _(loss, eta, y):
-    return np.exp(eta) - y
-
-
-@implements(second_derivative, PoissonParameters)
-def _(loss, eta, y):
-    return np.exp(eta)
+from rdasde._losses.base import GaussianMeans, Loss
+from rdasde._losses.formulas import POISSON, LossParameters
 
 
 class PoissonLoss(Loss):
@@ -31,8 +15,13 @@ class PoissonLoss(Loss):
     Its curvature ``e^eta`` has no bound: steps must be small where the mean count is large.
     """
 
+    is_likelihood = True
     response = "count"
-    parameters = PoissonParameters(0.0)
+    parameters = LossParameters(POISSON)
+
+    def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
+        count = np.exp(mean + 0.5 * std**2)
+        return GaussianMeans(count - y, count, np.exp(2.0 * (mean + std**2)) - 2.0 * y * count + y**2)
 
     def mean_response(self, eta: Floats) -> Floats:
         """The mean count ``e^eta``."""

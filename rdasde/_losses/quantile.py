@@ -2,49 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 import numpy as np
 
 from rdasde import _check
-from rdasde._compiled.jit import implements
-from rdasde._losses.base import Loss, derivative, second_derivative
-
-_DENSITY = float(1.0 / np.sqrt(2.0 * np.pi))
-_HALF = float(np.sqrt(0.5))
-
-
-class QuantileParameters(NamedTuple):
-    level: float
-
-
-class SmoothedParameters(NamedTuple):
-    level: float
-    bandwidth: float
-
-
-@implements(derivative, QuantileParameters)
-def _(loss, eta, y):
-    residual = y - eta
-    # a NaN stays one
-    return (0.0 if residual >= 0.0 else 1.0 if residual < 0.0 else residual) - loss.level
-
-
-@implements(second_derivative, QuantileParameters)
-def _(loss, eta, y):
-    return 0.0
-
-
-@implements(derivative, SmoothedParameters)
-def _(loss, eta, y):
-    return 0.5 * math.erfc(_HALF * (y - eta) / loss.bandwidth) - loss.level
-
-
-@implements(second_derivative, SmoothedParameters)
-def _(loss, eta, y):
-    z = (eta - y) / loss.bandwidth
-    return _DENSITY / loss.bandwidth * np.exp(-0.5 * z * z)
+from rdasde._check import Floats
+from rdasde._losses.base import GaussianMeans, Loss
+from rdasde._losses.formulas import DENSITY, QUANTILE, SMOOTHED_QUANTILE, LossParameters
+from rdasde._normal import normal_cdf, normal_density, standardized
 
 
 class QuantileLoss(Loss):
@@ -64,15 +28,33 @@ class QuantileLoss(Loss):
     (convolution smoothing).
     """
 
+    is_shift = True
+
     def __init__(self, level: float, bandwidth: float | None = None) -> None:
         self.level = _check.level(level)
         self.bandwidth = None
         self.is_smooth = bandwidth is not None
-        self.parameters: NamedTuple = QuantileParameters(self.level)
+        self.parameters = LossParameters(QUANTILE, self.level)
+        self.kinks = (0.0,) if bandwidth is None else ()
         if bandwidth is not None:
             self.bandwidth = _check.number("bandwidth", bandwidth, above=0.0, mend="leave it out for the loss itself")
-            self.largest_curvature = _DENSITY / self.bandwidth
-            self.parameters = SmoothedParameters(self.level, self.bandwidth)
+            self.width = self.bandwidth
+            self.largest_curvature = DENSITY / self.bandwidth
+            self.parameters = LossParameters(SMOOTHED_QUANTILE, self.level, self.bandwidth)
+
+    def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
+        """By the normal distribution function, of two variables where the loss is smoothed (Owen 1956)."""
+        from scipy.special import owens_t
+
+        bandwidth = self.bandwidth or 0.0
+        width = np.sqrt(std**2 + bandwidth**2)
+        place = standardized(mean - y, width)
+        above = np.where(width > 0.0, normal_cdf(place), mean > y)
+        second = np.where(width > 0.0, normal_density(place) / np.where(width > 0.0, width, 1.0), 0.0)
+        both = above
+        if bandwidth > 0.0:
+            both = above - 2.0 * owens_t(place, bandwidth / np.sqrt(bandwidth**2 + 2.0 * std**2))
+        return GaussianMeans(above - self.level, second, both - 2.0 * self.level * above + self.level**2)
 
     def __repr__(self) -> str:
         smoothing = "" if self.bandwidth is None else f", bandwidth={self.bandwidth:g}"

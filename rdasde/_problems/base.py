@@ -100,6 +100,8 @@ class Problem(abc.ABC):
     minimizer: Floats | None
     is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
     has_exact_gradient: bool = True  # whether `mean_gradient` is known, not estimated from draws
+    has_kinks: bool = False  # whether the slope of `mean_gradient` jumps
+    has_jumps: bool = False  # whether `mean_gradient` jumps, so that `hessian` does not tell its slope
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
     is_gaussian_least_squares: bool = False  # linear regression with a Gaussian design, whose moments close
     row_model: ClassVar[RowModel | None] = None  # what `fit` needs of the class, if it can be fitted

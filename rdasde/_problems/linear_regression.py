@@ -14,7 +14,7 @@ from rdasde._problems.base import Expectations, Problem, gaussian_instability
 from rdasde._problems.covariance import Covariance, Dense, as_covariance
 from rdasde._problems.linear_regression_lanes import GaussianAlong, GaussianParameters, RowParameters, gaussian_layout
 from rdasde._problems.row_terms import LinearModel, RowModel
-from rdasde._problems.rows import RowNoise, row_layout
+from rdasde._problems.rows import RowNoise, mean_square_growth, row_layout
 
 
 @Kernel
@@ -185,25 +185,7 @@ class _RowRegression(RowNoise, LinearRegression):
         return Expectations(gradient, self.covariance.multiply, sigma)
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
-        # the mean square follows C -> C - gamma (HC + CH) + gamma^2 (E[xx'Cxx'] / b + (1 - 1/b) HCH):
-        # stable iff the spectral radius of this positive map is below 1
-        n, d = self.rows.shape
-        if n * d * d > 2_000_000:
-            bound = step_size * self.covariance.trace
-            return (
-                f"step_size * trace of the Hessian is {bound:.3g}, not below 2 b" if bound >= 2 * batch_size else None
-            )
-        hessian = self.covariance.dense()
-        moment, growth = np.eye(d), 0.0
-        for _ in range(300):
-            product = hessian @ moment
-            fourth = (self.rows.T * np.einsum("ij,ij->i", self.rows @ moment, self.rows)) @ self.rows / n
-            image = moment - step_size * (product + product.T)
-            image += step_size**2 * (fourth / batch_size + (1.0 - 1.0 / batch_size) * product @ hessian)
-            growth = float(np.linalg.norm(image) / np.linalg.norm(moment))
-            moment = image / np.linalg.norm(image)
-        # a flat direction keeps the radius at 1 exactly
-        return f"the mean square grows by the factor {growth:.4g} a step" if growth > 1.0 + 1e-6 else None
+        return mean_square_growth(self.rows, np.ones(len(self.rows)), step_size, batch_size)
 
     def __repr__(self) -> str:
         n, d = self.rows.shape

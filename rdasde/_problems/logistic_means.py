@@ -110,13 +110,19 @@ def noise_moments(q, c, q_star, curvature_star):
 
 @compilable
 def noise_weights(q, c, q_star, curvature_star, inner, inner_star):
-    """sqrt(tau), f*, f such that ``sqrt(tau) L xi + f* H coef + f H w`` has the covariance Sigma.
+    """sqrt(tau), f*, f such that ``sqrt(tau) L xi + f* H coef + f H w`` has the covariance Sigma."""
+    return factored(noise_moments(q, c, q_star, curvature_star), q, c, q_star, inner, inner_star)
 
-    Both f are linear in `inner` = w'L xi and `inner_star` = coef'L xi. With an orthonormal basis Q,
-    ``(L'coef, L'w) = Q R``, the noise is ``L (sqrt(tau) (I - QQ') + Q S Q') xi`` with ``S S' = tau I + R K R'``, two by
-    two. Where w and coef are parallel the second direction drops out.
+
+@compilable
+def factored(moments, q, c, q_star, inner, inner_star):
+    """sqrt(tau), f*, f such that ``sqrt(tau) L xi + f* H coef + f H w`` has the covariance ``tau H + B K B'``.
+
+    `moments` are tau, K_**, K_*w, K_ww. Both f are linear in `inner` = w'L xi and `inner_star` = coef'L xi. With an
+    orthonormal basis Q, ``(L'coef, L'w) = Q R``, the noise is ``L (sqrt(tau) (I - QQ') + Q S Q') xi`` with
+    ``S S' = tau I + R K R'``, two by two. Where w and coef are parallel the second direction drops out.
     """
-    tau, star, cross, own = noise_moments(q, c, q_star, curvature_star)
+    tau, star, cross, own = moments
     level = np.sqrt(max(tau, 0.0))
     size = np.sqrt(q_star)
     per_size = 1.0 / size if size > 0.0 else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,47 @@ def residual_noise(problem, w, streams, scratch, out):
     for j in range(d):
         for lane in range(lanes):
             out[j, lane] = scale * fma(-gradient[j, lane], total[lane], out[j, lane])
+
+
+_BLOCK = 4096  # rows that are looked at together outside of compiled code
+_MOST_WORK = 2_000_000  # n d^2 up to which the mean square is iterated
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Rows by the thousand, so that what is made of them stays in the cache."""
+    return (slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
+
+
+def weighted_gram(rows: Floats, weights: Floats) -> Floats:
+    """``X' diag(weights) X / n``."""
+    total = np.zeros((rows.shape[1], rows.shape[1]))
+    for block in blocks(len(rows)):
+        total += (rows[block].T * weights[block]) @ rows[block]
+    return total / len(rows)
+
+
+def mean_square_growth(rows: Floats, weights: Floats, step_size: float, batch_size: int) -> str | None:
+    """Why steps along rows drawn at random are not stable in mean square, or None.
+
+    With gradients ``weights_i x_i x_i'w``, ``H = X' diag(weights) X / n`` and ``A_i = weights_i x_i x_i'``, the mean
+    square follows ``C -> C - gamma (HC + CH) + gamma^2 (E[A C A] / b + (1 - 1/b) HCH)``: stable iff the spectral radius
+    of this positive map is below 1.
+    """
+    n, d = rows.shape
+    hessian = weighted_gram(rows, weights)
+    if n * d * d > _MOST_WORK:
+        bound = step_size * float(np.trace(hessian))
+        return f"step_size * trace of the Hessian is {bound:.3g}, not below 2 b" if bound >= 2 * batch_size else None
+    moment, growth = np.eye(d), 0.0
+    for _ in range(300):
+        product = hessian @ moment
+        fourth = weighted_gram(rows, weights**2 * np.einsum("ij,ij->i", rows @ moment, rows))
+        image = moment - step_size * (product + product.T)
+        image += step_size**2 * (fourth / batch_size + (1.0 - 1.0 / batch_size) * product @ hessian)
+        growth = float(np.linalg.norm(image) / np.linalg.norm(moment))
+        moment = image / np.linalg.norm(image)
+    # a flat direction keeps the radius at 1 exactly
+    return f"the mean square grows by the factor {growth:.4g} a step" if growth > 1.0 + 1e-6 else None
 
 
 class RowNoise(Problem):

@@ -14,6 +14,8 @@ from rdasde.testing._samples import compiled_pieces, replay, samples
 from rdasde.testing._values import ROUNDING, Values, evaluate, monte_carlo_error, quantile
 from rdasde.testing._verdict import broken, differences, hold, show, verdict
 
+_JUMPS = "the mean gradient jumps"
+_LONG, _SHORT = 1e-3, 1e-6  # steps of differences: where kinks are, so short that none lies within
 _EXACT, _SMOOTH = 1e-10, 1e-8  # of extrapolated differences: of a linear function, of any smooth one
 
 
@@ -26,7 +28,7 @@ def check_problem(problem: Problem, *, points: ArrayLike | None = None, seed: in
         One of rdasde's, a `StochasticProblem`, or a class of your own.
     points : array_like of shape (k, d), optional
         Where to look. When not given: two points that `seed` decides, coordinates between 1/4 and 3/4 in size, and
-        the minimizer if it is known.
+        the minimizer if it is known (unless the mean gradient jumps, as it does there).
     seed : int
         Of the points and the samples: the same seed checks the same numbers.
 
@@ -85,7 +87,7 @@ def check_problem(problem: Problem, *, points: ArrayLike | None = None, seed: in
     if points is None:
         generator = np.random.default_rng(seed)
         places: Floats = generator.uniform(0.25, 0.75, (2, d)) * generator.choice([-1.0, 1.0], (2, d))
-        if problem.minimizer is not None:
+        if problem.minimizer is not None and not problem.has_jumps:
             places = np.vstack([places, problem.minimizer])
     else:
         places = _check.array("points", points, (None, d), mend="give one row for each point")
@@ -121,12 +123,14 @@ def _factor(v: Values) -> str | None:
 
 
 def _jacobian(v: Values) -> str | None:
+    if v.problem.has_jumps:
+        return _JUMPS
     if v.estimates("hessian"):
         return "the Hessian is made of differences of an estimated mean gradient"
     if v.estimates("mean_gradient"):
         return "the mean gradient is estimated, and no Monte Carlo error of its differences is known"
     for k, w in enumerate(v.points):
-        steps = 1e-3 * np.maximum(1.0, np.abs(w))
+        steps = (_SHORT if v.problem.has_kinks else _LONG) * np.maximum(1.0, np.abs(w))
         wide, narrow = (differences(v.problem.mean_gradient, w, scale * steps) for scale in (1.0, 0.5))
         jacobian = (4.0 * narrow - wide) / 3.0
         known = _EXACT if v.problem.is_quadratic else _SMOOTH
@@ -155,6 +159,8 @@ def _even(v: Values) -> str | None:
 
 
 def _minimum(v: Values) -> str | None:
+    if v.problem.has_jumps:
+        return _JUMPS
     minimizer = v.problem.minimizer
     if minimizer is None:
         return "no minimizer is known"

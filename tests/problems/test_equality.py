@@ -7,6 +7,8 @@ import time
 import numba
 import numpy as np
 import pytest
+import scipy.stats
+from registry import log_cosh
 
 import rdasde as rs
 
@@ -49,6 +51,16 @@ MAKERS = {
     "linear, other rows": lambda: rs.LinearRegression.from_data(ROWS, ROWS[:, 1]),
     "logistic": lambda: rs.LogisticRegression([0.5, 0.0]),
     "logistic, rows": lambda: rs.LogisticRegression.from_data(ROWS, LABELS),
+    "Huber": lambda: rs.LinearModel(rs.HuberLoss(), [0.5, 0.0]),
+    "Huber, wider": lambda: rs.LinearModel(rs.HuberLoss(2.0), [0.5, 0.0]),
+    "Huber, less noise": lambda: rs.LinearModel(rs.HuberLoss(), [0.5, 0.0], noise_std=0.5),
+    "Huber, heavy tails": lambda: rs.LinearModel(rs.HuberLoss(), [0.5, 0.0], noise=scipy.stats.t(3)),
+    "Poisson": lambda: rs.LinearModel(rs.PoissonLoss(), [0.5, 0.0]),
+    "Huber, rows": lambda: rs.LinearModel.from_data(rs.HuberLoss(), ROWS, ROWS[:, 0]),
+    "Huber, wider, rows": lambda: rs.LinearModel.from_data(rs.HuberLoss(2.0), ROWS, ROWS[:, 0]),
+    "hinge, rows": lambda: rs.LinearModel.from_data(rs.SquaredHingeLoss(), ROWS, LABELS),
+    "own loss, rows": lambda: rs.LinearModel.from_data(rs.CustomLoss(log_cosh), ROWS, ROWS[:, 0]),
+    "softmax": lambda: rs.SoftmaxRegression.from_data(ROWS, LABELS),
     "PCA in three": lambda: rs.OnlinePCA(rs.AR1(3, 0.5)),
     "PCA in four": lambda: rs.OnlinePCA(rs.AR1(4, 0.5)),
     "PCA by Krasulina": lambda: rs.OnlinePCA(rs.AR1(3, 0.5), "krasulina"),
@@ -82,7 +94,7 @@ def test_a_function_is_itself_however_it_was_compiled():
 
 
 def test_use_does_not_change_it():
-    for name in ("PCA in three", "network", "own, mean given"):
+    for name in ("PCA in three", "network", "own, mean given", "Huber", "Huber, rows"):
         problem = MAKERS[name]()
         before = hash(problem)
         problem.fastest_rate()
@@ -92,7 +104,7 @@ def test_use_does_not_change_it():
 
 
 def test_copies_are_equal():
-    for name in ("linear, AR1", "PCA, spiked", "network"):
+    for name in ("linear, AR1", "PCA, spiked", "network", "Huber, heavy tails", "Huber, rows", "softmax"):
         problem = PROBLEMS[name]
         assert copy.deepcopy(problem) == problem
         assert pickle.loads(pickle.dumps(problem)) == problem

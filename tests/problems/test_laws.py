@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import registry
+import scipy.stats
 from own_problems import COEF, KNOWN, linear_mean, own_linear
 from scipy.special import expit
 
@@ -42,6 +43,11 @@ MORE = {
     "own, without a compiled drift": lambda: own_linear(mean_gradient=KNOWN.mean_gradient, samples=20_000),
     "own, everything estimated": lambda: own_linear(minimizer=COEF),
 }
+MORE |= {
+    "hinge, null": lambda: rs.LinearModel(rs.SquaredHingeLoss(), [0.0, 0.0, 0.0], MATRIX),
+    "Huber, of heavy tails": lambda: rs.LinearModel(rs.HuberLoss(), [0.5, -0.3], [1.0, 0.0], scipy.stats.t(2)),
+    "quantile, of skewed noise": lambda: rs.LinearModel(rs.QuantileLoss(0.9), [0.5, -0.3], noise=scipy.stats.expon()),
+}
 for variant in ("oja", "krasulina"):
     MORE |= {
         f"{variant}, one coordinate": lambda variant=variant: rs.OnlinePCA([3.0], variant),
@@ -59,6 +65,8 @@ def test_every_law(name):
     # nothing is skipped but for what a problem does not claim, or estimates
     skipped = {law for law, verdict in laws.items() if verdict != "holds"}
     allowed = {"is_quadratic", "is_even", "minimizer", "flow"}
+    if name == "quantile-rows":
+        allowed |= {"hessian"}
     if name.startswith("own"):
         allowed |= {"samples"}
     if name == "own, everything estimated":

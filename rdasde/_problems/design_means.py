@@ -1,0 +1,86 @@
+"""What a loss of a linear predictor is on a Gaussian design: three functions of two numbers.
+
+``X ~ N(0, H)``, ``s = X'w``, ``s* = X'coef``, Y given s* alone. By Stein's lemma, with ``B = (H coef, H w)``,
+
+* the mean gradient is ``E X l'(s, Y) = A H w + A* H coef``;
+* its Jacobian is ``E XX' l''(s, Y) = a H + B K B'``;
+* the noise covariance is ``E XX' l'(s, Y)^2 - G G' = tau H + B K' B'``;
+
+where all numbers depend on ``q = w'Hw`` and ``c = w'H coef`` alone: a *law* (`laws`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rdasde._compiled.jit import Kernel, compilable
+from rdasde._problems.laws import LOGISTIC, POISSON, RADIAL, TABLE, Law
+from rdasde._problems.logistic_means import noise_moments, slope_means
+from rdasde._problems.mean_table import table_bend, table_pull, table_scatter
+from rdasde._problems.radial_means import radial_bend, radial_pull, radial_scatter
+
+
+@compilable
+def pull(law, q, c, q_star):
+    """A and A* of the mean gradient."""
+    if law.kind == LOGISTIC:
+        return slope_means(q)[0], -law.first
+    if law.kind == POISSON:
+        return np.exp(0.5 * q), -np.exp(0.5 * q_star)
+    if law.kind == RADIAL:
+        return radial_pull(law, q, c, q_star)
+    if law.kind == TABLE:
+        return table_pull(law, q, c, q_star)
+    return 1.0, -1.0
+
+
+@compilable
+def bend(law, q, c, q_star):
+    """a, K_**, K_*w, K_ww of the Hessian."""
+    if law.kind == LOGISTIC:
+        curvature, third = slope_means(q)
+        return curvature, 0.0, 0.0, third
+    if law.kind == POISSON:
+        curvature = np.exp(0.5 * q)
+        return curvature, 0.0, 0.0, curvature
+    if law.kind == RADIAL:
+        return radial_bend(law, q, c, q_star)
+    if law.kind == TABLE:
+        return table_bend(law, q, c, q_star)
+    return 1.0, 0.0, 0.0, 0.0
+
+
+@compilable
+def scatter(law, q, c, q_star):
+    """tau, K'_**, K'_*w, K'_ww of the noise covariance."""
+    if law.kind == LOGISTIC:
+        return noise_moments(q, c, q_star, law.first)
+    if law.kind == POISSON:
+        # E l'^2 = e^{2 s} - 2 e^{s + s*} + e^{2 s*} + e^{s*}, and E XX' e^{X'v} = e^{v'Hv/2} (H + H v v' H)
+        own, star, both = np.exp(0.5 * q), np.exp(0.5 * q_star), np.exp(0.5 * (q + q_star) + c)
+        doubled, twice = np.exp(2.0 * q), np.exp(2.0 * q_star)
+        k_star = 4.0 * twice + star - 2.0 * both - star * star
+        k_own = 4.0 * doubled - 2.0 * both - own * own
+        return doubled - 2.0 * both + twice + star, k_star, own * star - 2.0 * both, k_own
+    if law.kind == RADIAL:
+        return radial_scatter(law, q, c, q_star)
+    if law.kind == TABLE:
+        return table_scatter(law, q, c, q_star)
+    # E XX' (X'e)^2 = e'He H + 2 Hee'H
+    return max(q - 2.0 * c + q_star, 0.0) + law.first, 1.0, -1.0, 1.0
+
+
+@Kernel
+def pull_of(law: Law, q: float, c: float, q_star: float) -> tuple[float, float]:
+    """`pull`, called from Python, as those below."""
+    return pull(law, q, c, q_star)
+
+
+@Kernel
+def bend_of(law: Law, q: float, c: float, q_star: float) -> tuple[float, float, float, float]:
+    return bend(law, q, c, q_star)
+
+
+@Kernel
+def scatter_of(law: Law, q: float, c: float, q_star: float) -> tuple[float, float, float, float]:
+    return scatter(law, q, c, q_star)

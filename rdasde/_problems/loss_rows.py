@@ -1,0 +1,111 @@
+"""A loss of a linear predictor over the rows of a data set: everything follows from its two derivatives."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde._losses.base import Loss
+from rdasde._problems.base import Expectations
+from rdasde._problems.loss_rows_lanes import LossRowParameters
+from rdasde._problems.row_minimizer import row_minimizer
+from rdasde._problems.rows import RowNoise, blocks, mean_square_growth, row_layout, weighted_gram
+
+_BANDWIDTH = 1.06  # of Silverman's rule (1986), in units of the standard deviation times n^(-1/5)
+
+
+class LossRows(RowNoise):
+    """``f(w; i) = l(x_i'w, y_i)``, i uniform: see `rdasde.LinearModel.from_data`."""
+
+    def __init__(self, loss: Loss, X: ArrayLike, y: ArrayLike) -> None:
+        self.loss = loss
+        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation")
+        self.response = loss.check_responses(y, len(self.rows))
+        self.dimension = self.rows.shape[1]
+        self.is_quadratic = loss.is_quadratic
+        self.has_kinks = loss.is_bent
+        self.has_jumps = not loss.is_smooth
+        self.parameters = LossRowParameters(self.rows, self.response, loss.parameters)
+        self.scratch = row_layout(self.dimension)
+
+    @functools.cached_property
+    def minimizer(self) -> Floats | None:  # type: ignore[override]
+        """By Newton's method, or linear programming, when first asked for."""
+        return row_minimizer(self.loss, self.rows, self.response)
+
+    def _slopes(self, w: Floats) -> Floats:
+        return self.loss.derivative(self.rows @ w, self.response)
+
+    def mean_gradient(self, w: ArrayLike) -> Floats:
+        return self.rows.T @ self._slopes(self._point(w)) / len(self.rows)
+
+    def hessian(self, w: ArrayLike) -> Floats:
+        return weighted_gram(self.rows, self.loss.second_derivative(self.rows @ self._point(w), self.response))
+
+    def row_gradients(self, w: Floats) -> Floats:
+        return self.rows * self._slopes(w)[:, None]
+
+    def noise_covariance(self, w: ArrayLike) -> Floats:
+        slopes = self._slopes(self._point(w))
+        gradient = self.rows.T @ slopes / len(self.rows)
+        return weighted_gram(self.rows, slopes**2) - np.outer(gradient, gradient)
+
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        """Row by row: ``x_i'W`` as if normal, by the means of the loss over a normal predictor."""
+        n, d = self.rows.shape
+        gradient, curvature, noise = np.zeros(d), np.zeros((d, d)), np.zeros((d, d))
+        predictors = self.rows @ mean
+        for block in blocks(n):
+            rows = self.rows[block]
+            variance = np.maximum(np.einsum("ij,ij->i", rows @ covariance, rows), 0.0)
+            means = self.loss.gaussian_means(predictors[block], np.sqrt(variance), self.response[block])
+            gradient += rows.T @ means.first
+            curvature += (rows.T * means.second) @ rows
+            noise += (rows.T * means.square) @ rows
+        gradient, curvature, noise = gradient / n, curvature / n, noise / n
+        noise -= np.outer(gradient, gradient) + curvature @ covariance @ curvature
+        return Expectations(gradient, lambda x: curvature @ x, noise)
+
+    def default_start(self) -> Floats:
+        return np.zeros(self.dimension)
+
+    @functools.cached_property
+    def _typical(self) -> Floats:
+        """The Hessian at the start or the minimizer, whichever has the larger trace.
+
+        Where the slope of the loss jumps, l'' says nothing: a kernel estimate of the density of the responses does.
+        """
+        hessians = []
+        for w in (self.default_start(), self.minimizer):
+            if w is not None:
+                residual = self.rows @ w - self.response
+                width = _BANDWIDTH * float(np.std(residual)) * len(residual) ** -0.2 if self.has_jumps else 0.0
+                spread = np.full(len(residual), width)
+                means = self.loss.gaussian_means(self.rows @ w, spread, self.response)
+                hessians.append(weighted_gram(self.rows, means.second))
+        return max(hessians, key=np.trace)
+
+    @functools.cached_property
+    def _fastest(self) -> float:
+        return max(float(np.linalg.eigvalsh(self._typical)[-1]), 0.0)
+
+    def fastest_rate(self) -> float:
+        return self._fastest
+
+    def typical_rate(self) -> float:
+        return float(np.linalg.norm(self._typical, axis=1).max())
+
+    def trace(self) -> float:
+        return float(np.trace(self._typical))
+
+    def instability(self, step_size: float, batch_size: int) -> str | None:
+        """The mean-square condition of the gradients linearized at the minimizer, at the start where there is none."""
+        if self.has_jumps:  # gradients are bounded: nothing grows
+            return None
+        w = self.default_start() if self.minimizer is None else self.minimizer
+        weights = self.loss.second_derivative(self.rows @ w, self.response)
+        return mean_square_growth(self.rows, weights, step_size, batch_size)

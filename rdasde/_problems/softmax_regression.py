@@ -1,0 +1,224 @@
+"""Softmax regression over the rows of a data set: several classes."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde._problems.base import Expectations
+from rdasde._problems.row_minimizer import damped, whitening
+from rdasde._problems.rows import RowNoise, blocks, mean_square_growth
+from rdasde._problems.softmax_regression_lanes import SoftmaxParameters, softmax_layout
+
+_STEPS, _POLISH = 60, 2  # of Newton's method; after the first step that hardly moves
+_CLOSE = 1e-10  # in units of the scores
+_ROW_BOUND = float(np.sqrt(0.125))  # of the length of a row of diag p - pp'
+
+
+class SoftmaxRegression(RowNoise):
+    """Softmax regression: K classes, ``P(Y = k | x)`` proportional to ``exp(x'w_k)``. Made by `from_data`.
+
+    ``f(w; x, y) = log sum_k exp(x'w_k) - x'w_y``. The coordinates are those of the classes one after the other,
+    ``w_0`` first: ``w.reshape(K, p)`` has a row for each class. With p the probabilities of a row and e its indicator,
+    its gradient is ``(p - e) (x) x``, and its Hessian ``(diag p - pp') (x) xx'`` (Kronecker products).
+
+    Attributes
+    ----------
+    classes : int
+        K.
+    minimizer : ndarray of shape (K p,) or None
+        Of shortest length, so that its classes add up to 0: nothing changes where one vector is added to all of them.
+        None where classes can be separated. By Newton's method, when first asked for.
+
+    Notes
+    -----
+    In the closure the scores of a row are taken as normal, and functions of them are averaged over 2 K points that
+    have its covariance, exactly up to third order.
+    """
+
+    def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
+        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation")
+        self.labels = _labels(y, len(self.rows))
+        self.classes = int(self.labels.max()) + 1
+        self.dimension = self.classes * self.rows.shape[1]
+        self.parameters = SoftmaxParameters(self.rows, self.labels, self.classes)
+        self.scratch = softmax_layout(self.rows.shape[1], self.classes)
+
+    @staticmethod
+    def from_data(X: ArrayLike, y: ArrayLike) -> SoftmaxRegression:
+        """Softmax regression on a finite population: rows of ``(X, y)`` drawn uniformly with replacement.
+
+        There is no intercept: add a column of ones for one.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, p)
+        y : array_like of shape (n,)
+            Labels 0, 1, ..., K - 1, each of them at least once.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an array is not finite, the shapes do not match, or the labels are not 0 to K - 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import rdasde as rs
+        >>> X = np.random.default_rng(0).standard_normal((300, 2))
+        >>> y = (X + 0.8 * np.random.default_rng(1).standard_normal((300, 2)) > 0.5).sum(axis=1)
+        >>> problem = rs.SoftmaxRegression.from_data(X, y)
+        >>> problem.classes, problem.dimension
+        (3, 6)
+        >>> runs = rs.simulate(problem, rs.RDA(0.1), horizon=20.0, times=3, replicates=16, seed=0)
+        >>> runs.primal.shape
+        (16, 3, 6)
+        """
+        return SoftmaxRegression(X, y)
+
+    def _scores(self, w: Floats) -> Floats:
+        return self.rows @ w.reshape(self.classes, -1).T
+
+    def _residuals(self, w: Floats) -> Floats:
+        """``p - e`` of every row, (n, K)."""
+        residuals = _softmax(self._scores(w))
+        residuals[np.arange(len(residuals)), self.labels] -= 1.0
+        return residuals
+
+    def mean_gradient(self, w: ArrayLike) -> Floats:
+        return (self._residuals(self._point(w)).T @ self.rows).ravel() / len(self.rows)
+
+    def row_gradients(self, w: Floats) -> Floats:
+        gradients = self._residuals(w)[:, :, None] * self.rows[:, None, :]
+        return gradients.reshape(len(self.rows), self.dimension)
+
+    def hessian(self, w: ArrayLike) -> Floats:
+        return self._summed(_curvatures(_softmax(self._scores(self._point(w)))))
+
+    def noise_covariance(self, w: ArrayLike) -> Floats:
+        residuals = self._residuals(self._point(w))
+        gradient = (residuals.T @ self.rows).ravel() / len(self.rows)
+        return self._summed(residuals[:, :, None] * residuals[:, None, :]) - np.outer(gradient, gradient)
+
+    def _summed(self, weights: Floats, rows: Floats | None = None) -> Floats:
+        """``sum_i weights_i (x) x_i x_i' / n`` for symmetric `weights` (n, K, K)."""
+        rows = self.rows if rows is None else rows
+        (n, p), k = rows.shape, self.classes
+        out = np.empty((k, p, k, p))
+        for i in range(k):
+            for j in range(i + 1):
+                out[i, :, j] = (rows.T * weights[:, i, j]) @ rows
+                out[j, :, i] = out[i, :, j]  # a symmetric matrix
+        return out.reshape(k * p, k * p) / n
+
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        n, p, k, d = *self.rows.shape, self.classes, self.dimension
+        gradient, curvature, noise = np.zeros(d), np.zeros((d, d)), np.zeros((d, d))
+        scores, tensor = self._scores(mean), covariance.reshape(k, p, k, p)
+        for block in blocks(n):
+            rows, count = self.rows[block], len(scores[block])
+            spread = np.empty((count, k, k))
+            for i in range(k):
+                for j in range(i + 1):
+                    spread[:, i, j] = spread[:, j, i] = np.einsum("ij,ij->i", rows @ tensor[i, :, j], rows)
+            values, vectors = np.linalg.eigh(spread)
+            moves = vectors * np.sqrt(k * np.maximum(values, 0.0))[:, None, :]
+            residual, bend, square = np.zeros((count, k)), np.zeros((count, k, k)), np.zeros((count, k, k))
+            for move in range(k):
+                for sign in (1.0, -1.0):
+                    p_there = _softmax(scores[block] + sign * moves[:, :, move])
+                    bend += _curvatures(p_there) / (2.0 * k)
+                    p_there[np.arange(count), self.labels[block]] -= 1.0
+                    residual += p_there / (2.0 * k)
+                    square += p_there[:, :, None] * p_there[:, None, :] / (2.0 * k)
+            gradient += (residual.T @ rows).ravel() / n
+            curvature += self._summed(bend, rows) * (count / n)
+            noise += self._summed(square, rows) * (count / n)
+        noise -= np.outer(gradient, gradient) + curvature @ covariance @ curvature
+        return Expectations(gradient, lambda x: curvature @ x, noise)
+
+    @functools.cached_property
+    def minimizer(self) -> Floats | None:  # type: ignore[override]
+        _n, basis, place = len(self.rows), whitening(self.rows), np.zeros(self.dimension)
+        if not basis.size:
+            return place
+        wide = np.kron(np.eye(self.classes), basis)
+
+        def slope_along(w: Floats, step: Floats, length: float) -> float:
+            return float(self.mean_gradient(w + length * step) @ step)
+
+        polished = 0
+        for _ in range(_STEPS):
+            gradient = wide.T @ self.mean_gradient(place)
+            hessian = wide.T @ self.hessian(place) @ wide
+            step = -wide @ np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
+            change, size = np.abs(self._scores(step)).max(), np.abs(self._scores(place)).max()
+            if not np.isfinite(change):
+                return None
+            if polished or change <= _CLOSE * (1.0 + size):
+                polished, place = polished + 1, place + step
+                if polished > _POLISH:
+                    return place
+                continue
+            place = place + damped(functools.partial(slope_along, place, step), slope_along(place, step, 0.0)) * step
+        return None
+
+    def default_start(self) -> Floats:
+        return np.zeros(self.dimension)
+
+    @functools.cached_property
+    def _gram(self) -> Floats:
+        return self.rows.T @ self.rows / len(self.rows)
+
+    def fastest_rate(self) -> float:
+        """A bound, from ``diag p - pp' <= 1/2``."""
+        return float(np.linalg.eigvalsh(self._gram)[-1]) / 2.0
+
+    def typical_rate(self) -> float:
+        """A bound, of rows of ``diag p - pp'``."""
+        return _ROW_BOUND * float(np.linalg.norm(self._gram, axis=1).max())
+
+    def trace(self) -> float:
+        """A bound, from that of ``diag p - pp'``."""
+        return (1.0 - 1.0 / self.classes) * float(np.trace(self._gram))
+
+    def instability(self, step_size: float, batch_size: int) -> str | None:
+        """The mean-square condition of linear regression with half the Hessian, as ``diag p - pp' <= 1/2``."""
+        return mean_square_growth(self.rows, np.full(len(self.rows), 0.5), step_size, batch_size)
+
+    def __repr__(self) -> str:
+        n, p = self.rows.shape
+        return f"SoftmaxRegression.from_data(<n={n}, p={p}, classes={self.classes}>)"
+
+
+def _labels(y: ArrayLike, count: int) -> NDArray[np.int64]:
+    labels = _check.array("y", y, (count,), mend="give one label for each row of X")
+    accepted, mend = "labels 0, 1, ..., K - 1, each at least once", "pass np.unique(y, return_inverse=True)[1]"
+    strange = labels[(labels < 0.0) | (labels != np.floor(labels))]
+    if strange.size:
+        raise _check.bad("y", f"{strange[0]:g} somewhere", accepted, mend)
+    kinds = np.unique(labels)
+    if len(kinds) < 2:
+        raise _check.bad("y", f"{kinds[0]:g} everywhere", accepted, "give at least two classes")
+    absent = np.flatnonzero(kinds != np.arange(len(kinds)))
+    if absent.size:
+        raise _check.bad("y", f"without a label {absent[0]} but with {kinds[-1]:g}", accepted, mend)
+    return labels.astype(np.int64)
+
+
+def _softmax(scores: Floats) -> Floats:
+    from scipy.special import softmax
+
+    return np.asarray(softmax(scores, axis=1))
+
+
+def _curvatures(p: Floats) -> Floats:
+    """``diag p - pp'``, (n, K, K)."""
+    out = -p[:, :, None] * p[:, None, :]
+    index = np.arange(p.shape[1])
+    out[:, index, index] += p
+    return out
