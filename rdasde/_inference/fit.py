@@ -141,10 +141,10 @@ def _method(kind: Any, covariance: object, inference: object) -> Method:
     if by == "random-scaling":
         mend = "leave it out: random scaling holds for rows that depend on rows shortly before, too"
         if of_rows != "independent":
-            raise _check.bad("covariance", of_rows, "'independent' with inference='random-scaling'", mend)
+            raise _check.bad("covariance", repr(of_rows), "'independent' with inference='random-scaling'", mend)
         if subject(kind).model.is_directional:
             accepted = "'plug-in' for PCA, whose average is a direction"
-            raise _check.bad("inference", by, accepted, "leave it out, or take covariance='batch-means'")
+            raise _check.bad("inference", repr(by), accepted, "leave it out, or take covariance='batch-means'")
     return Method(cast(Covariance, of_rows), cast(Inference, by))
 
 

@@ -106,12 +106,10 @@ class Head:
                 w, x, y = start, *self.taken()
                 quarters = np.quantile(y - x @ start, [0.25, 0.75])
                 parameters = parameters._replace(bandwidth=float(np.diff(quarters)[0]))
-                for _ in range(_BANDWIDTHS):
-                    w = self._zero(w, parameters.smooth) if w is not None and parameters.bandwidth > 0.0 else None
-                    if w is not None:
+                for turn in range(_BANDWIDTHS):
+                    if turn > 0 and w is not None:
                         parameters = parameters._replace(bandwidth=self.bandwidth(w))
-                if parameters.bandwidth <= 0.0:
-                    w = None
+                    w = self._zero(w, parameters.smooth) if w is not None and parameters.bandwidth > 0.0 else None
             if w is not None:
                 return Linearization(w, parameters)
         return None

@@ -55,6 +55,8 @@ def _without_theory(stream: Stream, model: RowModel, stretch: Stretch, distinct:
         return "The sums have overflowed: the stream diverges."
     if distinct < 2 * d:
         return f"Standard errors need at least {2 * d} rows, twice as many as columns."
+    if stream.has_one_class and model.is_count:
+        return "All counts are zero: no finite coefficient is the best."
     if stream.has_one_class:
         return "All labels are the same: the classes are separated, and no finite coefficient is the best."
     if not curved or not np.all(np.isfinite(stretch.noise)):

@@ -86,7 +86,7 @@ class Stream:
         self.units = Units(self.block, dimension)
         self.repeats = Repeats()
         self.is_watched = not self._is_replay
-        self._labels = np.zeros(2, dtype=bool)  # which have been seen, of a binary response
+        self._labels = np.zeros(2, dtype=bool)  # whether zeros have been seen, and others, of labels and counts
         self._roots, self._gradients = np.zeros((2, dimension, dimension))  # upper triangles
         self._started = not model.is_directional
         self._marks: list[Sums] = []  # at blocks 1, 2, 4, 8, ...
@@ -177,7 +177,9 @@ class Stream:
 
     @property
     def has_one_class(self) -> bool:
-        """Of a binary response, whether all rows so far have the same one."""
+        """Whether all rows so far have the same label, or all counts are zero."""
+        if self._model.is_count:
+            return not self._labels[1]
         return self._model.is_binary and not np.all(self._labels)
 
     @property
@@ -245,8 +247,8 @@ class Stream:
 
     def _run(self, x: Floats, y: Floats) -> None:
         """In place; it ends early, before the block in which the state stops being finite."""
-        if self._model.is_binary:
-            self._labels = self._labels | np.array([np.any(y == 0.0), np.any(y == 1.0)])
+        if self._model.is_binary or self._model.is_count:
+            self._labels = self._labels | np.array([np.any(y == 0.0), np.any(y > 0.0)])
         here = 0
         while here < len(x):
             place = self.rows % self.block

@@ -89,6 +89,7 @@ def _of_loss(loss: Loss) -> RowModel:
         is_binary=loss.response == "label",
         is_linearized=True,
         is_real=loss.response == "real",
+        is_count=loss.response == "count",
     )
 
 

@@ -40,8 +40,8 @@ class RowModel(NamedTuple):
     largest_slope : float or None
         A bound of l'' that holds for a loss whose l'' changes where scores move by 1; None where it is not known so
         well, and what linearizations leave is looked at instead.
-    is_real : bool
-        Whether y is any number, so that least squares is a first guess.
+    is_real, is_count : bool
+        Whether y is any number, so that least squares is a first guess; whether it is 0, 1, 2, ...
     """
 
     parameters: NamedTuple
@@ -52,6 +52,7 @@ class RowModel(NamedTuple):
     is_linearized: bool = False
     largest_slope: float | None = None
     is_real: bool = False
+    is_count: bool = False
 
 
 class Row(NamedTuple):

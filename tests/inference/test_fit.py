@@ -421,9 +421,7 @@ CASES = {
     ),
     "problem_class is LinearRegression(<coef, d=1>, covariance=None, noise_std=1) (LinearRegression), but must be "
     "rs.LinearRegression, rs.LogisticRegression, rs.OnlinePCA, or a loss such as rs.PoissonLoss(): "
-    "pass the class itself.": lambda: rs.fit(
-        rs.LinearRegression([1.0]), X4, Y4, SGD
-    ),
+    "pass the class itself.": lambda: rs.fit(rs.LinearRegression([1.0]), X4, Y4, SGD),
     "algorithm is 0.1 (float), but must be an algorithm: pass for example rs.RDA(step_size=1e-3).": lambda: rs.fit(
         rs.LinearRegression, X4, Y4, 0.1
     ),
