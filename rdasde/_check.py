@@ -44,7 +44,7 @@ def number(
     mend: str = "give one finite number",
 ) -> float:
     """A finite real number in (above, most] and [least, most]."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
+    if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
         value = value.item()
     accepted = "a finite number"
     if above > -math.inf:
@@ -82,6 +82,16 @@ def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, men
 
 
 _SLICE = 8192  # rows looked at, at a time
+_KINDS = {
+    "O": "Python objects",
+    "U": "strings",
+    "S": "byte strings",
+    "c": "complex numbers",
+    "b": "truth values",
+    "M": "dates",
+    "m": "time differences",
+    "V": "records",
+}
 
 
 def rows(argument: str, value: Any, shape: tuple[int | None, ...], *, mend: str) -> NDArray[Any]:
@@ -104,11 +114,21 @@ def _described(shape: tuple[int | None, ...]) -> str:
 def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str, kinds: str) -> NDArray[Any]:
     """An array of a numeric dtype and of the given shape."""
     accepted = _described(shape)
+    if hasattr(value, "toarray"):  # SciPy's sparse matrices, which NumPy takes for one object
+        raise TypeError(f"{argument} is a sparse matrix, but must be {accepted}, dense: pass {argument}.toarray().")
+    if np.ma.is_masked(value):
+        raise bad(argument, f"an array with {np.ma.count_masked(value)} masked entries", accepted, mend)
     try:
         raw = np.asarray(value)
     except ValueError:
         raise bad(argument, "a ragged sequence", accepted, mend) from None
+    except (TypeError, RuntimeError) as error:  # a tensor on a device, one with a gradient, one of bfloat16
+        reason = str(error).split(".")[0]
+        raise TypeError(f"{argument} is no array ({reason}), but must be {accepted}: {mend}.") from None
     if raw.dtype.kind not in kinds:
+        if isinstance(value, np.ndarray) and value.ndim:
+            got = f"{show(value)} of {_KINDS.get(raw.dtype.kind, str(raw.dtype))}"
+            raise TypeError(f"{argument} is {got}, but must be {accepted}: {mend}.")
         raise wrong_kind(argument, value, accepted, mend)
     right = raw.ndim == len(shape) and all(
         have >= 1 if want is None else have == want for have, want in zip(raw.shape, shape, strict=True)

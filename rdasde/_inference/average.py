@@ -26,12 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde._check import Floats
-from rdasde._inference.head import products
+from rdasde._inference import scaling
+from rdasde._inference.head import products, smooth
 from rdasde._inference.laws import Stretch, across
 from rdasde._inference.stream import Stream
 from rdasde._problems.row_terms import Moments, RowModel
 
 Covariance = Literal["independent", "batch-means"]
+Inference = Literal["plug-in", "random-scaling"]
 
 DEPENDENT = 1e-4  # the size of the test of independence
 _FEWEST_UNITS = 8
@@ -42,13 +44,21 @@ _LEFT = 0.1  # standard errors by which the estimate may still move where it is 
 _MOST_BATCHES = 32  # between 16 and 32: more would hardly make quantiles smaller, and longer ones forget better
 
 
+class Method(NamedTuple):
+    """How standard errors of the average are found."""
+
+    covariance: Covariance = "independent"
+    inference: Inference = "plug-in"
+
+
 class Law(NamedTuple):
     """Of the average."""
 
     center: Floats
     std_error: Floats
-    freedom: float
     note: str
+    freedom: float = np.inf  # of Student's t
+    units: float = 0.0  # of random scaling, if it is that
 
     @property
     def is_known(self) -> bool:
@@ -83,17 +93,14 @@ class Average:
         if model.is_linearized and stream.is_short and distinct >= 2 * len(stream.dual) and not stream.has_one_class:
             solution = stream.head.solution() if stream.head is not None else None
             if solution is None:
-                self.reason = (
-                    "The mean gradient over the rows has no zero that Newton's method finds: the classes are "
-                    "separated, or columns are linearly dependent."
-                )
+                cause = "the classes are separated, or columns are" if model.is_binary else "columns are"
+                no_zero = "The mean gradient over the rows has no zero that Newton's method finds"
+                self.reason = f"{no_zero}: {cause} linearly dependent."
             else:
                 stream = stream.replay(solution)
-        elif model.is_linearized and not stream.is_short and any(c is None for c in self._centres(stream)):
-            self.reason = (
-                "Gradients are linearized at a place that is still moving: the classes are separated in the first "
-                "rows, or columns are linearly dependent there."
-            )
+        elif model.is_linearized and not stream.is_short and self._is_moving(stream):
+            cause = "the classes are separated in the first rows, or columns are" if model.is_binary else "columns are"
+            self.reason = f"Gradients are linearized at a place that is still moving: {cause} linearly dependent there."
         self._stream = stream
         self.first, last = stream.first(), stream.sums()
         with np.errstate(over="ignore", invalid="ignore"):
@@ -102,12 +109,12 @@ class Average:
         self.centre = self.stretch.coef
 
     @staticmethod
-    def _centres(stream: Stream) -> list[Floats | None]:
+    def _is_moving(stream: Stream) -> bool:
         begin = stream.first().rows
         ends = [row for row, _ in stream.centres[1:]] + [stream.rows]
-        return [centre for (_, centre), end in zip(stream.centres, ends, strict=True) if end > begin]
+        return any(here.centre is None and end > begin for (_, here), end in zip(stream.centres, ends, strict=True))
 
-    def law(self, covariance: Covariance, fresh: float) -> Law:
+    def law(self, method: Method, fresh: float) -> Law:
         """Its centre, its standard error and what is to be said of them; `fresh` is the share of rows that are new."""
         stretch, notes = self.stretch, []
         d = len(stretch.coef)
@@ -121,23 +128,30 @@ class Average:
         sums = gradients - (path - counts[:, None] * self.centre) @ stretch.hessian.T
         by_units = self._noise_by_units(counts, gradients, sums)
         noise = self._noise(by_units)
-        freedom = np.inf
-        if covariance == "batch-means":
+        freedom, units = np.inf, 0.0
+        scaled = method.inference == "random-scaling"
+        if scaled or method.covariance == "batch-means":
+            reason = ""
             if len(counts) < _FEWEST_UNITS:
-                note = f"Batch means need at least {_FEWEST_UNITS} batches of rows, and there are {len(counts)}."
-                return Law(stretch.coef, np.full(d, np.nan), freedom, note)
+                what = "Random scaling needs" if scaled else "Batch means need"
+                reason = f"{what} at least {_FEWEST_UNITS} batches of rows, and there are {len(counts)}."
+            elif scaled and fresh < 1.0:
+                reason = "Random scaling has no law for rows that come again: take inference='plug-in'."
+            if reason:
+                return Law(stretch.coef, np.full(d, np.nan), reason)
             chance = trend(counts, sums)
             if chance < DEPENDENT:
                 notes.append(
                     f"Even runs of {round(np.mean(counts))} rows depend on the runs before them (p = {chance:.1g}): "
                     "standard errors are too small; shuffle sorted rows, or follow a trend by columns of its own."
                 )
+        if method.covariance == "batch-means":
             sums = np.add.reduceat(sums, np.arange(0, len(sums), -(-len(sums) // _MOST_BATCHES)), axis=0)
             # whatever the law of rows, sums over long batches are normal: Student's t with as many degrees of freedom
             # as there are batches to compare, copies not counted
             freedom = max(len(sums) * fresh - 1.0, 1.0)
             noise = sums.T @ sums / np.sum(counts) * (1.0 + 1.0 / freedom)
-        elif len(counts) >= _FEWEST_UNITS:
+        elif not scaled and len(counts) >= _FEWEST_UNITS:
             chance = excess(counts, sums, squares, self._across(by_units))
             if chance < DEPENDENT:
                 notes.append(
@@ -146,8 +160,8 @@ class Average:
                     "take covariance='batch-means', or shuffle sorted rows."
                 )
         variance = inverse @ noise @ inverse.T / self._distinct
+        more = inverse @ widening @ inverse.T
         if np.any(widening):
-            more = inverse @ widening @ inverse.T
             size = np.maximum(np.diag(variance), 1e-300)
             wider = float(np.max(np.sqrt(1.0 + np.diag(more) / size)))
             if not np.isfinite(wider) or wider > _FAR or np.max(np.abs(left) / np.sqrt(size)) > _LEFT:
@@ -159,17 +173,22 @@ class Average:
                         "smaller step, or more rows."
                     )
                 )
-                return Law(stretch.coef, np.full(d, np.nan), np.inf, note)
-            variance = variance + more
+                return Law(stretch.coef, np.full(d, np.nan), note)
             if wider > 1.1:
                 notes.append(
                     f"Gradients are linearized far from the estimate: intervals are up to {wider:.2g} times as wide."
                 )
+        if scaled:
+            squares, units = scaling.scale(counts, sums @ inverse.T)
+            # the sums add up to zero along all d coefficients, not only along the bridge
+            squares *= self._distinct / (self._distinct - d) / (scaling.mean(units) * self._distinct)
+            return Law(self.centre, np.sqrt(squares + np.diag(more)), " ".join(notes), units=units)
+        variance = variance + more
         center = self.centre
         if self._model.is_directional:
             center = center / float(np.linalg.norm(center))
             variance = across(center, variance)
-        return Law(center, np.sqrt(np.maximum(np.diag(variance), 0.0)), freedom, " ".join(notes))
+        return Law(center, np.sqrt(np.maximum(np.diag(variance), 0.0)), " ".join(notes), freedom)
 
     def _across(self, noise: Floats) -> Floats:
         if not self._model.is_directional:
@@ -187,10 +206,10 @@ class Average:
         bends, move = np.zeros((rows, len(estimate))), np.zeros(len(estimate))
         for _ in range(_ROUNDS):  # it is quadratic in a small distance: each round gains as much again
             bends = np.zeros((-(-rows // 8) * 8, len(estimate)))
-            for (row, centre), end in zip(self._stream.centres, ends, strict=True):
-                if centre is not None and end > begin:
+            for (row, here), end in zip(self._stream.centres, ends, strict=True):
+                if here.centre is not None and end > begin:
                     share = (end - max(row, begin)) / stretch.rows
-                    bends += share * self._head.terms(estimate, centre)[2]
+                    bends += share * self._head.terms(estimate, here.centre, smooth(here.parameters)).bends
             before = estimate
             estimate = stretch.coef - inverse @ (stretch.gradient + np.sum(bends, axis=0) / rows)
             move = estimate - before
@@ -224,12 +243,12 @@ class Average:
                     part = (moments.roots[low:high], moments.gradients[low:high], moments.path[low:high])
                     total += products(_padded(self._psi(*part)))
 
-            self._origin.replay(self._stream.linearized_at(), add)
+            self._origin.replay(self._stream.linearization, add)
             return total / stretch.rows
         # how large (H_k - H) away is, were rows normal
         if float(away @ stretch.hessian @ away) * float(np.trace(stretch.hessian)) < 1e-3 * float(np.trace(by_units)):
             return by_units
-        gradients, roots, _ = self._head.terms(self.centre, self.centre)
+        gradients, roots, _ = self._head.terms(self.centre, self.centre, self._stream.linearization.parameters)
         more = roots * (roots @ away)[:, None] - away @ stretch.hessian
         rows = len(self._head.taken()[0])
         cross = gradients[:rows].T @ more[:rows]

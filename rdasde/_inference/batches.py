@@ -1,51 +1,75 @@
-"""What a stream may consist of: rows and responses, at once or in batches, checked before they are taken."""
+"""What a stream may consist of: rows and responses, at once or in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rdasde import _check
 
 
-def batches(X: Any, y: Any, has_response: bool) -> Iterator[tuple[str, Any, Any]]:
-    """``(what to call it, X, y)`` for each batch; arrays are one."""
-    if not isinstance(X, Iterator):
-        yield "", X, y
+class Batch(NamedTuple):
+    """Rows as the user gave them."""
+
+    name: str  # what follows "X" in a sentence about it
+    X: Any
+    y: Any
+
+
+def batches(X: Any, y: Any, has_response: bool) -> Iterator[Batch]:
+    """Each batch that has rows; arrays are one."""
+    if not is_stream(X, y, has_response):
+        yield Batch("", X, y)
         return
     if y is not None:
         raise _check.bad("y", y, "None where X is an iterator", "let X yield pairs (X, y)")
-    i = -1
+    rows = 0
     for i, batch in enumerate(X):
         if not has_response:
-            yield f" of batch {i}", batch, None
+            part = Batch(f" of batch {i}", batch, None)
         elif isinstance(batch, tuple | list) and len(batch) == 2:
-            yield f" of batch {i}", *batch
+            part = Batch(f" of batch {i}", *batch)
         else:
             raise _check.wrong_kind(f"batch {i} of X", batch, "a pair (X, y)", "let the iterator yield pairs")
-    if i < 0:
+        if not _is_empty(part.X):
+            rows += 1
+            yield part
+    if not rows:
         raise _check.bad("X", "an exhausted iterator", "an iterator with at least one batch", "make it anew")
 
 
-def checked(
-    name: str, X: Any, y: Any, dimension: int | None, problem: str, has_response: bool, is_binary: bool
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rows and their responses (zeros where there are none), as they are: no copy."""
-    mend = "give one row for each observation" if dimension is None else f"give the {dimension} columns as before"
-    rows = _check.rows("X" + name, X, (None, dimension), mend=mend)
-    if not has_response:
-        if y is not None:
-            raise _check.bad("y" + name, y, f"None for {problem}", "leave it out")
-        return rows, np.zeros(len(rows))
-    if y is None:
-        raise _check.bad("y" + name, None, f"the responses for {problem}", "pass one number for each row of X")
-    response = _check.rows("y" + name, y, (len(rows),), mend="give one number for each row of X")
-    if is_binary:
-        wrong = (response != 0) & (response != 1)
-        if np.any(wrong):
-            got = f"{response[np.argmax(wrong)]:g} somewhere"
-            raise _check.bad("y" + name, got, "labels in {0, 1}", "recode them, for example y > 0")
-    return rows, response
+def is_stream(X: Any, y: Any, has_response: bool) -> bool:
+    """Whether X yields batches: an iterator, what can be iterated but is no array (a DataLoader), a list of them."""
+    if isinstance(X, Iterator):
+        return True
+    if isinstance(X, str | bytes | dict) or hasattr(X, "__array__") or hasattr(X, "shape"):
+        return False
+    if isinstance(X, list | tuple):
+        if not X or y is not None:
+            return False
+        if not has_response:
+            return all(np.ndim(batch) == 2 for batch in X)
+        return all(isinstance(batch, tuple | list) and len(batch) == 2 and _has_rows(batch[0]) for batch in X)
+    return isinstance(X, Iterable) and not isinstance(X, range)
+
+
+def can_be_read_again(X: Any) -> bool:
+    """Whether a second pass is possible."""
+    return not isinstance(X, Iterator)
+
+
+def _has_rows(X: Any) -> bool:
+    """Whether this is a matrix, and not a number or one row."""
+    shape = getattr(X, "shape", None)
+    if shape is not None:
+        return len(shape) == 2
+    return isinstance(X, list | tuple) and (not X or isinstance(X[0], list | tuple) or np.ndim(X[0]) == 1)
+
+
+def _is_empty(X: Any) -> bool:
+    shape = getattr(X, "shape", None)
+    if shape is not None:
+        return len(shape) > 0 and shape[0] == 0
+    return isinstance(X, list | tuple) and not X

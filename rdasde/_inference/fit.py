@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, cast
 
 from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._algorithm import RDA
-from rdasde._inference.average import Covariance
+from rdasde._inference.average import Covariance, Inference, Method
+from rdasde._inference.batches import can_be_read_again
 from rdasde._inference.online_fit import OnlineFit
+from rdasde._inference.subject import subject
+from rdasde._losses.base import Loss
 from rdasde._problems.base import Problem
 
 
 def fit(
-    problem_class: type[Problem],
+    problem_class: type[Problem] | Loss,
     X: Any,
     y: ArrayLike | None,
     algorithm: RDA,
@@ -23,6 +26,8 @@ def fit(
     passes: int = 1,
     level: float = 0.95,
     covariance: Literal["independent", "batch-means"] = "independent",
+    inference: Literal["plug-in", "random-scaling"] = "plug-in",
+    names: Sequence[str] | None = None,
 ) -> OnlineFit:
     r"""Estimate, and say how surely, from one pass over one stream of independent rows.
 
@@ -117,20 +122,42 @@ def fit(
     Polyak & Juditsky, SIAM J. Control Optim. 30, 1992. Chao & Cheng, arXiv 1909.10072, 2019. Chen, Lee, Tong & Zhang,
     Annals of Statistics 48, 2020 (plug-in). Schmeiser, Operations Research 30, 1982 (few, long batches).
     """
-    is_problem = isinstance(problem_class, type) and issubclass(problem_class, Problem)
-    if not is_problem or problem_class.row_model is None:
-        raise _check.wrong_kind(
-            "problem_class",
-            problem_class,
-            "rs.LinearRegression, rs.LogisticRegression or rs.OnlinePCA",
-            "pass the class itself",
-        )
+    subject(problem_class)
     _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
     passes = _check.count("passes", passes, mend="give how often to go through the rows")
-    kind = cast(Covariance, _check.choice("covariance", covariance, ("independent", "batch-means")))
-    online = OnlineFit(problem_class, algorithm, _check.level(level), kind)
+    online = OnlineFit(
+        problem_class, algorithm, _check.level(level), _method(problem_class, covariance, inference), _names(names)
+    )
     if passes == 1:
         return online.update(X, y)
-    if isinstance(X, Iterator):
+    if not can_be_read_again(X):
         raise _check.bad("passes", passes, "1 where X is an iterator", "pass arrays, which can be read again")
     return online._passes(X, y, passes)
+
+
+def _method(kind: Any, covariance: object, inference: object) -> Method:
+    of_rows = _check.choice("covariance", covariance, ("independent", "batch-means"))
+    by = _check.choice("inference", inference, ("plug-in", "random-scaling"))
+    if by == "random-scaling":
+        mend = "leave it out: random scaling holds for rows that depend on rows shortly before, too"
+        if of_rows != "independent":
+            raise _check.bad("covariance", repr(of_rows), "'independent' with inference='random-scaling'", mend)
+        if subject(kind).model.is_directional:
+            accepted = "'plug-in' for PCA, whose average is a direction"
+            raise _check.bad("inference", repr(by), accepted, "leave it out, or take covariance='batch-means'")
+    return Method(cast(Covariance, of_rows), cast(Inference, by))
+
+
+def _names(names: Any) -> list[str] | None:
+    if names is None:
+        return None
+    accepted, mend = "a list of different strings", "give one for each column"
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise _check.wrong_kind("names", names, accepted, mend)
+    listed = list(names)
+    for name in listed:
+        if not isinstance(name, str):
+            raise _check.wrong_kind("names", name, accepted, mend)
+    if len(set(listed)) < len(listed):
+        raise _check.bad("names", listed, accepted, mend)
+    return listed

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rdasde._check import Floats
+from rdasde._inference.density import bandwidth
 from rdasde._inference.laws import weak_direction
 from rdasde._inference.row_loop import Rows, add_products, terms_at
-from rdasde._problems.row_terms import Moments, RowModel
+from rdasde._problems.row_terms import DensityModel, Moments, RowModel
 
 _PIECE = 256  # rows looked at, at a time
 _TRIES = 60
+_BANDWIDTHS = 3  # the last two hardly differ
+
+
+class Linearization(NamedTuple):
+    """Where gradients are linearized."""
+
+    centre: Floats | None  # None where that is a running average
+    parameters: Any  # of `row_terms`
+
+
+class Terms(NamedTuple):
+    """Of each kept row, and zeros up to a multiple of eight."""
+
+    gradients: Floats
+    roots: Floats
+    bends: Floats  # what gradients are beyond their linearization
 
 
 class Head:
     """Up to `size` rows, the first of a stream.
 
     A sample of rows that is independent of the later path: means over it estimate what is averaged over rows at any
-    point, such as what a gradient is there beyond its linearization elsewhere.
+    point, such as what a gradient is there beyond its linearization elsewhere. A copy shares the rows.
     """
 
     def __init__(self, model: RowModel, size: int, dimension: int) -> None:
@@ -36,33 +56,78 @@ class Head:
     def taken(self) -> tuple[Floats, Floats]:
         return self.rows[: self._taken], self.response[: self._taken]
 
-    def terms(self, w: Floats, centre: Floats) -> tuple[Floats, Floats, Floats]:
-        """Of each row the gradient at w, its root at `centre`, and what the gradient is beyond its linearization."""
+    def terms(self, w: Floats, centre: Floats, parameters: Any) -> Terms:
+        """Gradients at w, roots at `centre`, and what gradients are beyond their linearization there."""
         x, y = self.taken()
         d = len(w)
-        gradients, roots, bends = np.zeros((3, -(-len(x) // 8) * 8, d))
+        terms = Terms(*np.zeros((3, -(-len(x) // 8) * 8, d)))
         for low in range(0, len(x), _PIECE):
             high = min(low + _PIECE, len(x))
-            part = (gradients[low:high], roots[low:high], bends[low:high], np.zeros(d))
+            part = (*(array[low:high] for array in terms), np.zeros(d))
             moments = Moments(np.zeros(d), centre.copy(), np.zeros(d), *part)
-            terms_at(self._model.parameters, Rows(x[low:high], y[low:high], 0, 0), w, moments)
-        return gradients, roots, bends
+            terms_at(parameters, Rows(x[low:high], y[low:high], 0, 0), w, moments)
+        return terms
+
+    def bends_little(self, w: Floats, estimate: Floats, parameters: Any) -> bool:
+        """Whether the mean curvature along the way from one to the other changes by less than a factor of two."""
+        way = estimate - w
+        with np.errstate(over="ignore", invalid="ignore"):
+            before, after = (
+                float(np.sum((self.terms(place, place, smooth(parameters)).roots @ way) ** 2))
+                for place in (w, estimate)
+            )
+        return 0.5 * before < after < 2.0 * before
+
+    def bandwidth(self, w: Floats) -> float:
+        """That of the kernel of a `DensityModel`, for residuals at w."""
+        assert isinstance(self._model.parameters, DensityModel)
+        x, y = self.taken()
+        return bandwidth(y - x @ w, self._model.parameters.level)
 
     def is_separated(self, w: Floats) -> bool:
         """Whether w tells the labels apart without an error."""
         x, y = self.taken()
         return self._model.is_binary and bool(np.all((2.0 * y - 1.0) * (x @ w) > 0.0))
 
-    def solution(self) -> Floats | None:
+    def solution(self) -> Linearization | None:
         """Where the mean gradient over the kept rows is zero; None where Newton's method does not get there.
+
+        Where it jumps, that of the smoothed loss.
+        """
+        n, d = self._taken, self.rows.shape[1]
+        self.has_separated = False
+        if n < 2 * d:
+            return None
+        parameters = self._model.parameters
+        for start in self._starts():
+            if not isinstance(parameters, DensityModel):
+                w = self._zero(start, parameters)
+            else:  # a bandwidth needs residuals, and they a place
+                w, x, y = start, *self.taken()
+                quarters = np.quantile(y - x @ start, [0.25, 0.75])
+                parameters = parameters._replace(bandwidth=float(np.diff(quarters)[0]))
+                for turn in range(_BANDWIDTHS):
+                    if turn > 0 and w is not None:
+                        parameters = parameters._replace(bandwidth=self.bandwidth(w))
+                    w = self._zero(w, parameters.smooth) if w is not None and parameters.bandwidth > 0.0 else None
+            if w is not None:
+                return Linearization(w, parameters)
+        return None
+
+    def _starts(self) -> Iterator[Floats]:
+        """Where Newton's method may begin: least squares where y is a number like the score, and zero."""
+        if self._model.is_real:
+            x, y = self.taken()
+            yield np.linalg.lstsq(x, y, rcond=None)[0]
+        yield np.zeros(self.rows.shape[1])
+
+    def _zero(self, w: Floats, parameters: Any) -> Floats | None:
+        """Of the mean gradient, from w on.
 
         The step is halved until the mean gradient is shorter: Newton's direction always shortens it at first.
         """
-        n, d = self._taken, self.rows.shape[1]
-        if n < 2 * d:
-            return None
-        w = np.zeros(d)
-        gradient, hessian = self._mean(w)
+        n = self._taken
+        gradient, hessian = self._mean(w, parameters)
         for _ in range(_TRIES):
             self.has_separated = self.is_separated(w)
             if self.has_separated or not np.all(np.isfinite(hessian)) or weak_direction(hessian):
@@ -73,7 +138,7 @@ class Head:
                 return w - step
             length, size = 1.0, float(gradient @ gradient)
             while length > 1e-8:
-                after = self._mean(w - length * step)
+                after = self._mean(w - length * step, parameters)
                 if float(after[0] @ after[0]) < size:
                     break
                 length *= 0.5
@@ -83,9 +148,15 @@ class Head:
             gradient, hessian = after
         return None
 
-    def _mean(self, w: Floats) -> tuple[Floats, Floats]:
-        gradients, roots, _ = self.terms(w, w)
-        return np.sum(gradients, axis=0) / self._taken, products(roots) / self._taken
+    def _mean(self, w: Floats, parameters: Any) -> tuple[Floats, Floats]:
+        with np.errstate(over="ignore", invalid="ignore"):  # far away; what is not finite is no shorter
+            terms = self.terms(w, w, parameters)
+            return np.sum(terms.gradients, axis=0) / self._taken, products(terms.roots) / self._taken
+
+
+def smooth(parameters: Any) -> Any:
+    """Parameters of the same loss, or of the smoothed one where its derivative jumps."""
+    return parameters.smooth if isinstance(parameters, DensityModel) else parameters
 
 
 def products(rows: Floats) -> NDArray[np.float64]:

@@ -91,13 +91,12 @@ def weak_direction(hessian: Floats) -> bool:
 
 
 def newton(stretch: Stretch) -> Floats | None:
-    """``mean w - shift`` where it can be trusted to linearize at: enough rows, and scores that move by less than 1."""
+    """The shift of ``mean w``, from enough rows."""
     d = len(stretch.coef)
     if stretch.rows < 20 * d or not np.all(np.isfinite(stretch.hessian)) or weak_direction(stretch.hessian):
         return None
     shift = np.linalg.solve(stretch.hessian, stretch.gradient)
-    # for p(1 - p) <= 1/4 this bounds the mean square of x'shift from below
-    return stretch.coef - shift if 4.0 * float(shift @ stretch.hessian @ shift) < 1.0 else None
+    return shift if np.all(np.isfinite(shift)) else None
 
 
 def across(unit: Floats, covariance: Floats) -> Floats:

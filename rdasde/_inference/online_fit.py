@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._errors import DivergenceError, StabilityWarning
-from rdasde._inference.average import Average, Covariance
-from rdasde._inference.batches import batches, checked
+from rdasde._inference import frames
+from rdasde._inference.average import Method
+from rdasde._inference.batches import Batch, batches
 from rdasde._inference.estimate import Estimate
-from rdasde._inference.laws import Stretch, Sums, across, iterate_law, weak_direction
+from rdasde._inference.laws import Sums
+from rdasde._inference.partial import left_behind
+from rdasde._inference.reading import estimates
 from rdasde._inference.stream import Stream
+from rdasde._inference.subject import Subject, subject
+from rdasde._losses.base import Loss
 from rdasde._problems.base import Problem
-from rdasde._problems.row_terms import RowModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
     from rdasde._inference.summary import Summary
-
-_ROWS_PER_COLUMN = 4
 
 
 class OnlineFit:
     """What `fit` returns: an online estimate that can be read at any time, and go on.
 
-    Reading (attributes, `summary`, `plot`) never changes the state. Arrays are the caller's own.
+    Reading (attributes, `summary`, `plot`) never changes the state. Arrays are the caller's own. Whatever interrupts
+    `update`, it is afterwards the fit of exactly `rows` rows.
 
     Attributes
     ----------
@@ -41,6 +47,8 @@ class OnlineFit:
         Those of the average.
     support : ndarray of shape (d,), bool
         Where the last iterate is not exactly zero.
+    names : list of str
+        Of the coordinates: those given, those of a DataFrame's columns, or "0", "1", ...
     rows, steps : int
         Taken so far.
     rows_averaged : int
@@ -50,19 +58,25 @@ class OnlineFit:
     """
 
     def __init__(
-        self, problem_class: type[Problem], algorithm: RDA, level: float, covariance: Covariance = "independent"
+        self,
+        problem_class: type[Problem] | Loss,
+        algorithm: RDA,
+        level: float,
+        method: Method = Method(),  # noqa: B008 -- it cannot be changed
+        names: Sequence[str] | None = None,
     ) -> None:
-        self.problem_class, self.algorithm, self.level, self.covariance = problem_class, algorithm, level, covariance
+        self.problem_class, self.algorithm, self.level, self.method = problem_class, algorithm, level, method
+        self._subject: Subject = subject(problem_class)
+        self._names = None if names is None else list(names)
         self._stream: Stream | None = None  # d is not known before the first rows
-        self._distinct = 0
-        self._known: tuple[Estimate, Estimate] | None = None
+        self._known: tuple[Stream, tuple[Estimate, Estimate]] | None = None
 
     def update(self, X: Any, y: ArrayLike | None = None) -> OnlineFit:
         """Go on with the stream; how it is cut into updates makes no difference, bit for bit.
 
         Parameters
         ----------
-        X : array_like of shape (n, d), or an iterator of batches
+        X : array_like of shape (n, d), DataFrame, or what yields batches
             As for `fit`.
         y : array_like of shape (n,), optional
 
@@ -77,49 +91,75 @@ class OnlineFit:
             For bad rows, before any of that batch is taken.
         DivergenceError
             If the state stops being finite; it then stays as it was up to 256 rows earlier.
+
+        Notes
+        -----
+        An exception on the way, of the iterator or by Ctrl-C, leaves the fit of the `rows` rows before (those of the
+        last batch are taken some thousand at a time), and carries it as ``partial``.
         """
-        for name, part, labels in batches(X, y, self._model.has_response):
-            rows, response = self._checked(name, part, labels)
-            self._take(rows, response)
-            self._distinct += len(rows)
+        with left_behind(self):
+            self._take_all(X, y)
         return self
 
     def _passes(self, X: Any, y: Any, passes: int) -> OnlineFit:
-        """Start by going through arrays several times; averages are over the last pass."""
-        rows, response = self._checked("", X, y)
-        for i in range(passes):
-            if i > 0:
-                self._run.forget()
-                self._run.is_watched = False
-            self._take(rows, response)
-        self._run.is_watched = True
-        self._distinct = len(rows)
+        """Start by going through rows several times; averages are over the last pass."""
+        with left_behind(self):
+            try:
+                for i in range(passes):
+                    if i > 0:
+                        self._stream = self._run.forgetful(watched=False)
+                    self._take_all(X, y)
+            finally:
+                if self._stream is not None:  # what `update` brings are new rows
+                    self._stream = self._stream.watchful()
         return self
 
-    @property
-    def _model(self) -> RowModel:
-        model = self.problem_class.row_model
-        assert model is not None  # `fit` refuses a class without one
-        return model
+    def _take_all(self, X: Any, y: Any) -> None:
+        for batch in batches(X, y, self._subject.model.has_response):
+            rows, response = self._checked(batch)
+            if self._stream is None:
+                self._names = self._named(batch, rows.shape[1])
+                fresh = Stream(self._subject.model, self.algorithm, rows.shape[1])
+                self._warn_if_unstable(rows)
+                self._stream = fresh
+            for part in self._stream.slices(rows, response):
+                try:
+                    after = self._stream.after(*part)
+                except DivergenceError as error:
+                    self._stream = error.partial
+                    raise
+                self._stream = after
 
-    def _checked(self, name: str, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        model, d = self._model, None if self._stream is None else self.dimension
-        return checked(name, X, y, d, self.problem_class.__name__, model.has_response, model.is_binary)
+    def _checked(self, batch: Batch) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Rows and their responses (zeros where there are none), as they are: no copy."""
+        name, d = batch.name, None if self._stream is None else self.dimension
+        has_response, labels = self._subject.model.has_response, frames.labels(batch.X)
+        if d is not None and labels is not None and labels != self.names and sorted(labels) == sorted(self.names):
+            got = "a DataFrame with its columns in another order"
+            raise _check.bad(
+                f"X{name}", got, "one with the columns in the order of the first rows", "pass X[fit.names]"
+            )
+        frames.aligned(name, batch.X, batch.y)
+        mend = "give one row for each observation" if d is None else f"give the {d} columns as before"
+        rows = _check.rows("X" + name, frames.plain("X" + name, batch.X), (None, d), mend=mend)
+        if not has_response:
+            if batch.y is not None:
+                raise _check.bad("y" + name, batch.y, f"None for {self._subject.name}", "leave it out")
+            return rows, np.zeros(len(rows))
+        if batch.y is None:
+            accepted = f"the responses for {self._subject.name}"
+            raise _check.bad("y" + name, None, accepted, "pass one number for each row of X")
+        return rows, self._subject.responses(name, frames.plain("y" + name, batch.y), len(rows))
 
-    def _take(self, rows: NDArray[Any], response: NDArray[Any]) -> None:
-        self._known = None
-        if self._stream is None:
-            self._stream = Stream(self._model, self.algorithm, rows.shape[1])
-            self._warn_if_unstable(rows)
-        try:
-            self._stream.take(rows, response)
-        except DivergenceError as error:
-            error.partial = self
-            raise
+    def _named(self, batch: Batch, dimension: int) -> list[str]:
+        names = self._names or frames.labels(batch.X) or [f"{j}" for j in range(dimension)]
+        if len(names) != dimension:
+            raise _check.bad("names", f"of length {len(names)}", f"of length {dimension}", "give one for each column")
+        return names
 
     def _warn_if_unstable(self, rows: NDArray[Any]) -> None:
         """As for Gaussian rows with the second moments of the first ones, if there are many."""
-        gaussian, d = self._model.gaussian, rows.shape[1]
+        gaussian, d = self._subject.model.gaussian, rows.shape[1]
         n = min(len(rows), max(1000, 50 * d))
         if gaussian is None or n < 20 * d:
             return
@@ -142,12 +182,21 @@ class OnlineFit:
         return self._stream
 
     @property
+    def loss(self) -> Loss | None:
+        """The loss that is fitted, if that is what was given."""
+        return self.problem_class if isinstance(self.problem_class, Loss) else None
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._names or [])
+
+    @property
     def dimension(self) -> int:
         return len(self._run.dual)
 
     @property
     def rows(self) -> int:
-        return self._run.rows
+        return 0 if self._stream is None else self._stream.rows
 
     @property
     def steps(self) -> int:
@@ -193,85 +242,32 @@ class OnlineFit:
     def interval(self) -> Floats:
         return self.average.interval
 
+    def conf_int(self, level: float | None = None) -> Floats:
+        """The confidence interval of each coordinate of the average, (d, 2), at the fit's own level or another."""
+        return self.average.conf_int(self.level if level is None else _check.level(level))
+
+    def predict(self, X: Any) -> Floats:
+        """What to expect of y for each row: the mean, or quantile, that the loss is made for, at `coef`.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, d), or DataFrame
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            ``x'coef`` through the loss's `mean_response`: a probability for a logistic regression, a count for a
+            Poisson regression; for PCA the projections ``x'coef``.
+        """
+        d = self.dimension
+        rows = _check.rows("X", frames.plain("X", X), (None, d), mend=f"give the {d} columns as before")
+        return self._subject.mean_response(np.asarray(rows @ self.coef, dtype=np.float64))
+
     def _estimates(self) -> tuple[Estimate, Estimate]:
-        if self._known is None:
-            self._known = self._estimate()
-        return self._known
-
-    def _estimate(self) -> tuple[Estimate, Estimate]:
-        run = self._run
-        last = run.sums()
-        unknown = np.full(len(last.dual), np.nan)
-        if last.steps == run.first().steps:
-            note = f"No step is finished: fewer rows than batch_size {self.algorithm.batch_size}."
-            estimate = Estimate(last.primal, unknown, unknown, self.level, note)
-            return estimate, estimate
-        different = run.repeats.different()
-        distinct = min(self.rows_averaged, self._distinct, different)
-        average = Average(run, self._model, distinct)
-        stretch = average.stretch
-        note = self._without_theory(stretch, distinct) or average.reason
-        if note:
-            first, second = (Estimate(w, unknown, unknown, self.level, note) for w in (stretch.coef, last.primal))
-            return first, second
-        law = average.law(self.covariance, different / max(run.repeats.rows, 1))
-        notes = [law.note] * bool(law.note)
-        if different < run.repeats.rows:
-            notes.insert(
-                0,
-                f"Runs of rows come again: about {different} of {run.repeats.rows} rows are different, and they are "
-                "counted once.",
-            )
-        if distinct < _ROWS_PER_COLUMN * self.dimension:
-            notes.append(f"Standard errors are rough with fewer than {_ROWS_PER_COLUMN} rows for each column.")
-        shift = stretch.coef - law.center if law.is_known else unknown
-        known = Estimate(stretch.coef, shift, law.std_error, self.level, " ".join(notes), law.freedom)
-        return known, self._iterate(average.first, last, stretch, known.coef if law.is_known else average.centre)
-
-    def _without_theory(self, stretch: Stretch, distinct: int) -> str:
-        """Why there are no standard errors, or nothing."""
-        if not self.algorithm.mirror.has_constant_slope:
-            known = "Standard errors are known for L1, ElasticNet and no regularizer"
-            return f"{known}, not for {self.algorithm.mirror!r}."
-        if not all(np.all(np.isfinite(part)) for part in (stretch.coef, stretch.hessian, stretch.noise)):
-            return "The sums have overflowed: the stream diverges."
-        if distinct < 2 * self.dimension:
-            return f"Standard errors need at least {2 * self.dimension} rows, twice as many as columns."
-        if self._run.has_one_class:
-            return "All labels are the same: the classes are separated, and no finite coefficient is the best."
-        if not weak_direction(stretch.hessian):
-            return ""
-        if self._model.is_directional:
-            return "The average is not near a leading eigenvector whose eigenvalue stands alone."
-        return "Some direction has no curvature: columns are linearly dependent, or the classes are separated."
-
-    def _iterate(self, first: Sums, last: Sums, stretch: Stretch, target: Floats) -> Estimate:
-        algorithm, coef = self.algorithm, last.primal
-        shift, std_error = np.full((2, len(coef)), np.nan)
-        on = np.flatnonzero(coef)
-        if on.size == 0:
-            return Estimate(coef, shift, std_error, self.level, "All coordinates are exactly zero.")
-        g = float(self._run.threshold(np.array([last.steps]))[0])
-        slope = float(algorithm.mirror.jacobian_diagonal(last.dual, g)[on[0]])  # the same on the whole support
-        law = iterate_law(
-            stretch.hessian[np.ix_(on, on)],
-            stretch.noise[np.ix_(on, on)] / algorithm.batch_size,
-            slope * algorithm.step_size,
-            (first.primal - target)[on],
-            slope * algorithm.mirror.subgradient(coef)[on],
-            stretch.steps,
-            lambda ages: self._run.threshold(last.steps - ages[::-1])[::-1],
-        )
-        if law is None:
-            return Estimate(coef, shift, std_error, self.level, "The step size is too long for a stationary law.")
-        mean, covariance = law
-        if self._model.is_directional:
-            covariance = across(target[on] / np.linalg.norm(target[on]), covariance)
-            center = coef[on] - mean
-            mean = coef[on] - center / np.linalg.norm(center)
-        shift[on], std_error[on] = mean, np.sqrt(np.maximum(np.diag(covariance), 0.0))
-        note = "" if on.size == len(coef) else "Coordinates that are exactly zero have no normal law."
-        return Estimate(coef, shift, std_error, self.level, note)
+        stream, known = self._run, self._known
+        if known is None or known[0] is not stream:
+            self._known = known = (stream, estimates(stream, self._subject.model, self.method, self.level))
+        return known[1]
 
     def sums(self) -> Sums:
         """What has been added up over all rows so far, as copies.
@@ -296,7 +292,25 @@ class OnlineFit:
             ("Batch size", f"{algorithm.batch_size}"),
             ("On the support", f"{np.count_nonzero(self.support)} of {self.dimension}"),
         ]
-        return Summary(f"Online inference: {self.problem_class.__name__}", facts, self.average, self.iterate)
+        return Summary(f"Online inference: {self._subject.name}", facts, self.names, self.average, self.iterate)
+
+    def to_dataframe(self) -> DataFrame:
+        """One row for each coordinate, by its name.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``coef``, ``std_error``, ``z``, ``p_value``, ``lower``, ``upper``, ``raw`` and ``shift`` of the average,
+            ``last`` (the last iterate), ``last_std_error`` and ``in_support``.
+
+        Raises
+        ------
+        ImportError
+            Where pandas is not installed.
+        """
+        from rdasde._inference.summary import table
+
+        return table(self.names, self.average, self.iterate, self.support)
 
     def plot(self) -> Figure:
         """The intervals by coordinate, with the last iterate; and what they hold, in standard errors."""
@@ -309,8 +323,10 @@ class OnlineFit:
         return copy.deepcopy(self)
 
     def __repr__(self) -> str:
+        if self._stream is None:
+            return f"<OnlineFit of {self._subject.name}: 0 rows>"
         return (
-            f"<OnlineFit of {self.problem_class.__name__}: {self.rows} rows, d = {self.dimension}, "
+            f"<OnlineFit of {self._subject.name}: {self.rows} rows, d = {self.dimension}, "
             f"{np.count_nonzero(self.support)} on the support of the last iterate>"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ _CHANCE = 1e-6
 
 
 class Repeats:
-    """A sample of the runs of 32 rows in a stream, by their hashes.
+    """A sample of the runs of 32 rows in a stream, by their hashes; a value: `taken` returns another one.
 
     Rows alone may well be equal, where columns are discrete. That 32 of them come again in the same order is less
     likely than ``pairs * q**32``, q the chance that two rows are equal, which neighbours tell. Which runs are
@@ -32,19 +33,22 @@ class Repeats:
         self._rolling = np.zeros(1, dtype=np.uint64)
         self._keys, self._runs = np.zeros((2, 0), dtype=np.uint64)
 
-    def take(self, x: Floats, y: Floats) -> None:
-        """Go on with contiguous rows."""
+    def taken(self, x: Floats, y: Floats) -> Repeats:
+        """With contiguous rows more."""
+        after = copy.copy(self)
+        after._recent, after._rolling = self._recent.copy(), self._rolling.copy()
         keys, runs = np.empty((2, len(x)), dtype=np.uint64)
         seen = np.uint64(self.rows)
-        self._equal += hash_runs(x.view(np.uint64), y.view(np.uint64), seen, self._recent, self._rolling, keys, runs)
+        after._equal += hash_runs(x.view(np.uint64), y.view(np.uint64), seen, after._recent, after._rolling, keys, runs)
         whole = slice(max(RUN - 1 - self.rows, 0), None)
-        self.rows += len(x)
-        self._keys = np.concatenate([self._keys, self._sampled(keys[whole], keys[whole])])
-        self._runs = np.concatenate([self._runs, self._sampled(keys[whole], runs[whole])])
-        while len(self._runs) > _MOST and self._mask < 2**60:
-            self._mask = np.uint64(2 * int(self._mask) + 1)
-            self._runs = self._sampled(self._keys, self._runs)
-            self._keys = self._sampled(self._keys, self._keys)
+        after.rows += len(x)
+        after._keys = np.concatenate([self._keys, self._sampled(keys[whole], keys[whole])])
+        after._runs = np.concatenate([self._runs, self._sampled(keys[whole], runs[whole])])
+        while len(after._runs) > _MOST and after._mask < 2**60:
+            after._mask = np.uint64(2 * int(after._mask) + 1)
+            after._runs = after._sampled(after._keys, after._runs)
+            after._keys = after._sampled(after._keys, after._keys)
+        return after
 
     def _sampled(self, keys: NDArray[np.uint64], values: NDArray[np.uint64]) -> NDArray[np.uint64]:
         return values[keys & self._mask == 0]

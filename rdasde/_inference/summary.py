@@ -13,8 +13,10 @@ from rdasde._inference.estimate import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 _MOST = 40  # coordinates in a table
+_LONGEST = 16  # letters of a name there
 
 
 class Summary:
@@ -23,14 +25,10 @@ class Summary:
     `facts` are an even number of pairs ``(what, its value as text)``, two of them to a line.
     """
 
-    def __init__(self, title: str, facts: list[tuple[str, str]], average: Estimate, iterate: Estimate) -> None:
-        from scipy.special import ndtr, stdtr
-
+    def __init__(
+        self, title: str, facts: list[tuple[str, str]], names: list[str], average: Estimate, iterate: Estimate
+    ) -> None:
         self.title, self.facts = title, facts
-        with np.errstate(divide="ignore", invalid="ignore"):
-            z = average.coef / average.std_error
-        beyond = -np.abs(z)
-        tail = 2.0 * (stdtr(average.freedom, beyond) if np.isfinite(average.freedom) else ndtr(beyond))
         edge = 0.5 - 0.5 * average.level
         self.columns = (
             "",
@@ -46,13 +44,25 @@ class Summary:
         )
         dimension = len(average.raw)
         lower, upper = average.interval.T
-        table = (average.coef, average.std_error, z, tail, lower, upper, average.shift, iterate.raw, iterate.std_error)
+        numbers = (
+            average.coef,
+            average.std_error,
+            average.z,
+            average.p_value,
+            lower,
+            upper,
+            average.shift,
+            iterate.raw,
+            iterate.std_error,
+        )
         digits = (4, 4, 2, 3, 4, 4, 4, 4, 4)
         self.rows = [
-            [f"{j}", *(_cell(values[j], places) for values, places in zip(table, digits, strict=True))]
+            [_shortened(names[j]), *(_cell(values[j], places) for values, places in zip(numbers, digits, strict=True))]
             for j in range(min(dimension, _MOST))
         ]
         self.notes = ["coef is the average of the iterates less its shift; last is the last iterate."]
+        if average.units > 0.0:
+            self.notes.append("Intervals of the average are by random scaling; z has its law, not the normal one.")
         if dimension > _MOST:
             self.notes.append(f"{dimension - _MOST} more coordinates: see .interval.")
         self.notes += [f"Average: {average.note}"] * bool(average.note)
@@ -92,6 +102,33 @@ class Summary:
 
 def _cell(value: float, places: int) -> str:
     return "" if np.isnan(value) else f"{value + 0.0:.{places}f}"  # no negative zeros
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def table(names: list[str], average: Estimate, iterate: Estimate, support: NDArray[np.bool_]) -> DataFrame:
+    """What `OnlineFit.to_dataframe` returns."""
+    try:
+        from pandas import DataFrame
+    except ImportError:
+        raise ImportError("to_dataframe needs pandas, which is not installed: run pip install pandas.") from None
+    lower, upper = average.interval.T
+    columns = {
+        "coef": average.coef,
+        "std_error": average.std_error,
+        "z": average.z,
+        "p_value": average.p_value,
+        "lower": lower,
+        "upper": upper,
+        "raw": average.raw,
+        "shift": average.shift,
+        "last": iterate.raw,
+        "last_std_error": iterate.std_error,
+        "in_support": support,
+    }
+    return DataFrame(columns, index=names)
 
 
 def draw(average: Estimate, iterate: Estimate, support: NDArray[np.bool_]) -> Figure:

@@ -61,6 +61,7 @@ class LogisticRegression(Problem):
         lambda second: LogisticRegression(np.zeros(len(second)), second),
         is_binary=True,
         is_linearized=True,
+        largest_slope=0.25,
     )
 
     def __init__(self, coef: ArrayLike, covariance: ArrayLike | Covariance | None = None) -> None:

@@ -1,7 +1,8 @@
 """What `fit` asks of a problem: its gradient on one row, compiled, and a few words on what its rows are.
 
 A problem class that can be fitted says so in its attribute ``row_model``, a `RowModel`. Its ``parameters`` are a
-NamedTuple whose class has an implementation of `row_terms`.
+NamedTuple whose class has an implementation of `row_terms`. Those of a loss follow from its derivatives, see
+`LossModel`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import numpy as np
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, generic, implements
+from rdasde._losses.base import derivative, second_derivative
 from rdasde._losses.logistic import logistic
+from rdasde._losses.quantile import QuantileParameters, SmoothedParameters
 
 
 class RowModel(NamedTuple):
@@ -34,6 +37,11 @@ class RowModel(NamedTuple):
         A unit vector is sought, by Oja's rule: the start is along the first row, laws are across the vector.
     is_linearized : bool
         f is not quadratic: gradients are linearized at a centre that follows the path, see `row_terms`.
+    largest_slope : float or None
+        A bound of l'' that holds for a loss whose l'' changes where scores move by 1; None where it is not known so
+        well, and what linearizations leave is looked at instead.
+    is_real, is_count : bool
+        Whether y is any number, so that least squares is a first guess; whether it is 0, 1, 2, ...
     """
 
     parameters: NamedTuple
@@ -42,6 +50,9 @@ class RowModel(NamedTuple):
     is_binary: bool = False
     is_directional: bool = False
     is_linearized: bool = False
+    largest_slope: float | None = None
+    is_real: bool = False
+    is_count: bool = False
 
 
 class Row(NamedTuple):
@@ -122,6 +133,59 @@ def _(model, row, w, moments):
     scale = np.sqrt(slope)
     for j in range(x.size):
         gradient[j] = (p - y) * x[j]
+        root[j] = scale * x[j]
+        curvature[j] = fma(bend, x[j], curvature[j])
+
+
+class LossModel(NamedTuple):
+    """Of any loss: gradient ``l'(x'w) x``, root ``sqrt(l''(x'c)) x``, and what the gradient is beyond it."""
+
+    loss: Any  # its parameters
+
+
+@implements(row_terms, LossModel)
+def _(model, row, w, moments):
+    x, y, k = row
+    gradient, root, curvature = moments.gradients[k], moments.roots[k], moments.curvature
+    loss = model.loss
+    score, central = dot(x, w), dot(x, moments.centre)
+    pull, slope = derivative(loss, score, y), second_derivative(loss, central, y)
+    bend = pull - derivative(loss, central, y) - slope * (score - central)
+    scale = np.sqrt(slope)  # NaN where the loss is not convex, which `fit` says
+    for j in range(x.size):
+        gradient[j] = pull * x[j]
+        root[j] = scale * x[j]
+        curvature[j] = fma(bend, x[j], curvature[j])
+
+
+class DensityModel(NamedTuple):
+    """Of the check loss: its derivative jumps, so that its Hessian is the density of residuals at 0, by a kernel.
+
+    The linearization has the slope of the loss smoothed with this bandwidth; what the gradient is beyond it is still
+    exact, jump for jump.
+    """
+
+    level: float
+    bandwidth: float  # infinite while none is known: slopes are 0
+
+    @property
+    def smooth(self) -> LossModel:
+        """The smoothed loss, whose mean gradient has a zero that Newton's method finds."""
+        return LossModel(SmoothedParameters(self.level, self.bandwidth))
+
+
+@implements(row_terms, DensityModel)
+def _(model, row, w, moments):
+    x, y, k = row
+    gradient, root, curvature = moments.gradients[k], moments.roots[k], moments.curvature
+    score, central = dot(x, w), dot(x, moments.centre)
+    exact = QuantileParameters(model.level)
+    pull = derivative(exact, score, y)
+    slope = second_derivative(SmoothedParameters(model.level, model.bandwidth), central, y)
+    bend = pull - derivative(exact, central, y) - slope * (score - central)
+    scale = np.sqrt(slope)
+    for j in range(x.size):
+        gradient[j] = pull * x[j]
         root[j] = scale * x[j]
         curvature[j] = fma(bend, x[j], curvature[j])
 

@@ -231,8 +231,8 @@ def test_several_passes_average_the_last_and_count_rows_once():
     assert np.all(np.abs(found.std_error / sandwich - 1.0) < 0.1)  # iterates jitter: gamma tr(H) / 2 is 5 %
     least_squares = np.linalg.solve(X.T @ X, X.T @ y)
     assert np.all(np.abs(found.coef - least_squares) < sandwich)
-    assert rs.fit(rs.LinearRegression, np.tile(X, (3, 1)), np.tile(y, 3), L1)._distinct == 1500
-    assert found._distinct == 500
+    assert rs.fit(rs.LinearRegression, np.tile(X, (3, 1)), np.tile(y, 3), L1)._run.repeats.rows == 1500
+    assert found._run.repeats.rows == 500
 
 
 def test_the_shift_is_that_of_the_threshold():
@@ -415,14 +415,13 @@ def batches(*parts):
 X4, Y4 = np.arange(12.0).reshape(4, 3), np.array([0.0, 1.0, 1.0, 0.0])
 HOLE = np.where(X4 == 4.0, np.nan, X4)
 CASES = {
-    "problem_class is the class StochasticProblem (ABCMeta), but must be "
-    "rs.LinearRegression, rs.LogisticRegression or rs.OnlinePCA: pass the class itself.": lambda: rs.fit(
+    "problem_class is the class StochasticProblem (ABCMeta), but must be rs.LinearRegression, rs.LogisticRegression, "
+    "rs.OnlinePCA, or a loss such as rs.PoissonLoss(): pass the class itself.": lambda: rs.fit(
         rs.StochasticProblem, X4, Y4, SGD
     ),
     "problem_class is LinearRegression(<coef, d=1>, covariance=None, noise_std=1) (LinearRegression), but must be "
-    "rs.LinearRegression, rs.LogisticRegression or rs.OnlinePCA: pass the class itself.": lambda: rs.fit(
-        rs.LinearRegression([1.0]), X4, Y4, SGD
-    ),
+    "rs.LinearRegression, rs.LogisticRegression, rs.OnlinePCA, or a loss such as rs.PoissonLoss(): "
+    "pass the class itself.": lambda: rs.fit(rs.LinearRegression([1.0]), X4, Y4, SGD),
     "algorithm is 0.1 (float), but must be an algorithm: pass for example rs.RDA(step_size=1e-3).": lambda: rs.fit(
         rs.LinearRegression, X4, Y4, 0.1
     ),

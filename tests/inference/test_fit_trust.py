@@ -207,24 +207,30 @@ def test_a_sample_of_runs_tells_what_is_repeated():
     for step in (8192, 1000):
         repeats = Repeats()
         for low in itertools.chain(range(0, 80_000, step), range(0, 80_000, step)):
-            repeats.take(x[low : low + step], y[low : low + step])
+            repeats = repeats.taken(x[low : low + step], y[low : low + step])
         assert len(repeats._runs) <= 4096
         found.append(repeats.different())
     assert found[0] == found[1]
     assert abs(found[0] / 80_000 - 1.0) < 0.05
 
 
-def test_units_stay_few():
-    units = Units(256, 2)
+@pytest.mark.parametrize("begin", [0, 100, 4096])
+def test_units_stay_few_and_alike(begin):
+    """Each row is in one of 64 to 128 units, all but the first and the last of the same length."""
+    units = Units(256, 2, begin)
     rows = np.ones((256, 2))
-    for k in range(3000):
-        units.add(256 * k, rows, 2.0 * rows)
-    counts, gradients, path, squares = units.since(0, 256 * 3000, rows[:40], rows)
-    assert len(counts) <= 128 + 2
-    assert counts.sum() == 256 * 3000 + 40
+    for k in range(begin // 256, 3000):
+        units = units.added(256 * k, rows, 2.0 * rows)
+    counts, gradients, path, squares = units.since(begin, 256 * 3000, rows[:0], rows)
+    assert 64 <= len(counts) <= 128
+    assert counts.sum() == 256 * 3000 - begin
+    assert len(set(counts[1:-1])) == 1
+    assert max(counts[0], counts[-1]) <= counts[1]
     np.testing.assert_array_equal(gradients[:, 0], counts)
-    np.testing.assert_array_equal(path[:-2, 1], 2.0 * counts[:-2])
+    np.testing.assert_array_equal(path[:, 1], 2.0 * counts)
     np.testing.assert_array_equal(squares[:, 1], counts)
+    unfinished = units.since(begin, 256 * 3000, rows[:40], rows)
+    assert unfinished.counts.sum() == 256 * 3000 - begin + 40
 
 
 def test_covariance_is_one_of_two_words():

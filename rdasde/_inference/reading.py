@@ -1,0 +1,102 @@
+"""What a stream says when it is read: its average and its last iterate, or why there is no saying."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rdasde._check import Floats
+from rdasde._inference.average import Average, Method
+from rdasde._inference.estimate import Estimate
+from rdasde._inference.laws import Stretch, Sums, across, iterate_law, weak_direction
+from rdasde._inference.stream import Stream
+from rdasde._problems.row_terms import RowModel
+
+_ROWS_PER_COLUMN = 4
+
+
+def estimates(stream: Stream, model: RowModel, method: Method, level: float) -> tuple[Estimate, Estimate]:
+    """Of the average, and of the last iterate."""
+    last = stream.sums()
+    unknown = np.full(len(last.dual), np.nan)
+    if last.steps == stream.first().steps:
+        note = f"No step is finished: fewer rows than batch_size {stream.algorithm.batch_size}."
+        estimate = Estimate(last.primal, unknown, unknown, level, note)
+        return estimate, estimate
+    rows, different = stream.repeats.rows, stream.repeats.different()
+    averaged = stream.rows - stream.first().rows
+    distinct = min(averaged, rows, different)
+    average = Average(stream, model, distinct)
+    stretch = average.stretch
+    note = _without_theory(stream, model, stretch, distinct) or average.reason
+    if note:
+        first, second = (Estimate(w, unknown, unknown, level, note) for w in (stretch.coef, last.primal))
+        return first, second
+    law = average.law(method, different / max(rows, 1))
+    notes = [law.note] * bool(law.note)
+    if different < rows:
+        notes.insert(
+            0, f"Runs of rows come again: about {different} of {rows} rows are different, and they are counted once."
+        )
+    if distinct < _ROWS_PER_COLUMN * len(last.dual):
+        notes.append(f"Standard errors are rough with fewer than {_ROWS_PER_COLUMN} rows for each column.")
+    shift = stretch.coef - law.center if law.is_known else unknown
+    known = Estimate(stretch.coef, shift, law.std_error, level, " ".join(notes), law.freedom, law.units)
+    target = known.coef if law.is_known else average.centre
+    return known, _iterate(stream, model, average.first, stretch, target, level)
+
+
+def _without_theory(stream: Stream, model: RowModel, stretch: Stretch, distinct: int) -> str:
+    """Why there are no standard errors, or nothing."""
+    mirror, d = stream.algorithm.mirror, len(stretch.coef)
+    if not mirror.has_constant_slope:
+        return f"Standard errors are known for L1, ElasticNet and no regularizer, not for {mirror!r}."
+    curved = bool(np.all(np.isfinite(stretch.hessian)))
+    if not np.all(np.isfinite(stretch.coef)) or (not curved and not model.is_linearized):
+        return "The sums have overflowed: the stream diverges."
+    if distinct < 2 * d:
+        return f"Standard errors need at least {2 * d} rows, twice as many as columns."
+    if stream.has_one_class and model.is_count:
+        return "All counts are zero: no finite coefficient is the best."
+    if stream.has_one_class:
+        return "All labels are the same: the classes are separated, and no finite coefficient is the best."
+    if not curved or not np.all(np.isfinite(stretch.noise)):
+        return (
+            "The loss is not convex where gradients were linearized (its second derivative is negative or not "
+            "finite): standard errors are for convex losses."
+        )
+    if not weak_direction(stretch.hessian):
+        return ""
+    if model.is_directional:
+        return "The average is not near a leading eigenvector whose eigenvalue stands alone."
+    if model.is_linearized and not model.is_binary:
+        return "Some direction has no curvature: columns are linearly dependent, or the loss is flat there."
+    return "Some direction has no curvature: columns are linearly dependent, or the classes are separated."
+
+
+def _iterate(stream: Stream, model: RowModel, first: Sums, stretch: Stretch, target: Floats, level: float) -> Estimate:
+    algorithm, coef, steps = stream.algorithm, stream.primal.copy(), stream.steps
+    shift, std_error = np.full((2, len(coef)), np.nan)
+    on = np.flatnonzero(coef)
+    if on.size == 0:
+        return Estimate(coef, shift, std_error, level, "All coordinates are exactly zero.")
+    g = float(stream.threshold(np.array([steps]))[0])
+    slope = float(algorithm.mirror.jacobian_diagonal(stream.dual, g)[on[0]])  # the same on the whole support
+    law = iterate_law(
+        stretch.hessian[np.ix_(on, on)],
+        stretch.noise[np.ix_(on, on)] / algorithm.batch_size,
+        slope * algorithm.step_size,
+        (first.primal - target)[on],
+        slope * algorithm.mirror.subgradient(coef)[on],
+        stretch.steps,
+        lambda ages: stream.threshold(steps - ages[::-1])[::-1],
+    )
+    if law is None:
+        return Estimate(coef, shift, std_error, level, "The step size is too long for a stationary law.")
+    mean, covariance = law
+    if model.is_directional:
+        covariance = across(target[on] / np.linalg.norm(target[on]), covariance)
+        center = coef[on] - mean
+        mean = coef[on] - center / np.linalg.norm(center)
+    shift[on], std_error[on] = mean, np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    note = "" if on.size == len(coef) else "Coordinates that are exactly zero have no normal law."
+    return Estimate(coef, shift, std_error, level, note)

@@ -1,0 +1,101 @@
+"""What is fitted: a problem class or a loss, and what it says of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdasde import _check
+from rdasde._check import Floats
+from rdasde._losses.base import Loss
+from rdasde._losses.logistic import LogisticLoss
+from rdasde._losses.quantile import QuantileLoss
+from rdasde._losses.squared import SquaredLoss
+from rdasde._problems.base import Problem
+from rdasde._problems.linear_regression import LinearRegression
+from rdasde._problems.logistic_regression import LogisticRegression
+from rdasde._problems.row_terms import DensityModel, LossModel, RowModel
+
+
+class Subject(NamedTuple):
+    """What `fit` needs to know of what is fitted.
+
+    Attributes
+    ----------
+    kind : type of Problem, or Loss
+        As the user has said it.
+    name : str
+    model : RowModel
+    """
+
+    kind: type[Problem] | Loss
+    name: str
+    model: RowModel
+
+    def responses(self, name: str, y: Any, count: int) -> NDArray[Any]:
+        """Those of so many rows, checked; `name` says which batch they are of."""
+        if isinstance(self.kind, Loss):
+            try:
+                return self.kind.check_responses(y, count)
+            except (TypeError, ValueError) as error:
+                if not name or not str(error).startswith("y "):
+                    raise
+                raise type(error)("y" + name + str(error)[1:]) from None
+        response = _check.rows("y" + name, y, (count,), mend="give one number for each row of X")
+        if self.model.is_binary:
+            wrong = (response != 0) & (response != 1)
+            if np.any(wrong):
+                got = f"{response[np.argmax(wrong)]:g} somewhere"
+                raise _check.bad("y" + name, got, "labels in {0, 1}", "recode them, for example y > 0")
+        return response
+
+    def mean_response(self, scores: Floats) -> Floats:
+        """What to expect of y where x'w is this; the score itself where there is no y."""
+        if isinstance(self.kind, Loss):
+            return self.kind.mean_response(scores)
+        return LogisticLoss().mean_response(scores) if issubclass(self.kind, LogisticRegression) else scores
+
+
+def subject(kind: Any) -> Subject:
+    """Of a problem class, or of a loss; TypeError for anything else."""
+    if isinstance(kind, Loss):
+        return Subject(kind, repr(kind), _of_loss(kind))
+    if isinstance(kind, type) and issubclass(kind, Problem) and kind.row_model is not None:
+        return Subject(kind, kind.__name__, kind.row_model)
+    mend = "pass the class itself"
+    if isinstance(kind, type) and issubclass(kind, Loss):
+        mend = f"pass an instance, for example rs.{kind.__name__}()"
+    raise _check.wrong_kind(
+        "problem_class",
+        kind,
+        "rs.LinearRegression, rs.LogisticRegression, rs.OnlinePCA, or a loss such as rs.PoissonLoss()",
+        mend,
+    )
+
+
+def _of_loss(loss: Loss) -> RowModel:
+    if type(loss) is SquaredLoss or type(loss) is LogisticLoss:  # the same bits as the class
+        problem: type[Problem] = LinearRegression if type(loss) is SquaredLoss else LogisticRegression
+        return cast(RowModel, problem.row_model)
+    parameters: Any = LossModel(loss.parameters)
+    if isinstance(loss, QuantileLoss) and not loss.is_smooth:
+        parameters = DensityModel(loss.level, np.inf)
+    return RowModel(
+        parameters,
+        _gaussian(loss),
+        is_binary=loss.response == "label",
+        is_linearized=True,
+        is_real=loss.response == "real",
+        is_count=loss.response == "count",
+    )
+
+
+def _gaussian(loss: Loss) -> Callable[[Floats], Any] | None:
+    """Stability is judged where curvature is largest; a kernel's is far above what it is on average."""
+    bound = loss.largest_curvature
+    if not np.isfinite(bound) or isinstance(loss, QuantileLoss):
+        return None
+    return lambda second: LinearRegression(np.zeros(len(second)), bound * second)
