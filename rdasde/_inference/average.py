@@ -41,6 +41,7 @@ _FAR = 2.0  # by how much the remainder of linearizations may widen an interval
 _ROUNDS = 12
 _SEPARATED = "The classes are separated in the first rows: no finite coefficient is the best there."
 _LEFT = 0.1  # standard errors by which the estimate may still move where it is subtracted
+_DEPENDENT, _SHORT = 0.5, 25.0  # what a row is worth where rows depend on one another, and a batch that is short then
 _MOST_BATCHES = 32  # between 16 and 32: more would hardly make quantiles smaller, and longer ones forget better
 
 
@@ -63,6 +64,14 @@ class Law(NamedTuple):
     @property
     def is_known(self) -> bool:
         return bool(np.all(np.isfinite(self.std_error)))
+
+
+class BatchMeans(NamedTuple):
+    """What sums over long batches say of the noise of one row."""
+
+    noise: Floats  # (d, d), so that a total over rows has their number times as much
+    freedom: float
+    note: str
 
 
 class Average:
@@ -146,11 +155,8 @@ class Average:
                     "standard errors are too small; shuffle sorted rows, or follow a trend by columns of its own."
                 )
         if method.covariance == "batch-means":
-            sums = np.add.reduceat(sums, np.arange(0, len(sums), -(-len(sums) // _MOST_BATCHES)), axis=0)
-            # whatever the law of rows, sums over long batches are normal: Student's t with as many degrees of freedom
-            # as there are batches to compare, copies not counted
-            freedom = max(len(sums) * fresh - 1.0, 1.0)
-            noise = sums.T @ sums / np.sum(counts) * (1.0 + 1.0 / freedom)
+            noise, freedom, note = batch_means(counts, sums, noise, inverse, fresh)
+            notes += [note] if note else []
         elif not scaled and len(counts) >= _FEWEST_UNITS:
             chance = excess(counts, sums, squares, self._across(by_units))
             if chance < DEPENDENT:
@@ -321,3 +327,32 @@ def trend(counts: NDArray[np.int64], sums: Floats) -> float:
     scale = np.sqrt(np.sum(product**2, axis=0))
     largest = float(np.max(np.sum(product, axis=0) / np.where(scale > 0.0, scale, 1.0)))
     return min(1.0, sums.shape[1] * float(ndtr(-largest)))
+
+
+def batch_means(counts: NDArray[np.int64], sums: Floats, noise: Floats, inverse: Floats, fresh: float) -> BatchMeans:
+    """The noise of rows that depend on one another, from sums over long batches; `noise` is that of each row alone.
+
+    Whatever the law of rows, sums over long batches are normal: Student's t with as many degrees of freedom as there
+    are batches to compare, a short one in proportion, copies not counted. The stretch over which the path forgets can
+    be as long as they are: the correlation rho of neighbours, averaged over coefficients and not below zero, makes the
+    variance of a total larger by ``1 + 2 rho``, as in the lugsail estimate (Vats & Flegal 2022).
+    """
+    starts = np.arange(0, len(sums), -(-len(sums) // _MOST_BATCHES))
+    sums, sizes = np.add.reduceat(sums, starts, axis=0), np.add.reduceat(counts, starts)
+    rows = float(np.sum(sizes))
+    freedom = max(rows**2 / float(np.sum(sizes**2)) * fresh - 1.0, 1.0)
+    coefficients = sums @ inverse.T
+    square = np.sum(coefficients**2, axis=0)
+    # as the sums add up to zero, they are expected to be correlated by less than zero
+    lagged = np.sum(coefficients[:-1] * coefficients[1:], axis=0) / np.where(square > 0.0, square, 1.0)
+    correlation = max(0.0, float(np.mean(lagged)) + 1.0 / len(sums))
+    noise_of_sums = sums.T @ sums / rows * (1.0 + 1.0 / freedom) * (1.0 + 2.0 * correlation)
+    alone, together = (np.diag(inverse @ matrix @ inverse.T) for matrix in (noise, noise_of_sums))
+    worth = float(np.mean(alone / np.where(together > 0.0, together, np.inf)))  # of a row, in independent ones
+    length, note = rows / len(sums), ""
+    if worth < _DEPENDENT and worth * length < _SHORT:
+        note = (
+            f"Batches of {length:.0f} rows are worth about {worth * length:.2g} independent ones, too few to forget "
+            "the rows before them: standard errors are somewhat too small; take more rows."
+        )
+    return BatchMeans(noise_of_sums, freedom, note)
