@@ -16,6 +16,7 @@ from rdasde._problems.logistic_means import centred_logistic
 _OCTAVES, _PIECES, _ORDER = 54, 16, 8  # of the table of quantiles: halvings of the tail, parts of each, coefficients
 _HALF_UNIT = 2.0**-54  # half of the distance of uniform numbers
 _SEARCH = 60.0  # steps of the search of a count, beside 40 standard deviations
+_TAIL = 1e-18  # probability that is as good as none
 
 
 NORMAL, TABLED, LABELS, COUNTS = range(4)
@@ -46,6 +47,8 @@ def _count(rate, uniform):
     for _ in range(int(_SEARCH + 40.0 * np.sqrt(rate))):
         high += 1.0
         above *= rate / high
+        if above < _TAIL and below < _TAIL:  # rounding has left something
+            return high
         rest -= above
         if rest < 0.0:
             return high
