@@ -115,9 +115,9 @@ def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str
     """An array of a numeric dtype and of the given shape."""
     accepted = _described(shape)
     if hasattr(value, "toarray"):  # SciPy's sparse matrices, which NumPy takes for one object
-        raise TypeError(f"{argument} is a sparse matrix, but must be {accepted}, dense: pass {argument}.toarray().")
+        raise TypeError(f"{argument} is a sparse matrix, but must be {accepted}, dense: pass its .toarray().")
     if np.ma.is_masked(value):
-        raise bad(argument, f"an array with {np.ma.count_masked(value)} masked entries", accepted, mend)
+        raise bad(argument, f"an array with {np.count_nonzero(value.mask)} masked entries", accepted, mend)
     try:
         raw = np.asarray(value)
     except ValueError:

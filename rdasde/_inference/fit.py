@@ -34,22 +34,25 @@ def fit(
     ``v <- v - gamma grad f(w; row)``, ``w = prox(v, g(n, gamma))``, one row after the other (`batch_size` of them a
     step), from ``v = 0`` (for PCA from the first row, scaled to length 1). Along the way the outer products of rows and
     of gradients are added up: plug-in H and Sigma. Standard errors are for independent rows, each of them new, unless
-    `covariance` says otherwise; where rows are seen to depend on one another, ``average.note`` says so.
+    `covariance` or `inference` says otherwise; where rows are seen to depend on one another, ``average.note`` says so.
 
     Parameters
     ----------
-    problem_class : {rs.LinearRegression, rs.LogisticRegression, rs.OnlinePCA}
-        The class itself. There is no intercept: add a column of ones. PCA is by Oja's rule, nothing is centred, and the
-        sign is that of the run.
-    X : array_like of shape (n, d), or an iterator of batches
-        Independent rows, in the order of the stream, or an iterator that yields pairs ``(X, y)`` (for PCA arrays), so
-        that all of them never need to be in memory.
-    y : array_like of shape (n,) or None
-        Responses, or labels in {0, 1}; None for PCA and where X is an iterator.
+    problem_class : {rs.LinearRegression, rs.LogisticRegression, rs.OnlinePCA}, or Loss
+        The class itself, or a loss of the linear predictor x'w: ``rs.PoissonLoss()``, ``rs.HuberLoss()``,
+        ``rs.QuantileLoss(0.9)``, ``rs.SquaredHingeLoss()``, a ``rs.CustomLoss``, ... ``rs.SquaredLoss()`` and
+        ``rs.LogisticLoss()`` give what the classes give, bit for bit. There is no intercept: add a column of ones. PCA
+        is by Oja's rule, nothing is centred, and the sign is that of the run.
+    X : array_like of shape (n, d), DataFrame, or what yields batches
+        Independent rows, in the order of the stream; or an iterator that yields pairs ``(X, y)`` (for PCA arrays), so
+        that all of them never need to be in memory: a generator, a ``torch.utils.data.DataLoader``, a list of pairs.
+        Batches without rows are skipped. Dense only; columns of a DataFrame are numbers or truth values.
+    y : array_like of shape (n,), Series, or None
+        Responses: numbers, labels in {0, 1} or counts, as the loss has it; None for PCA and where X yields batches.
     algorithm : RDA
         Step size, regularizer, schedule, batch size.
     passes : int
-        How often to go through an array X. The average is then over the last pass.
+        How often to go through X, if that can be read again. The average is then over the last pass.
     level : float
         Of the intervals.
     covariance : {"independent", "batch-means"}
@@ -57,20 +60,30 @@ def fit(
         may depend on rows shortly before, as in a time series: from the spread of sums over 16 to 32 batches of
         consecutive rows, with the quantile of Student's t; batches are twice as long where the stream is, and memory
         is the same. Batches must be longer than what rows remember.
+    inference : {"plug-in", "random-scaling"}
+        ``"plug-in"``: standard errors from estimates of H and Sigma. ``"random-scaling"``: from the path of the
+        estimate alone, without Sigma, also for rows that depend on rows shortly before; intervals are about a third
+        wider on average, and their width varies. Not for PCA.
+    names : sequence of str, optional
+        Of the columns; by default those of a DataFrame, or "0", "1", ...
 
     Returns
     -------
     OnlineFit
         ``coef``, ``std_error (d,)`` and ``interval (d, 2)`` of the average, corrected for its ``shift`` (``raw`` is the
         average as it stands); the same of the last iterate in ``iterate``; ``support (d,)``; ``summary()``, ``plot()``,
-        ``update(X, y)``. ``average.note`` is empty where nothing speaks against the intervals.
+        ``to_dataframe()``, ``conf_int(level)``, ``predict(X)``, ``update(X, y)``. ``average.note`` is empty where
+        nothing speaks against the intervals.
 
     Raises
     ------
     ValueError, TypeError
         For bad arguments.
     DivergenceError
-        If the state stops being finite; ``partial`` is the fit until then.
+        If the state stops being finite.
+
+    Whatever ends the stream early, an error of its iterator, a bad batch, Ctrl-C, carries as its attribute ``partial``
+    the fit of the rows before, which can be read and go on; None before the first rows.
 
     Warns
     -----
@@ -91,13 +104,23 @@ def fit(
     coordinates in motion): an iterate is never at rest, and its distance from w* adds to the noise of the
     gradients.
 
-    Least squares has no bias from a constant step. Logistic regression has one of order gamma; it is part of `shift`:
+    Least squares has no bias from a constant step. Other losses have one of order gamma; it is part of `shift`:
     gradients are linearized. The first rows are kept, ``max(2048, 16 d)`` of them or somewhat more, and the path
     through them is linearized where their estimating equation is solved, whenever it is read; later rows at the
     estimate that there was when the stream was at most half as long. What is then left, quadratic in the distance of
     the two, is estimated by the kept rows at the final estimate and subtracted, and intervals are as much wider as it
     is uncertain: over a tenth, and the note says so; over twice, and they are NaN, as they are for separated classes.
-    For PCA the centre is scaled to length 1, and so are the standard errors: 0 along it.
+    For PCA the centre is scaled to length 1, and so are the standard errors: 0 along it. The check loss of
+    ``rs.QuantileLoss(level)`` jumps in its derivative, and its H is the density of the residuals at 0: by Powell's
+    kernel estimate, with Hall & Sheather's bandwidth for the kept rows, falling like ``n^(-1/5)`` as more come; what
+    gradients are beyond that slope is taken off jump for jump.
+
+    **Random scaling.** ``mean w - shift`` over the first rows of a stretch, times their number, is a sum of martingale
+    differences: threshold, start and curvature are no part of it, so that its partial sums S_k tend to a Brownian
+    motion under every threshold. ``V = 1/b sum_k (S_k - k/b S_b)^2 / b`` over the ends of b = 56 to 128 units of rows
+    gives ``(coef - w*) / sqrt(V / m)`` a law without unknowns; its quantiles are computed, for that b, from a formula
+    (`rdasde._inference.scaling`; 6.747 for 95 % as b grows, as published). ``std_error`` is ``sqrt(V / m)`` scaled to
+    be right on average. Fewer than 8 units, and rows that come again, have no such law: NaN.
 
     **Noise.** Sigma is the mean square of gradients around their mean on the path, so that the way from the start to
     w* is not taken for noise: for each of the kept rows exactly, later by runs of rows. Where all rows are still kept
@@ -120,7 +143,24 @@ def fit(
     References
     ----------
     Polyak & Juditsky, SIAM J. Control Optim. 30, 1992. Chao & Cheng, arXiv 1909.10072, 2019. Chen, Lee, Tong & Zhang,
-    Annals of Statistics 48, 2020 (plug-in). Schmeiser, Operations Research 30, 1982 (few, long batches).
+    Annals of Statistics 48, 2020 (plug-in). Schmeiser, Operations Research 30, 1982 (few, long batches). Lee, Liao, Seo
+    & Shin, AAAI 2022, and arXiv 2209.14502, 2023 (random scaling; quantile regression). Powell 1991; Hall & Sheather,
+    J. Royal Statistical Society B 50, 1988 (the density of residuals).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.column_stack([np.ones(20_000), rng.standard_normal((20_000, 2))])
+    >>> y = rng.poisson(np.exp(X @ [0.2, 0.5, 0.0]))
+    >>> algorithm = rs.RDA(0.01, rs.L1([0.0, 1.0, 1.0]), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> fit = rs.fit(rs.PoissonLoss(), X, y, algorithm, names=["constant", "dose", "age"])
+    >>> inside = (fit.interval[:, 0] < [0.2, 0.5, 0.0]) & ([0.2, 0.5, 0.0] < fit.interval[:, 1])
+    >>> print(inside, fit.rows, fit.names)
+    [ True  True  True] 20000 ['constant', 'dose', 'age']
+    >>> fit.predict([[1.0, 1.0, 0.0]]).round(1)
+    array([2.])
     """
     subject(problem_class)
     _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")

@@ -132,16 +132,9 @@ class OnlineFit:
 
     def _checked(self, batch: Batch) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rows and their responses (zeros where there are none), as they are: no copy."""
-        name, d = batch.name, None if self._stream is None else self.dimension
-        has_response, labels = self._subject.model.has_response, frames.labels(batch.X)
-        if d is not None and labels is not None and labels != self.names and sorted(labels) == sorted(self.names):
-            got = "a DataFrame with its columns in another order"
-            raise _check.bad(
-                f"X{name}", got, "one with the columns in the order of the first rows", "pass X[fit.names]"
-            )
+        name, has_response = batch.name, self._subject.model.has_response
         frames.aligned(name, batch.X, batch.y)
-        mend = "give one row for each observation" if d is None else f"give the {d} columns as before"
-        rows = _check.rows("X" + name, frames.plain("X" + name, batch.X), (None, d), mend=mend)
+        rows = self._matrix("X" + name, batch.X)
         if not has_response:
             if batch.y is not None:
                 raise _check.bad("y" + name, batch.y, f"None for {self._subject.name}", "leave it out")
@@ -150,6 +143,14 @@ class OnlineFit:
             accepted = f"the responses for {self._subject.name}"
             raise _check.bad("y" + name, None, accepted, "pass one number for each row of X")
         return rows, self._subject.responses(name, frames.plain("y" + name, batch.y), len(rows))
+
+    def _matrix(self, argument: str, X: Any) -> NDArray[Any]:
+        d, labels = None if self._stream is None else self.dimension, frames.labels(X)
+        if d is not None and labels is not None and labels != self.names and sorted(labels) == sorted(self.names):
+            got = "a DataFrame with its columns in another order"
+            raise _check.bad(argument, got, "one with the columns in the order of the first rows", "pass X[fit.names]")
+        mend = "give one row for each observation" if d is None else f"give the {d} columns as before"
+        return _check.rows(argument, frames.plain(argument, X), (None, d), mend=mend)
 
     def _named(self, batch: Batch, dimension: int) -> list[str]:
         names = self._names or frames.labels(batch.X) or [f"{j}" for j in range(dimension)]
@@ -259,8 +260,7 @@ class OnlineFit:
             ``x'coef`` through the loss's `mean_response`: a probability for a logistic regression, a count for a
             Poisson regression; for PCA the projections ``x'coef``.
         """
-        d = self.dimension
-        rows = _check.rows("X", frames.plain("X", X), (None, d), mend=f"give the {d} columns as before")
+        rows = self._matrix("X", X)
         return self._subject.mean_response(np.asarray(rows @ self.coef, dtype=np.float64))
 
     def _estimates(self) -> tuple[Estimate, Estimate]:
