@@ -315,7 +315,7 @@ def _bucketed(name: str, values: pd.Series[Any], buckets: int) -> Column:
     numbers = numbers[np.isfinite(numbers)]
     if not numbers.size:
         raise _empty(name)
-    inner = np.quantile(numbers, np.arange(1, buckets) / buckets)
+    inner = np.quantile(numbers, np.arange(1, buckets) / buckets, method="higher")
     edges = np.unique(inner[inner > numbers.min()])
     return Column("buckets", edges=tuple(edges.tolist()))
 

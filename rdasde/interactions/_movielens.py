@@ -79,7 +79,7 @@ def movielens(source: str | os.PathLike[str] | None = None) -> pd.DataFrame:
             "genre": [names[0] if names else "none" for names in genres],
             "second_genre": [names[1] if len(names) > 1 else "none" for names in genres],
             "hour": clock.dt.hour.astype(str),
-            "weekday": clock.dt.weekday.astype(str),
+            "weekday": clock.dt.day_of_week.astype(str),
             "liked": (ratings["rating"].astype(float) >= 4.0).astype(int),
             "timestamp": when,
         }

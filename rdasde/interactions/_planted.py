@@ -35,9 +35,9 @@ def planted(
 ) -> Planted:
     """Draw independent uniform codes, and labels whose logits have `pairs` true interactions.
 
-    The logit is a sum of one term for each field, of standard deviation `main`, and one for each true pair, of standard
-    deviation `strength` over the codes: a matrix of rank `rank` over the codes of both, its rows and columns centred, so
-    that nothing of it is seen in either field alone.
+    The logit is a sum of one term for each field, of standard deviation `main`, and one for each true pair, of
+    standard deviation `strength` over the codes: a matrix of rank `rank` over the codes of both, its rows and columns
+    centred, so that nothing of it is seen in either field alone.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Products over pairs and triples of fields, ``sum_d e_i e_j`` and ``sum_d e_i e_j e_k``, as batched matrix products.
 
-The pairs of one row are entries of the Gram matrix of its embeddings, which costs a fraction of gathering both members of
-every pair. Rows of that matrix that no pair needs are left out: one member of each pair stands *left*, and as few fields
-as can be do so.
+The pairs of one row are entries of the Gram matrix of its embeddings, which costs a fraction of gathering both members
+of every pair. Rows of that matrix that no pair needs are left out: one member of each pair stands *left*, and few
+fields do so.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Products(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         parts = []
         if self.pairs:
-            parts.append(_PairProducts.apply(embeddings, self.left, self.right, self.place, self.gradient_place))
+            where = self.left, self.right, self.place, self.gradient_place
+            parts.append(_PairProducts.apply(embeddings, *where))  # type: ignore[no-untyped-call]
         if self.triples:
             starts = embeddings.index_select(1, self.first) * embeddings.index_select(1, self.second)
             table = torch.bmm(starts, embeddings.transpose(1, 2))

@@ -13,7 +13,7 @@ from torch import nn
 from rdasde import _check
 from rdasde.pruning import GRDA
 
-from ._layer import Interactions, checked_members, gated_layer, gates, weights
+from ._layer import checked_members, gated_layer, gates, weights
 from ._training import History, checked_plan, checked_rows, optimize
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def search(
     Returns
     -------
     xarray.Dataset
-        By ``epoch``: ``loss`` (mean log loss as batches were met), ``kept`` (open gates), ``gate (epoch, interaction)``,
-        and with `validation` ``auc`` and ``log_loss``. ``attrs["seed"]``.
+        By ``epoch``: ``loss`` (mean log loss as batches were met), ``kept`` (open gates),
+        ``gate (epoch, interaction)``, and with `validation` ``auc`` and ``log_loss``. ``attrs["seed"]``.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def search(
     c = _check.number("c", c, least=0.0, mend="give the strength, for example c=5e-4")
     mu = _check.number("mu", mu, above=0.0, most=1.0, mend="give the exponent, for example mu=0.8")
     gate_lr = _check.number("gate_lr", gate_lr, above=0.0, mend="give for example gate_lr=1.0")
-    adam = _adam_options(lr, weight_decay)
+    _check_adam(lr, weight_decay)
     rows = checked_rows(X, y, model)
     plan = checked_plan(model, epochs, seed, batch_size, validation, progress, "search")
     warmup = _check.count("warmup", warmup, least=0, mend="give for example warmup=1")
@@ -115,7 +115,7 @@ def search(
         for group in grda.param_groups:
             group["c"] = c if epoch >= warmup else 0.0
 
-    optimizers = [torch.optim.Adam(weights(model), **adam), grda]
+    optimizers = [torch.optim.Adam(weights(model), lr, weight_decay=weight_decay), grda]
     return dataset(optimize(model, rows, optimizers, plan, strengthen), plan.seed)
 
 
@@ -165,13 +165,13 @@ def retrain(
         If the loss stops being finite.
     """
     gated_layer(model)
-    adam = _adam_options(lr, weight_decay)
+    _check_adam(lr, weight_decay)
     rows = checked_rows(X, y, model)
     plan = checked_plan(model, epochs, seed, batch_size, validation, progress, "retrain", patience)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         small = smaller(model, interactions)
-    optimize(small, rows, [torch.optim.Adam(small.parameters(), **adam)], plan)
+    optimize(small, rows, [torch.optim.Adam(small.parameters(), lr, weight_decay=weight_decay)], plan)
     return small.eval()
 
 
@@ -212,8 +212,9 @@ def smaller(model: Model, interactions: Sequence[Sequence[int]] | None) -> Model
 
 def _prune(model: nn.Module) -> None:
     """Let the outermost module that can do so leave out what is closed."""
-    if isinstance(model, Interactions) or callable(getattr(model, "prune", None)):
-        model.prune()  # type: ignore[operator]
+    prune = getattr(model, "prune", None)
+    if callable(prune):
+        prune()
         return
     for child in model.children():
         _prune(child)
@@ -234,8 +235,6 @@ def dataset(history: History, seed: int) -> xr.Dataset:
     return xr.Dataset(fields, {"epoch": 1 + np.arange(len(history.loss))}, {"seed": seed})
 
 
-def _adam_options(lr: float, weight_decay: float) -> dict[str, float]:
-    return {
-        "lr": _check.number("lr", lr, above=0.0, mend=_LR),
-        "weight_decay": _check.number("weight_decay", weight_decay, least=0.0, mend="give for example 1e-5, or 0"),
-    }
+def _check_adam(lr: float, weight_decay: float) -> None:
+    _check.number("lr", lr, above=0.0, mend=_LR)
+    _check.number("weight_decay", weight_decay, least=0.0, mend="give for example 1e-5, or 0")

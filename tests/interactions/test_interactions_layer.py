@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn
+import torch
 
 from rdasde.interactions import FM, DeepFM, Interactions, gates, weights
 
@@ -72,7 +72,7 @@ def test_gradients_of_both_orders(members, embeddings):
 
 def test_running_moments_are_those_of_batch_norm_without_scale_and_shift(embeddings):
     layer = layer_of(PAIRS)
-    norm = nn.BatchNorm1d(len(PAIRS), eps=layer.epsilon, momentum=layer.momentum, affine=False).double()
+    norm = torch.nn.BatchNorm1d(len(PAIRS), eps=layer.epsilon, momentum=layer.momentum, affine=False).double()
     norm.load_state_dict({"running_mean": layer.running_mean, "running_var": layer.running_var}, strict=False)
     torch.testing.assert_close(layer.terms(embeddings), norm(layer.products(embeddings)) * layer.gate)
     torch.testing.assert_close(layer.running_var, norm.running_var)
@@ -186,7 +186,8 @@ def test_bad_embeddings_in_one_sentence():
     with pytest.raises(ValueError, match="embeddings is a tensor of shape") as error:
         Interactions(4)(torch.zeros(8, 3, 2))
     assert str(error.value) == (
-        "embeddings is a tensor of shape (8, 3, 2), but must be of shape (batch, 4, dim): stack one vector for each field."
+        "embeddings is a tensor of shape (8, 3, 2), but must be of shape (batch, 4, dim): "
+        "stack one vector for each field."
     )
     with pytest.raises(ValueError, match="a batch of one row"):
         Interactions(4)(torch.zeros(1, 4, 2))
