@@ -14,6 +14,7 @@ from ._errors import StabilityWarning as StabilityWarning
 from ._errors import TooMuchMemoryError as TooMuchMemoryError
 from ._inference.fit import fit as fit
 from ._inference.online_fit import OnlineFit as OnlineFit
+from ._loading import load as load
 from ._losses.base import Loss as Loss
 from ._losses.custom import CustomLoss as CustomLoss
 from ._losses.huber import HuberLoss as HuberLoss

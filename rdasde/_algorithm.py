@@ -8,10 +8,10 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.unregularized import Unregularized
-from rdasde._schedule import Schedule, thresholds
+from rdasde._schedule import Schedule, schedule_name, thresholds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RDA:
     """Generalized regularized dual averaging at a constant step size.
 
@@ -73,3 +73,10 @@ class RDA:
         """``g`` at every time; zero where the mirror map does not use it."""
         schedule = self.schedule if self.mirror.needs_schedule else None
         return thresholds(schedule, times, self.step_size)
+
+    def __repr__(self) -> str:
+        schedule = schedule_name(self.schedule)
+        return (
+            f"RDA(step_size={self.step_size!r}, regularizer={self.regularizer!r}, schedule={schedule}, "
+            f"batch_size={self.batch_size!r})"
+        )

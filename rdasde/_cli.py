@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,13 +16,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    figure = commands.add_parser("figure", help="redraw a figure", description="Redraw figures as PNG and PDF.")
+    figure = commands.add_parser(
+        "figure",
+        help="redraw a figure",
+        description="Redraw figures as PNG and PDF, captions and tables beside them in Markdown.",
+    )
     figure.add_argument("names", nargs="*", metavar="NAME", help="which ones; see --list")
     figure.add_argument("--list", action="store_true", help="name the figures there are")
     figure.add_argument("--all", action="store_true", help="all that take seconds")
     figure.add_argument("--studies", action="store_true", help="all that take minutes, with their tables")
     figure.add_argument("--store", type=Path, metavar="DIR", help="keep finished pieces of studies, to go on from")
     figure.add_argument("--small", action="store_true", help="studies at a small size, to see that they work")
+    figure.add_argument("--caption", action="store_true", help="captions below the pictures, not only beside them")
     figure.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="where to (default: figures)")
     options = parser.parse_args(arguments)
 
@@ -56,18 +62,20 @@ def _figure(options: argparse.Namespace) -> int:
         print(f"rdasde figure: {got}; there are {', '.join(known)}.", file=sys.stderr)
         return 2
     pieces = _studies.Pieces(options.store, options.small, progress=True)
-    for name in names:
+    for number, name in enumerate(names, 1):
+        print(f"[{number}/{len(names)}] {name} ...", end="", file=sys.stderr, flush=True)
+        begin = time.perf_counter()
         try:
             if name in _studies.STUDIES:
-                figure, table = _studies.run(name, pieces)
-                files = _figures.save(figure, name, options.out)
-                files.append(options.out / f"{name}.md")
-                files[-1].write_text(table)
+                print(file=sys.stderr)
+                drawn, table = _studies.run(name, pieces)
             else:
-                files = _figures.save(_figures.draw(name), name, options.out)
+                drawn, table = _figures.draw(name), ""
+            files = _figures.save(drawn, name, options.out, table=table, caption=options.caption)
         except (ImportError, OSError) as error:
-            print(f"rdasde figure: {error}", file=sys.stderr)
+            print(f"\nrdasde figure: {error}", file=sys.stderr)
             return 1
+        print(f" {time.perf_counter() - begin:.1f} s", file=sys.stderr)
         print("\n".join(map(str, files)))
     return 0
 

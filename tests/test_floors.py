@@ -18,7 +18,7 @@ FLOORS = [
     ["_schedule", "_algorithm"],
     ["_engine"],
     ["_simulation", "_approximations", "_bands", "_drawing"],
-    ["plot", "_weak_error", "_inference"],
+    ["plot", "_loading", "_weak_error", "_inference"],
     ["validate", "_network", "landscape", "pruning"],
     ["testing"],
     ["__init__"],
