@@ -42,6 +42,7 @@ from ._schedule import Linear as Linear
 from ._schedule import PowerLaw as PowerLaw
 from ._schedule import Schedule as Schedule
 from ._simulation.simulate import simulate as simulate
+from ._suggestion import suggest as suggest
 from ._weak_error.weak_error import weak_error as weak_error
 
 __version__: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rdasde import _check
 from rdasde._check import Floats
@@ -29,6 +29,11 @@ class RDA:
     batch_size : int
         Gradients averaged in each step.
 
+    Attributes
+    ----------
+    reasons : tuple of str
+        Why these settings, where `rdasde.suggest` chose them.
+
     Raises
     ------
     ValueError
@@ -42,6 +47,7 @@ class RDA:
     regularizer: Regularizer | None = None
     schedule: Schedule | None = None
     batch_size: int = 1
+    reasons: tuple[str, ...] = field(default=(), init=False, compare=False)
 
     def __post_init__(self) -> None:
         step_size = _check.number("step_size", self.step_size, above=0.0, mend="give for example step_size=1e-3")

@@ -1,4 +1,4 @@
-"""The command line: ``rdasde figure NAME``."""
+"""The command line: ``rdasde figure NAME``, ``rdasde run FILE.toml``."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure.add_argument("--small", action="store_true", help="studies at a small size, to see that they work")
     figure.add_argument("--caption", action="store_true", help="captions below the pictures, not only beside them")
     figure.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="where to (default: figures)")
+    run = commands.add_parser(
+        "run",
+        help="do what a TOML file says",
+        description="Simulate, approximate and take bands of a problem as a TOML file says; results are netCDF files.",
+    )
+    run.add_argument("file", type=Path, metavar="FILE.toml", help="problem, algorithm, horizon, verbs, output")
+    run.add_argument("--seed", type=int, metavar="N", help="in place of the file's")
+    run.add_argument("--replicates", type=int, metavar="N", help="in place of the file's")
+    run.add_argument("--out", type=Path, metavar="DIR", help="where to, in place of the file's output.folder")
     options = parser.parse_args(arguments)
 
     if options.version:
@@ -39,7 +48,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    return _figure(options)
+    return _run(options) if options.command == "run" else _figure(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rdasde import _configuration
+
+    try:
+        configuration = _configuration.read(
+            options.file, seed=options.seed, replicates=options.replicates, out=options.out
+        )
+    except _configuration.Mistakes as mistakes:
+        for sentence in mistakes.sentences:
+            print(f"rdasde run: {sentence}", file=sys.stderr)
+        return 2
+    try:
+        lines = _configuration.run(configuration)
+    except (ValueError, TypeError, ArithmeticError, MemoryError, ImportError, OSError) as error:
+        print(f"rdasde run: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0
 
 
 def _figure(options: argparse.Namespace) -> int:
