@@ -164,10 +164,10 @@ def legend_above(figure: Figure | SubFigure, handles: list[Any], ncols: int | No
 
     if not handles:
         return
-    if ncols is None:  # as many as there is room for, a letter being half as wide as it is high
+    if ncols is None:  # as many as there is room for, letters being so wide on average
         size = matplotlib.font_manager.FontProperties(size=matplotlib.rcParams["legend.fontsize"]).get_size_in_points()
         lengths = [len(handle.get_label()) + 6 for handle in handles]
-        room = figure.bbox.width / figure.dpi * 72.0 / (0.5 * size)
+        room = figure.bbox.width / figure.dpi * 72.0 / (0.58 * size)
         ncols = len(handles) if sum(lengths) <= room else max(1, int(room // max(lengths)))
     rows = -(-len(handles) // ncols)
     figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows), frameon=False)

@@ -44,9 +44,9 @@ def draw() -> Figure:
     axes["d"].set(title="dual", ylabel="$v_j$")
     axes["p"].set(title="primal", ylabel="$w_j$")
     reach = float(np.abs(dense).max())
-    _picture(axes["e"], dense, "dense leading eigenvector", "RdBu_r", -reach, reach)
+    _picture(axes["e"], dense, "dense loading", "RdBu_r", -reach, reach)
     _picture(axes["l"], mean, f"mean of {RUNS} runs", "RdBu_r", -reach, reach)
-    _picture(axes["z"], never["run"], "share of runs with $w_j = 0$", "Greens", 0.0, 1.0)
+    _picture(axes["z"], never["run"], "$P(w_j = 0)$, runs", "Greens", 0.0, 1.0)
     often = never["run"] > 0.5
     for j in np.flatnonzero(often):
         axes["l"].plot(j % 8, j // 8, "x", color="0.55", ms=3, mew=0.6)
@@ -80,7 +80,7 @@ def _picture(axis: Axes, values: Floats, title: str, colors: str, low: float, hi
     from matplotlib.patches import Rectangle
 
     image = axis.imshow(values.reshape(8, 8), cmap=colors, vmin=low, vmax=high)
-    axis.figure.colorbar(image, ax=axis, shrink=0.85)
+    axis.figure.colorbar(image, ax=axis, shrink=0.75, aspect=15)
     axis.set(title=title, xticks=[0, 2, 4, 6], yticks=[0, 2, 4, 6])
     for (i, j), ink in zip(PIXELS, _drawing.inks(len(PIXELS)), strict=True):
         axis.add_patch(Rectangle((j - 0.45, i - 0.45), 0.9, 0.9, fill=False, ec=ink, lw=1.2))
