@@ -15,6 +15,7 @@ from ._errors import StabilityWarning as StabilityWarning
 from ._errors import TooMuchMemoryError as TooMuchMemoryError
 from ._inference.fit import fit as fit
 from ._inference.online_fit import OnlineFit as OnlineFit
+from ._loading import load as load
 from ._losses.base import Loss as Loss
 from ._losses.custom import CustomLoss as CustomLoss
 from ._losses.huber import HuberLoss as HuberLoss
@@ -44,6 +45,7 @@ from ._schedule import Linear as Linear
 from ._schedule import PowerLaw as PowerLaw
 from ._schedule import Schedule as Schedule
 from ._simulation.simulate import simulate as simulate
+from ._suggestion import suggest as suggest
 from ._weak_error.weak_error import weak_error as weak_error
 
 __version__: str

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.unregularized import Unregularized
-from rdasde._schedule import Schedule, thresholds
+from rdasde._schedule import Schedule, schedule_name, thresholds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RDA:
     """Generalized regularized dual averaging at a constant step size.
 
@@ -29,6 +29,11 @@ class RDA:
     batch_size : int
         Gradients averaged in each step.
 
+    Attributes
+    ----------
+    reasons : tuple of str
+        Why these settings, where `rdasde.suggest` chose them.
+
     Raises
     ------
     ValueError
@@ -42,6 +47,7 @@ class RDA:
     regularizer: Regularizer | None = None
     schedule: Schedule | None = None
     batch_size: int = 1
+    reasons: tuple[str, ...] = field(default=(), init=False, compare=False)
 
     def __post_init__(self) -> None:
         step_size = _check.number("step_size", self.step_size, above=0.0, mend="give for example step_size=1e-3")
@@ -73,3 +79,10 @@ class RDA:
         """``g`` at every time; zero where the mirror map does not use it."""
         schedule = self.schedule if self.mirror.needs_schedule else None
         return thresholds(schedule, times, self.step_size)
+
+    def __repr__(self) -> str:
+        schedule = schedule_name(self.schedule)
+        return (
+            f"RDA(step_size={self.step_size!r}, regularizer={self.regularizer!r}, schedule={schedule}, "
+            f"batch_size={self.batch_size!r})"
+        )

@@ -1,9 +1,10 @@
-"""The command line: ``rdasde figure NAME``."""
+"""The command line: ``rdasde figure NAME``, ``rdasde run FILE.toml``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,14 +16,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    figure = commands.add_parser("figure", help="redraw a figure", description="Redraw figures as PNG and PDF.")
+    figure = commands.add_parser(
+        "figure",
+        help="redraw a figure",
+        description="Redraw figures as PNG and PDF, captions and tables beside them in Markdown.",
+    )
     figure.add_argument("names", nargs="*", metavar="NAME", help="which ones; see --list")
     figure.add_argument("--list", action="store_true", help="name the figures there are")
     figure.add_argument("--all", action="store_true", help="all that take seconds")
     figure.add_argument("--studies", action="store_true", help="all that take minutes, with their tables")
     figure.add_argument("--store", type=Path, metavar="DIR", help="keep finished pieces of studies, to go on from")
     figure.add_argument("--small", action="store_true", help="studies at a small size, to see that they work")
+    figure.add_argument("--caption", action="store_true", help="captions below the pictures, not only beside them")
     figure.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="where to (default: figures)")
+    run = commands.add_parser(
+        "run",
+        help="do what a TOML file says",
+        description="Simulate, approximate and take bands of a problem as a TOML file says; results are netCDF files.",
+    )
+    run.add_argument("file", type=Path, metavar="FILE.toml", help="problem, algorithm, horizon, verbs, output")
+    run.add_argument("--seed", type=int, metavar="N", help="in place of the file's")
+    run.add_argument("--replicates", type=int, metavar="N", help="in place of the file's")
+    run.add_argument("--out", type=Path, metavar="DIR", help="where to, in place of the file's output.folder")
     options = parser.parse_args(arguments)
 
     if options.version:
@@ -33,7 +48,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    return _figure(options)
+    return _run(options) if options.command == "run" else _figure(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from rdasde import _configuration
+
+    try:
+        configuration = _configuration.read(
+            options.file, seed=options.seed, replicates=options.replicates, out=options.out
+        )
+    except _configuration.Mistakes as mistakes:
+        for sentence in mistakes.sentences:
+            print(f"rdasde run: {sentence}", file=sys.stderr)
+        return 2
+    try:
+        lines = _configuration.run(configuration)
+    except (ValueError, TypeError, ArithmeticError, MemoryError, ImportError, OSError) as error:
+        print(f"rdasde run: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(lines))
+    return 0
 
 
 def _figure(options: argparse.Namespace) -> int:
@@ -56,18 +91,20 @@ def _figure(options: argparse.Namespace) -> int:
         print(f"rdasde figure: {got}; there are {', '.join(known)}.", file=sys.stderr)
         return 2
     pieces = _studies.Pieces(options.store, options.small, progress=True)
-    for name in names:
+    for number, name in enumerate(names, 1):
+        print(f"[{number}/{len(names)}] {name} ...", end="", file=sys.stderr, flush=True)
+        begin = time.perf_counter()
         try:
             if name in _studies.STUDIES:
-                figure, table = _studies.run(name, pieces)
-                files = _figures.save(figure, name, options.out)
-                files.append(options.out / f"{name}.md")
-                files[-1].write_text(table)
+                print(file=sys.stderr)
+                drawn, table = _studies.run(name, pieces)
             else:
-                files = _figures.save(_figures.draw(name), name, options.out)
+                drawn, table = _figures.draw(name), ""
+            files = _figures.save(drawn, name, options.out, table=table, caption=options.caption)
         except (ImportError, OSError) as error:
-            print(f"rdasde figure: {error}", file=sys.stderr)
+            print(f"\nrdasde figure: {error}", file=sys.stderr)
             return 1
+        print(f" {time.perf_counter() - begin:.1f} s", file=sys.stderr)
         print("\n".join(map(str, files)))
     return 0
 

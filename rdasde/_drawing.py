@@ -1,10 +1,19 @@
-"""The drawing kit: empty figures, inks, bands, paths and mean curves, a dual and a primal panel filled together."""
+"""The drawing kit: figures of a page's width, inks, bands, paths and mean curves, panel letters, a caption beside.
+
+Everything is drawn under Matplotlib's own settings. The package brings two style sheets, ``rdasde.print`` (a journal's
+page) and ``rdasde.dark``; widths of lines and figures follow the sizes of whichever is in force.
+"""
 
 from __future__ import annotations
 
 import functools
 import io
-from typing import TYPE_CHECKING
+import re
+import string
+import textwrap
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +25,22 @@ from rdasde._engine.results import mirror_of
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
-GREEN, BLUE = "#b9dfb0", "#2c6fbb"
-INK = ("#b2182b", "#1b1b1b", "#7b3294", "#e08214", "#01665e", "#8c510a")
+SINGLE, DOUBLE = 3.3, 6.8  # inches: one column of a journal, and both
+# told apart under every kind of colour blindness, and by their lightness in grey
+INK = ("#004488", "#bb5566", "#d9a01a", "#111111", "#2f9c8f", "#7fc4ea")
+BLUE, RED, YELLOW, BLACK, TEAL, SKY = INK
+GREEN = "#7fbf7b"
+_PRINTED = 8.0  # points: the size of text in the print style, which the widths above are meant for
+_ZONE = "zero region"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure that knows nothing of pyplot, and that a notebook shows all the same."""
+    """An empty figure of that many inches, which knows nothing of pyplot, and which a notebook shows all the same.
+
+    Its attribute ``caption`` is what `caption` wrote.
+    """
     return _figure_class()(figsize=(width, height), layout="constrained")
 
 
@@ -32,6 +49,8 @@ def _figure_class() -> type[Figure]:
     from matplotlib.figure import Figure
 
     class NotebookFigure(Figure):
+        caption: str = ""
+
         def _repr_png_(self) -> bytes:
             buffer = io.BytesIO()
             self.savefig(buffer, format="png", dpi=110)
@@ -40,81 +59,220 @@ def _figure_class() -> type[Figure]:
     return NotebookFigure
 
 
-def panels() -> tuple[Figure, NDArray[np.object_]]:
+def printed() -> AbstractContextManager[None]:
+    """Within it, what is drawn and saved has the print style, whatever the user's own settings are."""
+    import matplotlib.style
+
+    context: AbstractContextManager[None] = matplotlib.style.context("rdasde.print", after_reset=True)
+    return context
+
+
+def page(height: float, width: float = DOUBLE) -> Figure:
+    """An empty figure of a journal's width in the print style; larger in the measure that text is larger than there."""
+    import matplotlib
+
+    scale = matplotlib.rcParams["font.size"] / _PRINTED
+    return new_figure(scale * width, scale * height)
+
+
+def panels(height: float = 2.8) -> tuple[Figure, NDArray[np.object_]]:
     """Two empty panels side by side."""
-    figure = new_figure(11.0, 4.4)
+    figure = page(height)
     return figure, figure.subplots(1, 2)
 
 
 def inks(number: int) -> list[str]:
-    """That many colors."""
-    return [INK[i % len(INK)] for i in range(number)]
+    """That many colors: those of the style sheet in force; where it has none of its own, told apart by everybody."""
+    import matplotlib
+
+    cycle = matplotlib.rcParams["axes.prop_cycle"]
+    own = cycle == matplotlib.rcParamsDefault["axes.prop_cycle"] or "color" not in cycle.keys
+    colors = INK if own else cycle.by_key()["color"]
+    return [colors[i % len(colors)] for i in range(number)]
+
+
+def line_width(share: float = 1.0) -> float:
+    """In the measure of the style sheet in force."""
+    import matplotlib
+
+    return share * float(matplotlib.rcParams["lines.linewidth"])
 
 
 def shade_threshold(axis: Axes, time: Floats, lower: Floats, upper: Floats) -> None:
     """The region of the dual that the mirror map sends to zero, as far down as the panel goes."""
     if np.any(upper > 0.0):
         bottom = np.where(np.isfinite(lower), lower, min(axis.get_ylim()[0], 0.0))
-        axis.fill_between(time, bottom, upper, color=GREEN, alpha=0.6, lw=0, zorder=0)
+        axis.fill_between(time, bottom, upper, color=GREEN, alpha=0.35, lw=0, zorder=0).set_gid(_ZONE)
 
 
 def draw_band(axis: Axes, time: Floats, lower: Floats, upper: Floats, color: str = BLUE) -> None:
-    """A filled band."""
-    axis.fill_between(time, lower, upper, color=color, alpha=0.22, lw=0, zorder=1)
+    """A filled band with thin edges, so that bands that overlap can be told apart."""
+    axis.fill_between(time, lower, upper, color=color, alpha=0.2, lw=0, zorder=1)
+    for edge in (lower, upper):
+        axis.plot(time, edge, color=color, lw=line_width(0.3), alpha=0.7, zorder=1.5)
 
 
 def draw_path(axis: Axes, time: Floats, path: Floats, ink: str) -> None:
     """One run, as it jitters."""
-    axis.plot(time, path, color=ink, lw=0.6, alpha=0.75, zorder=2)
+    axis.plot(time, path, color=ink, lw=line_width(0.4), alpha=0.8, zorder=2)
 
 
-def draw_mean(axis: Axes, time: Floats, mean: Floats, ink: str, label: str) -> None:
-    """A smooth curve."""
-    axis.plot(time, mean, color=ink, lw=1.8, zorder=3, label=label)
+def draw_mean(axis: Axes, time: Floats, mean: Floats, ink: str, label: str | None = None) -> None:
+    """A smooth curve, with a light rim so that it stands out of paths and bands."""
+    import matplotlib
+    from matplotlib import patheffects
+
+    rim = patheffects.withStroke(linewidth=line_width(1.9), foreground=matplotlib.rcParams["axes.facecolor"], alpha=0.8)
+    axis.plot(time, mean, color=ink, lw=line_width(1.1), zorder=3, label=label, path_effects=[rim])
 
 
-def finish(axes: NDArray[np.object_], band_label: str = "") -> None:
-    """Axes, zero lines and one legend, with the blue of bands if it has a label."""
+def bare(axis: Axes) -> None:
+    """Without a frame above and to the right."""
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def zero_line(axis: Axes, at: float = 0.0) -> None:
+    """Something to compare with."""
+    axis.axhline(at, color="0.5", lw=line_width(0.5), zorder=0.5)
+
+
+def over_time(axis: Axes) -> None:
+    """Time on the horizontal axis, the zero line."""
+    zero_line(axis)
+    axis.set_xlabel(r"time  $t = n\gamma$")
+    axis.margins(x=0.0)
+    bare(axis)
+
+
+def finish(axes: Iterable[Axes], band_label: str = "", ncols: int | None = None) -> None:
+    """Axes over time, zero lines and one legend above, with bands and the zero region where they are drawn."""
     from matplotlib.patches import Patch
 
+    axes = list(axes)
     for axis in axes:
-        axis.axhline(0.0, color="0.55", lw=0.6, zorder=0.5)
-        axis.set_xlabel(r"time  $t = n\gamma$")
-        axis.margins(x=0.0)
-        axis.spines[["top", "right"]].set_visible(False)
-    handles, _ = axes[1].get_legend_handles_labels()
-    patches = [Patch(color=BLUE, alpha=0.22, lw=0, label=band_label)] if band_label else []
-    if any(abs(c.get_alpha() - 0.6) < 1e-9 for c in axes[0].collections if c.get_alpha() is not None):
-        patches.append(Patch(color=GREEN, alpha=0.6, lw=0, label="$w_j = 0$ exactly"))
-    axes[0].figure.legend(handles=[*handles, *patches], loc="outside upper center", ncols=6, frameon=False)
+        over_time(axis)
+    entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    patches = [Patch(color="0.5", alpha=0.3, lw=0, label=band_label)] if band_label else []
+    if any(shape.get_gid() == _ZONE for axis in axes for shape in axis.collections):
+        patches.append(Patch(color=GREEN, alpha=0.35, lw=0, label="$w_j = 0$ exactly"))
+    legend_above(axes[0].figure, [*entries.values(), *patches], ncols)
+
+
+def legend_above(figure: Figure | SubFigure, handles: list[Any], ncols: int | None = None) -> None:
+    """One legend for the whole figure, outside of its panels, in rows as even as can be."""
+    import matplotlib
+
+    if not handles:
+        return
+    if ncols is None:  # as many as there is room for, letters being so wide on average
+        size = matplotlib.font_manager.FontProperties(size=matplotlib.rcParams["legend.fontsize"]).get_size_in_points()
+        lengths = [len(handle.get_label()) + 6 for handle in handles]
+        room = figure.bbox.width / figure.dpi * 72.0 / (0.58 * size)
+        ncols = len(handles) if sum(lengths) <= room else max(1, int(room // max(lengths)))
+    rows = -(-len(handles) // ncols)
+    figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows), frameon=False)
+
+
+def legend_below(axis: Axes, handles: list[Any], ncols: int, room: float) -> None:
+    """A legend under the label of the axis, in a share `room` of the figure that is kept free of panels."""
+    engine: Any = axis.figure.get_layout_engine()
+    engine.set(rect=(0.0, room, 1.0, 1.0 - room))
+    legend = axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=ncols, frameon=False)
+    legend.set_in_layout(False)
+
+
+def letters(axes: Iterable[Axes]) -> None:
+    """A bold a, b, ... before the title of each panel."""
+    for letter, axis in zip(string.ascii_lowercase, axes, strict=False):
+        text = axis.get_title("center") or axis.get_title("left")
+        for place in ("center", "left"):
+            axis.set_title("", loc=place)
+        axis.set_title(rf"$\mathbf{{{letter}}}$   {text}".rstrip(), loc="left")
+
+
+def plain_ticks(axis: Axes, which: str, ticks: Iterable[float]) -> None:
+    """These ticks of a logarithmic axis that lie within it, as ordinary numbers, and no others."""
+    low, high = sorted(axis.get_xlim() if which == "x" else axis.get_ylim())
+    shown = [tick for tick in ticks if 0.999 * low <= tick <= 1.001 * high]
+    along = axis.xaxis if which == "x" else axis.yaxis
+    along.set_ticks(shown, [f"{tick:g}" for tick in shown])
+    along.set_ticks([], minor=True)
+
+
+def signed(number: float) -> str:
+    """A number with its sign, as text."""
+    return f"{number:+g}".replace("-", "\N{MINUS SIGN}") if number else "0"
+
+
+def decimal_ticks(axis: Axes, which: str) -> None:
+    """On a logarithmic axis of a few decades ordinary numbers; powers of ten, as they are, on a longer one."""
+    low, high = sorted(axis.get_xlim() if which == "x" else axis.get_ylim())
+    decades = float(np.log10(high / low))
+    digits = (1, 2, 3, 5, 7) if decades < 1.0 else (1, 2, 5)
+    if decades < 2.3:
+        powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+        plain_ticks(axis, which, [digit * 10.0**power for power in powers for digit in digits])
 
 
 def draw_pair(
-    axes: NDArray[np.object_], runs: xr.Dataset, theory: xr.Dataset, labels: dict[int, str], level: float = 0.95
+    axes: Iterable[Axes],
+    runs: xr.Dataset,
+    theory: xr.Dataset,
+    labels: dict[int, str],
+    level: float = 0.95,
+    spaces: tuple[str, ...] = SPACES,
+    legend: bool = True,
 ) -> None:
-    """Fill a dual and a primal panel with the labelled coordinates."""
+    """Fill a panel for each space, dual and primal, with the labelled coordinates; a legend above, or within."""
+    axes = list(axes)
     run = runs["dual"].dims[0]
     theory = theory.sel(coordinate=list(labels))
-    for axis, space in zip(axes, SPACES, strict=True):
-        edges = band(theory, level, space=space)
+    for axis, space in zip(axes, spaces, strict=True):
+        edges = band(theory, level, space=space)  # type: ignore[arg-type]
         for (j, label), ink in zip(labels.items(), inks(len(labels)), strict=True):
             here = {"coordinate": j}
-            draw_band(axis, edges["time"].values, edges["lower"].sel(here).values, edges["upper"].sel(here).values)
+            time = edges["time"].values
+            draw_band(axis, time, edges["lower"].sel(here).values, edges["upper"].sel(here).values, ink)
             path = runs[space].isel({run: 0}).sel(here)
             mean = theory[f"{space}_mean"].sel(here)
             draw_path(axis, path["time"].values, path.values, ink)
-            draw_mean(axis, mean["time"].values, mean.values, ink, label=label)
-    zone = mirror_of(theory).dead_zone(theory["threshold"].values)
-    if zone is not None:
-        shade_threshold(axes[0], theory["time"].values, *zone)
-    axes[0].set_ylabel("dual  $v_j$")
-    axes[1].set_ylabel("primal  $w_j$")
-    finish(axes, f"{100 * level:g} % band")
+            draw_mean(axis, mean["time"].values, mean.values, ink, label)
+        axis.set_ylabel(f"{space}  ${space_symbol(space)}_j$")
+        if space == "dual":
+            zone = mirror_of(theory).dead_zone(theory["threshold"].values)
+            if zone is not None:
+                shade_threshold(axis, theory["time"].values, *zone)
+    if legend:
+        finish(axes, f"{100 * level:g} % band")
+        return
+    for axis in axes:
+        over_time(axis)
+    axes[-1].legend(frameon=False)
 
 
-def caption(figure: Figure, text: str) -> None:
-    """Prose below the panels, wrapped to the width of the figure."""
-    import textwrap
+def space_symbol(space: str) -> str:
+    """The letter of a space."""
+    return {"dual": "v", "primal": "w"}[space]
 
-    width = int(figure.get_figwidth() * 14.5)
-    figure.supxlabel(textwrap.fill(text, width), x=0.02, ha="left", fontsize=9, color="0.25")
+
+def caption(figure: Figure, text: str, baked: bool = False) -> None:
+    """Prose to stand beside a figure, kept as its attribute ``caption``; `baked`: also written into the picture."""
+    figure.caption = text  # type: ignore[attr-defined]
+    if baked:
+        bake(figure)
+
+
+def bake(figure: Figure) -> None:
+    """Write the caption below the panels, wrapped to the width of the figure, which grows by as much."""
+    import matplotlib
+
+    size = 0.875 * matplotlib.rcParams["font.size"]
+    width = int(figure.get_figwidth() * 72.0 / (0.53 * size))
+    # a formula is not to be torn apart
+    text = re.sub(r"\*\*(\w)\*\*", r"$\\mathbf{\1}$", getattr(figure, "caption", ""))
+    pieces = text.split("$")
+    joined = "$".join(piece.replace(" ", "\0") if k % 2 else piece for k, piece in enumerate(pieces))
+    lines = textwrap.wrap(joined, width)
+    figure.set_figheight(figure.get_figheight() + (len(lines) + 1) * 1.3 * size / 72.0)
+    prose = "\n".join(lines).replace("\0", " ")
+    figure.supxlabel(prose, x=0.02, ha="left", fontsize=size, fontweight="normal", linespacing=1.25)

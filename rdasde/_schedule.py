@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
+import re
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,6 +17,8 @@ from rdasde import _check
 from rdasde._check import Floats
 
 Schedule = Callable[[Any, float], Any]
+
+_LONGEST = 60  # letters of a lambda that are shown
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,71 @@ class Constant:
     def limit(self, t: Any) -> Any:
         """The threshold as the step size goes to 0 at fixed t: itself."""
         return self(t, 0.0)
+
+
+KINDS: dict[str, Callable[..., Schedule]] = {kind.__name__: kind for kind in (PowerLaw, Linear, Constant)}
+
+
+def settings_of(schedule: Any) -> dict[str, Any] | None:
+    """What makes it again, in JSON's types; of a function of the user's own its name alone."""
+    if schedule is None:
+        return None
+    if isinstance(schedule, PowerLaw | Linear | Constant):
+        return {"kind": type(schedule).__name__, **vars(schedule)}
+    return {"kind": "function", "name": schedule_name(schedule)}
+
+
+def from_settings(settings: dict[str, Any] | None) -> Schedule | None:
+    """The schedule with these settings; ValueError for a function of the user's own."""
+    if settings is None:
+        return None
+    settings = dict(settings)
+    kind = settings.pop("kind")
+    if kind not in KINDS:
+        raise ValueError(f"its schedule is the function {settings.get('name')}, which a result does not carry")
+    return KINDS[kind](**settings)
+
+
+def schedule_name(schedule: Any) -> str:
+    """A short name: the repr of one of ours; the source of a lambda; of another function its name, not its address."""
+    if isinstance(schedule, types.FunctionType):
+        return _source(schedule) if schedule.__name__ == "<lambda>" else schedule.__name__
+    if isinstance(schedule, functools.partial):
+        inner = [schedule_name(schedule.func), *map(repr, schedule.args)]
+        return f"partial({', '.join([*inner, *(f'{key}={value!r}' for key, value in schedule.keywords.items())])})"
+    text = repr(schedule)
+    return type(schedule).__name__ if " object at 0x" in text or " at 0x" in text else text
+
+
+def _source(function: types.FunctionType) -> str:
+    """Of a lambda, where it can be read and is short: the one in its lines whose code it is."""
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):
+        return "lambda"
+    starts = [match.start() for match in re.finditer(r"\blambda\b", text)]
+    for start in starts:
+        source = _expression(text[start:])
+        if source is None:
+            continue
+        code = compile(source, "", "eval").co_consts[0]
+        if len(starts) == 1 or code.co_code == function.__code__.co_code:
+            return source if len(source) <= _LONGEST else "lambda"
+    return "lambda"
+
+
+def _expression(text: str) -> str | None:
+    """The lambda that the text begins with."""
+    for end in range(len(text), 0, -1):  # the longest beginning that is an expression
+        try:
+            parsed = ast.parse(text[:end].strip(), mode="eval").body
+        except (SyntaxError, ValueError):
+            continue
+        if isinstance(parsed, ast.Lambda):
+            return ast.unparse(parsed)
+        if isinstance(parsed, ast.Tuple) and isinstance(parsed.elts[0], ast.Lambda):  # what follows a comma is not its
+            return ast.unparse(parsed.elts[0])
+    return None
 
 
 def thresholds(schedule: Schedule | None, times: Floats, step_size: float) -> Floats:

@@ -18,11 +18,11 @@ FLOORS = [
     ["_schedule", "_algorithm"],
     ["_engine"],
     ["_simulation", "_approximations", "_bands", "_drawing"],
-    ["plot", "_weak_error", "_inference"],
+    ["plot", "_loading", "_suggestion", "_weak_error", "_inference"],
     ["validate", "_network", "landscape", "pruning"],
     ["testing", "interactions"],
     ["__init__"],
-    ["_figures", "_studies"],
+    ["_figures", "_studies", "_configuration"],
     ["_cli", "__main__"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

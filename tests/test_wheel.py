@@ -37,10 +37,10 @@ def run(command, site, folder):
 
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert "rdasde/py.typed" in names
+    assert {"rdasde/py.typed", "rdasde/print.mplstyle", "rdasde/dark.mplstyle"} <= set(names)
     assert {name for name in names if name.endswith(".pyi")} == {
         f"rdasde/{folder}__init__.pyi"
-        for folder in ("", "interactions/", "landscape/", "pruning/", "testing/", "validate/")
+        for folder in ("", "interactions/", "landscape/", "plot/", "pruning/", "testing/", "validate/")
     }
     assert {Path(name).parts[0] for name in names} == {"rdasde", f"rdasde-{rdasde.__version__}.dist-info"}
     metadata = zipfile.ZipFile(wheel).read(f"rdasde-{rdasde.__version__}.dist-info/METADATA").decode()

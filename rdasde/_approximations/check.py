@@ -14,6 +14,7 @@ from rdasde._approximations.paths import dual_paths
 from rdasde._bands import band, standardized
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES
+from rdasde._engine.progress import phase
 from rdasde._engine.run import MonteCarlo, Run
 from rdasde._engine.time_axis import TimeAxis
 from rdasde._errors import AccuracyWarning, ClosureWarning, DivergenceError
@@ -240,7 +241,7 @@ def _runs(
     """Dual and primal states, (run, time, coordinate)."""
     problem, algorithm, dual_start, axis, _ = run
     times = axis.times[picked]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), phase("checking"):
         warnings.simplefilter("ignore")  # what there is to say of the step size is said by `approximate`
         runs = simulate(
             problem,
@@ -252,7 +253,7 @@ def _runs(
             seed=seed,
             coordinates=coordinates,
             executor=monte_carlo.executor,
-            progress=False,
+            progress=monte_carlo.progress,
         )
     return runs["dual"].values, runs["primal"].values
 

@@ -16,9 +16,14 @@ from rdasde._problems.base import Problem
 
 def check_pair(problem: Problem, algorithm: RDA) -> None:
     """The first two arguments of every verb."""
-    _check.instance("problem", problem, Problem, "a problem", "pass for example rs.LinearRegression(coef)")
+    check_instance_of_problem(problem)
     _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
     algorithm.mirror.check_dimension(problem.dimension)
+
+
+def check_instance_of_problem(problem: Problem) -> None:
+    """The first argument alone."""
+    _check.instance("problem", problem, Problem, "a problem", "pass for example rs.LinearRegression(coef)")
 
 
 def warn_if_unstable(problem: Problem, algorithm: RDA) -> None:

@@ -92,6 +92,7 @@ def run_blocks(
     window = 2 * (getattr(pool, "_max_workers", None) or workers())
     pending: dict[int, concurrent.futures.Future[Arrays] | None] = {}
     submitted = 0
+    signals.progress.start()
     try:
         for index, block in enumerate(blocks):
             while submitted < len(blocks) and submitted < index + window:

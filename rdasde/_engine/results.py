@@ -8,7 +8,8 @@ Those of `simulate`, `approximate` and `weak_error`, and of validations that car
 ``step_size``        gamma; where a result is over several, they are a coordinate instead
 ``batch_size``       Gradients averaged in a step
 ``regularizer``      The mirror map, as JSON: `mirror_of` makes it again
-``schedule``         Its repr
+``schedule``         Its repr; a function of the user's own by its name or source
+``description``      Problem and schedule, as JSON: `problem_of` and `algorithm_of` make them again
 ===================  ===================================================================================================
 
 Verbs add what is theirs: ``seed`` wherever something was drawn, ``replicates`` and ``paths``, how many; `simulate`
@@ -23,14 +24,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from rdasde import _check
+from rdasde import _check, _schedule
 from rdasde._algorithm import RDA
+from rdasde._check import Floats
+from rdasde._problems import kinds
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.kinds import from_json
+from rdasde._schedule import schedule_name
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_SHOWN = 400  # letters of a description
 
 
 def result_attributes(problem: Problem, algorithm: RDA, verb: str) -> dict[str, Any]:
@@ -41,8 +47,60 @@ def result_attributes(problem: Problem, algorithm: RDA, verb: str) -> dict[str, 
         "step_size": algorithm.step_size,
         "batch_size": algorithm.batch_size,
         "regularizer": algorithm.mirror.to_json(),
-        "schedule": repr(algorithm.schedule),
+        "schedule": schedule_name(algorithm.schedule),
+        "description": describe(problem, algorithm),
     }
+
+
+class Packed(str):
+    """A long text that shows itself short: notebooks print all attributes of a Dataset, and arrays are packed here."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"<{len(self):,} letters of JSON>" if len(self) > _SHOWN else self[:]
+
+    def __repr__(self) -> str:
+        return str(self) if len(self) > _SHOWN else repr(self[:])
+
+
+def describe(problem: Problem, algorithm: RDA) -> str:
+    """What makes problem and schedule again. Packing the arrays takes a while, so that a problem keeps its own text."""
+    packed = vars(problem).get("_packed")
+    if packed is None:
+        packed = vars(problem)["_packed"] = json.dumps(kinds.settings_of(problem))
+    schedule = json.dumps(_schedule.settings_of(algorithm.schedule))
+    return Packed(f'{{"problem": {packed}, "schedule": {schedule}}}')
+
+
+def problem_of(result: xr.Dataset) -> Problem | str:
+    """The problem that a result describes, or a sentence on why there is none."""
+    try:
+        return kinds.from_settings(_described(result)["problem"])
+    except ValueError as error:
+        return f"The problem of this result cannot be made again: {error}; make it as you did before."
+
+
+def algorithm_of(result: xr.Dataset) -> RDA | str:
+    """The algorithm that a result describes, or a sentence on why there is none."""
+    try:
+        schedule = _schedule.from_settings(_described(result)["schedule"])
+        if "step_size" not in result.attrs:
+            raise ValueError("the result is over several step sizes")
+        mirror = mirror_of(result)
+    except ValueError as error:
+        reason = str(error).rstrip(".").replace("The regularizer is", "its regularizer is").split(": pass ")[0]
+        return f"The algorithm of this result cannot be made again: {reason}; make it as you did before."
+    step_size, batch_size = float(result.attrs["step_size"]), int(result.attrs["batch_size"])
+    return RDA(step_size, None if mirror.is_identity else mirror, schedule, batch_size)
+
+
+def _described(result: xr.Dataset) -> dict[str, Any]:
+    try:
+        described: dict[str, Any] = json.loads(result.attrs["description"])
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise ValueError("it does not say what it is of, or was made by version 0.1") from None
+    return described
 
 
 def mirror_of(result: xr.Dataset, regularizer: Regularizer | None = None) -> Regularizer:
@@ -60,3 +118,9 @@ def mirror_of(result: xr.Dataset, regularizer: Regularizer | None = None) -> Reg
             "pass regularizer=, for example rs.L1()",
         ) from None
     return from_json(json.dumps(settings))
+
+
+def minimizer_of(result: xr.Dataset) -> Floats | None:
+    """The minimizer of the problem that a result describes; None where it does not, or where there is none."""
+    problem = problem_of(result)
+    return None if isinstance(problem, str) else problem.minimizer

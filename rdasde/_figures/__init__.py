@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rdasde import _check
+from rdasde import _check, _drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,14 +27,23 @@ def draw(name: str) -> Figure:
     """Draw a figure by its name."""
     _check.choice("name", name, tuple(FIGURES))
     module = importlib.import_module(f"rdasde._figures.{name.replace('-', '_')}")
-    figure: Figure = module.draw()
+    with _drawing.printed():
+        figure: Figure = module.draw()
     return figure
 
 
-def save(figure: Figure, name: str, directory: Path) -> list[Path]:
-    """As PNG and PDF; the PDF carries no date, so that redrawing changes nothing."""
+def save(figure: Figure, name: str, directory: Path, *, table: str = "", caption: bool = False) -> list[Path]:
+    """As PNG and PDF, and beside them in Markdown the caption and a table; `caption`: it is in the picture, too.
+
+    The PDF carries no date, so that redrawing changes nothing.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    files = [directory / f"{name}.{kind}" for kind in ("png", "pdf")]
-    figure.savefig(files[0], dpi=150, metadata={"Software": None})
-    figure.savefig(files[1], metadata={"CreationDate": None})
+    files = [directory / f"{name}.{kind}" for kind in ("png", "pdf", "md")]
+    if caption:
+        _drawing.bake(figure)
+    with _drawing.printed():
+        figure.savefig(files[0], metadata={"Software": None})
+        figure.savefig(files[1], metadata={"CreationDate": None})
+    prose: str = figure.caption  # type: ignore[attr-defined]
+    files[2].write_text("\n\n".join(part.strip() for part in (prose, table) if part) + "\n", encoding="utf-8")
     return files

@@ -35,37 +35,42 @@ def draw() -> Figure:
     )
     shown = rs.simulate(problem, algorithm, HORIZON, start=start, times=1001, seed=SEED)  # the first run, finer
 
-    figure = _drawing.new_figure(13.0, 9.6)
-    axes = figure.subplot_mosaic([[*"dddppp"], [*"cczzll"]], height_ratios=(1.25, 1.0))
+    figure = _drawing.page(4.9)
+    axes = figure.subplot_mosaic([[*"dddppp"], [*"cczzll"]], height_ratios=(1.15, 1.0))
     chosen = _chosen(theory, start, problem.bias)
     labels = {j: name for name, j in chosen.items()}
     _drawing.draw_pair(np.array([axes["d"], axes["p"]]), shown, theory, labels)
+    axes["d"].set(title="dual", ylabel="$v_j$")
+    axes["p"].set(title="primal", ylabel="$w_j$")
     threshold = theory["threshold"].values
     _drawing.shade_threshold(axes["d"], theory["time"].values, -threshold, threshold)
 
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[1:]
     axes["c"].hist(100.0 * held.mean(axis=0), bins=24, color=_drawing.BLUE, alpha=0.6)
-    axes["c"].axvline(95.0, color="0.3", ls="--", lw=1.0)
-    axes["c"].set(xlabel="coverage over runs and times, %", ylabel="weights", title="95 % bands, dual")
+    axes["c"].axvline(95.0, color="0.3", ls="--", lw=0.8)
+    axes["c"].set(xlabel="coverage (%)", ylabel="weights", title="95 % dual bands")
 
     never = {
         "runs": (runs["primal"].values[:, -1] == 0.0).mean(axis=0),
         "theory": theory["probability_zero"].values[-1],
     }
-    axes["z"].plot([0.0, 1.0], [0.0, 1.0], color="0.6", lw=0.8)
-    axes["z"].plot(never["theory"], never["runs"], ".", ms=4, color=_drawing.BLUE)
-    axes["z"].set(xlabel="dual diffusion", ylabel="runs", title=f"$P(w_j = 0)$ at t = {HORIZON:g}", aspect="equal")
+    axes["z"].plot([0.0, 1.0], [0.0, 1.0], color="0.6", lw=0.6)
+    axes["z"].plot(never["theory"], never["runs"], ".", ms=2.5, color=_drawing.BLUE)
+    axes["z"].set(
+        xlabel="by the diffusion", ylabel="in runs", title=f"$P(w_j = 0)$ at $t = {HORIZON:g}$", aspect="equal"
+    )
 
     time = runs["time"].values
-    for label, states, ink, style in (("runs", runs, "0.2", "-"), ("dual diffusion", theory, "#b2182b", "--")):
+    for label, states, ink, style in (("runs", runs, _drawing.BLACK, "-"), ("diffusion", theory, _drawing.RED, "--")):
         loss = _losses(problem, states["primal"].values[:ALIKE])
         low, middle, high = np.quantile(loss, [0.05, 0.5, 0.95], axis=0)
         axes["l"].fill_between(time, low, high, color=ink, alpha=0.2, lw=0)
-        axes["l"].plot(time, middle, style, color=ink, lw=1.6, label=label)
-    axes["l"].set(xlabel=r"time  $t = n\gamma$", ylabel="training loss", title=f"median and 90 % of {ALIKE}")
+        axes["l"].plot(time, middle, style, color=ink, label=label)
+    axes["l"].set(xlabel=r"time  $t = n\gamma$", ylabel="training loss", title=f"median, 90 % of {ALIKE}")
     axes["l"].legend(frameon=False)
     for name in "czl":
-        axes[name].spines[["top", "right"]].set_visible(False)
+        _drawing.bare(axes[name])
+    _drawing.letters(axes[name] for name in "dpczl")
 
     last = runs["primal"].values[:, -1]
     test = np.mean([np.mean(problem.predict(w, pictures[ROWS:]).argmax(axis=1) == digits.target[ROWS:]) for w in last])
@@ -75,14 +80,16 @@ def draw() -> Figure:
         figure,
         f"A network of {problem.dimension} weights (16 inputs, {HIDDEN} hidden units, tanh, 10 classes) on {ROWS} of "
         "scikit-learn's digits averaged to 4 × 4 pixels, cross-entropy; gRDA one row at a time, step size "
-        f"{algorithm.step_size:g}, c = {schedule.c:g}, μ = {schedule.mu:g}, biases unpenalized, from one random start: "
-        f"{round(HORIZON / algorithm.step_size):,} steps. Above: one run (zigzag), mean and 95 % band of {PATHS} paths "
-        "of the dual diffusion, its noise from per-row gradients; in the green region w is exactly zero. The loss is "
+        rf"{algorithm.step_size:g}, $c = {schedule.c:g}$, $\mu = {schedule.mu:g}$, biases unpenalized, from one "
+        rf"random start: "
+        f"{round(HORIZON / algorithm.step_size):,} steps. **a**, **b**: one run (zigzag), mean and 95 % band of "
+        f"{PATHS} paths "
+        "of the dual diffusion, its noise from per-row gradients; in the green region $w$ is exactly zero. The loss is "
         f"not convex, and nothing is linearized. Over {RUNS} runs the bands hold in {by_time.min():.1f} to "
         f"{by_time.max():.1f} % of cases, by "
         f"time, averaged over all weights; the worst weight's in {100 * held.mean(axis=0).min():.1f} % (bands from "
         f"{PATHS} paths would hold in {100 * _expected(PATHS):.1f} % were they exact). At the end "
-        f"{100 * np.mean(last == 0.0):.0f} % of the weights are exactly zero; the diffusion's P(w_j = 0) is within "
+        f"{100 * np.mean(last == 0.0):.0f} % of the weights are exactly zero; the diffusion's $P(w_j = 0)$ is within "
         f"{gap.mean():.3f} of the share of runs on average, {gap.max():.2f} at most. Accuracy on the other digits: "
         f"{100 * test:.0f} %.",
     )

@@ -27,19 +27,20 @@ def draw() -> Figure:
     runs = rs.simulate(problem, algorithm, HORIZON, replicates=REPLICATES, times=801, seed=SEED)
     theory = rs.approximate(problem, algorithm, HORIZON, times=801)
     figure, axes = _drawing.panels()
-    figure.set_size_inches(11.0, 5.6)
     _drawing.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
+    _drawing.letters(axes)
     late = theory["time"].values >= HORIZON / 10.0
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[late]
     exact = float((runs["primal"].values[:, -1] == 0.0).mean(axis=0)[names.index("age")])
     predicted = float(theory["probability_zero"].values[-1, names.index("age")])
-    paths = rs.approximate(problem, algorithm, HORIZON, method="paths", paths=4000, times=2, seed=SEED)
+    paths = rs.approximate(problem, algorithm, HORIZON, method="paths", paths=1000, times=2, seed=SEED)
     by_paths = float(paths["probability_zero"].values[-1, names.index("age")])
     _drawing.caption(
         figure,
         "gRDA on the diabetes data (Efron et al. 2004): 442 rows, 10 standardized features, streamed with replacement; "
-        "step size 1e-3, c = 0.5, μ = 0.6. One run (zigzag), mean and 95 % band of the closure. Over "
-        f"{REPLICATES} runs the dual band holds in {100 * np.mean(held):.1f} % of cases from t = {HORIZON / 10:g} on, "
+        r"step size $10^{-3}$, $c = 0.5$, $\mu = 0.6$. One run (zigzag), mean and 95 % band of the closure. Over "
+        f"{REPLICATES} runs the dual band holds in {100 * np.mean(held):.1f} % of cases from $t$ = {HORIZON / 10:g} "
+        f"on, "
         f"averaged over all ten features (worst feature {100 * held.mean(axis=0).min():.1f} %). At the end age is "
         f"exactly zero in {100 * exact:.0f} % of runs; Monte Carlo on the diffusion says "
         f"{100 * by_paths:.0f} %, the closure {100 * predicted:.0f} %.",

@@ -37,17 +37,21 @@ def draw() -> Figure:
     dense = vectors[:, -1] * np.sign(vectors[:, -1] @ mean)
     never = {"run": (final == 0.0).mean(axis=0), "path": theory["probability_zero"].values[-1]}
 
-    figure = _drawing.new_figure(12.0, 10.0)
-    axes = figure.subplot_mosaic([[*"dddppp"], [*"eellzz"]], height_ratios=(1.3, 1.0))
+    figure = _drawing.page(5.1)
+    axes = figure.subplot_mosaic([[*"dddppp"], [*"eellzz"]], height_ratios=(1.2, 1.0))
     labels = {8 * i + j: f"pixel ({i}, {j})" for i, j in PIXELS}
     _drawing.draw_pair(np.array([axes["d"], axes["p"]]), shown, theory, labels)
+    axes["d"].set(title="dual", ylabel="$v_j$")
+    axes["p"].set(title="primal", ylabel="$w_j$")
     reach = float(np.abs(dense).max())
-    _picture(axes["e"], dense, "dense leading eigenvector", "RdBu_r", -reach, reach)
-    _picture(axes["l"], mean, f"mean loading of {RUNS} runs", "RdBu_r", -reach, reach)
-    _picture(axes["z"], never["run"], "share of runs where $w_j = 0$ exactly", "Greens", 0.0, 1.0)
+    _picture(axes["e"], dense, "dense loading", "RdBu_r", -reach, reach)
+    _picture(axes["l"], mean, f"mean of {RUNS} runs", "RdBu_r", -reach, reach)
+    _picture(axes["z"], never["run"], "$P(w_j = 0)$, runs", "Greens", 0.0, 1.0)
     often = never["run"] > 0.5
     for j in np.flatnonzero(often):
-        axes["l"].plot(j % 8, j // 8, "x", color="0.6", ms=5)
+        axes["l"].plot(j % 8, j // 8, "x", color="0.55", ms=3, mew=0.6)
+
+    _drawing.letters(axes[name] for name in "dpelz")
 
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[1:]
     direction = mean / np.linalg.norm(mean)
@@ -57,14 +61,15 @@ def draw() -> Figure:
     _drawing.caption(
         figure,
         f"Leading component of scikit-learn's digits ({len(rows)} pictures of 8 × 8 pixels, centered, scaled to a "
-        "leading eigenvalue of 2), streamed with replacement: Oja's rule with the soft-threshold, step size 1e-3, "
-        "c = 2, μ = 0.8, from a random unit vector. Above: one run (zigzag), mean and 95 % band of "
-        f"{PATHS} paths of the dual diffusion. Below: {int(often.sum())} of 64 pixels (crosses) are exactly zero at "
+        "leading eigenvalue of 2), streamed with replacement: Oja's rule with the soft-threshold, step size $10^{-3}$, "
+        r"$c = 2$, $\mu = 0.8$, from a random unit vector. **a**, **b**: one run (zigzag), mean and 95 % band of "
+        f"{PATHS} paths of the dual diffusion. **c** to **e**: {int(often.sum())} of 64 pixels (crosses) are exactly "
+        f"zero at "
         f"the end in more than half of {RUNS} runs, {sure} of them because they are blank in every picture; the mean "
         f"loading still carries {100 * kept:.1f} % of the variance of the dense eigenvector "
         f"(cosine {abs(float(direction @ dense)):.3f}; norm {np.linalg.norm(mean):.3f}: the growing threshold shrinks "
         f"it). The dual band holds in {100 * held.mean():.1f} % of cases, averaged over pixels and times (worst pixel "
-        f"{100 * held.mean(axis=0).min():.1f} %); the diffusion's P(w_j = 0) at the end is within {miss:.3f} of the "
+        f"{100 * held.mean(axis=0).min():.1f} %); the diffusion's $P(w_j = 0)$ at the end is within {miss:.3f} of the "
         f"share of runs at every pixel, {np.abs(never['run'] - never['path']).mean():.3f} on average.",
     )
     return figure
@@ -75,7 +80,7 @@ def _picture(axis: Axes, values: Floats, title: str, colors: str, low: float, hi
     from matplotlib.patches import Rectangle
 
     image = axis.imshow(values.reshape(8, 8), cmap=colors, vmin=low, vmax=high)
-    axis.figure.colorbar(image, ax=axis, shrink=0.85)
-    axis.set_title(title, fontsize=11)
+    axis.figure.colorbar(image, ax=axis, shrink=0.75, aspect=15)
+    axis.set(title=title, xticks=[0, 2, 4, 6], yticks=[0, 2, 4, 6])
     for (i, j), ink in zip(PIXELS, _drawing.inks(len(PIXELS)), strict=True):
-        axis.add_patch(Rectangle((j - 0.45, i - 0.45), 0.9, 0.9, fill=False, ec=ink, lw=2.0))
+        axis.add_patch(Rectangle((j - 0.45, i - 0.45), 0.9, 0.9, fill=False, ec=ink, lw=1.2))

@@ -29,8 +29,8 @@ def draw() -> Figure:
     theory = rs.approximate(problem, algorithm, HORIZON, method="paths", paths=RUNS, times=201, seed=SEED)
     names = [str(name) for name in data.feature_names]
     figure, axes = _drawing.panels()
-    figure.set_size_inches(11.5, 5.8)
     _drawing.draw_pair(axes, runs, theory, {names.index(name): name for name in FEATURES})
+    _drawing.letters(axes)
     held = rs.coverage(runs, rs.band(theory, space="dual")).values[1:]
     final = runs["primal"].values[:, -1]
     never = {"run": (final == 0.0).mean(axis=0), "path": theory["probability_zero"].values[-1]}
@@ -41,7 +41,8 @@ def draw() -> Figure:
     _drawing.caption(
         figure,
         f"Logistic regression with the soft-threshold on the breast cancer data: {len(rows)} rows, {len(names)} "
-        "standardized features, streamed with replacement; step size 5e-3, c = 0.5, μ = 0.8, no intercept, 1 is "
+        r"standardized features, streamed with replacement; step size 0.005, $c = 0.5$, $\mu = 0.8$, no intercept, 1 "
+        r"is "
         f"malignant. One run (zigzag), mean and 95 % band of {RUNS} paths of the dual diffusion. The classes are so "
         f"nearly separable that the maximum-likelihood weights have length {_length(problem.minimizer)}: the weights "
         f"here (length {np.linalg.norm(final.mean(axis=0)):.1f}) still grow, and the horizon regularizes with the "

@@ -141,8 +141,8 @@ def draw(average: Estimate, iterate: Estimate, support: NDArray[np.bool_]) -> Fi
     low, high = average.interval.T
     upper.vlines(where, low, high, color=_drawing.BLUE, lw=4.0, alpha=0.5)
     upper.plot(where, average.coef, "_", ms=7, color=_drawing.BLUE, label=f"{label} and its centre")
-    upper.plot(where, average.raw, "x", ms=5, color=_drawing.INK[0], label="average, as it stands")
-    upper.plot(where[support], iterate.raw[support], "o", ms=4, mfc="none", color=_drawing.INK[1], label="last iterate")
+    upper.plot(where, average.raw, "x", ms=5, color=_drawing.RED, label="average, as it stands")
+    upper.plot(where[support], iterate.raw[support], "o", ms=4, mfc="none", color=_drawing.BLACK, label="last iterate")
     upper.plot(where[off], iterate.raw[off], "o", ms=4, color="#5aa64a", label="last iterate, exactly 0")
     upper.axhline(0.0, color="0.55", lw=0.6, zorder=0.5)
     upper.set(ylabel="coefficient")
@@ -153,7 +153,7 @@ def draw(average: Estimate, iterate: Estimate, support: NDArray[np.bool_]) -> Fi
         shift, zero = average.shift / average.std_error, -average.coef / average.std_error
     reach = max(2.5 * half, 1.2 * float(np.nanmax(np.abs(shift), initial=0.0)))
     lower.axhspan(-half, half, color=_drawing.BLUE, alpha=0.22, lw=0, label=label)
-    lower.plot(where, shift, "x", ms=5, color=_drawing.INK[0])
+    lower.plot(where, shift, "x", ms=5, color=_drawing.RED)
     near = np.abs(zero) <= reach
     lower.plot(where[near], zero[near], "o", ms=4, mfc="none", color="0.35", label="zero, where it is near")
     lower.set(

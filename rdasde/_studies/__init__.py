@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 
-from rdasde import _check
+from rdasde import _check, _drawing
 from rdasde._studies._pieces import Pieces, Report
 
 __all__ = ["STUDIES", "Pieces", "Report", "run"]
@@ -33,5 +33,6 @@ def run(name: str, pieces: Pieces) -> Report:
     """Run a study by its name."""
     _check.choice("name", name, tuple(STUDIES))
     module = importlib.import_module(f"rdasde._studies.{name.replace('-', '_')}")
-    report: Report = module.study(pieces)
+    with _drawing.printed():
+        report: Report = module.study(pieces)
     return report

@@ -82,6 +82,12 @@ def data(plan: Plan) -> Data:
     return load(plan.data)
 
 
+def about(plan: Plan) -> str:
+    """Network and data in words."""
+    words = {"lenet": "LeNet-5", "resnet8": "ResNet-8", "mnist5000": "5 000 digits of MNIST", "digits": "digits"}
+    return f"{words[plan.network]} on {words[plan.data]}"
+
+
 def training_rows(plan: Plan, rows: int | None = None) -> tuple[Tensor, Tensor]:
     """The first rows of the training set, which is in random order; all of them when not said."""
     pictures = data(plan)

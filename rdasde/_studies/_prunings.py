@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -225,3 +226,8 @@ def about(plan: Plan) -> str:
     sizes = f"{len(data.train_labels):,} to learn from and {len(data.test_labels):,} to test on"
     words = {"lenet": "LeNet-5", "mlp": "two layers", "mnist5000": "MNIST", "digits": "digits"}
     return f"{words[plan.network]}, {words[plan.data]}, {sizes}"
+
+
+def in_math(name: str) -> str:
+    """A setting as it is typeset."""
+    return re.sub(r"c = ([\d.]+), μ = ([\d.]+)", r"$c = \1$, $\\mu = \2$", name)

@@ -24,7 +24,8 @@ TIMES = (0.02, 0.1, 0.3, 1.0)  # of the horizon
 STEPS = (100, 20_000)  # of the algorithm, at least and at most
 _BISECTIONS = 14  # in the search of the largest stable step
 _LINEAR = 4.0  # points up to which the picture's axis is linear
-_INKS = {"trust": _drawing.BLUE, "warned": "#e08214", "silent": "#b2182b"}
+_INKS = {"trust": _drawing.BLUE, "warned": _drawing.YELLOW, "silent": _drawing.RED}
+_SHAPES = {"trust": "o", "warned": "^", "silent": "X"}
 
 
 class Case(NamedTuple):
@@ -254,7 +255,7 @@ def _table(rows: list[Row]) -> str:
 
 
 def _draw(rows: list[Row], pieces: Pieces) -> Any:
-    figure = _drawing.new_figure(12.0, 8.6)
+    figure = _drawing.page(4.8)
     axes = figure.subplots(len(METHODS), 1, sharex=True)
     shares = []
     for axis, method in zip(axes, METHODS, strict=True):
@@ -262,7 +263,7 @@ def _draw(rows: list[Row], pieces: Pieces) -> Any:
         counts = {kind: sum(row.kind == kind for row in of) for kind in (*_INKS, "impossible")}
         _draw_method(axis, of)
         number = len(of) - counts["impossible"]
-        axis.set_title(f"{method}: {counts['trust']} of {number} trusted", loc="left", fontsize=11, weight="bold")
+        axis.set_title(f"{method}: {counts['trust']} of {number} trusted")
         shares.append(
             f"{method}: {counts['warned'] + counts['silent']} of {number} fail, {counts['silent']} without a warning"
             + (f" ({counts['impossible']} more are not for it)" if counts["impossible"] else "")
@@ -270,12 +271,17 @@ def _draw(rows: list[Row], pieces: Pieces) -> Any:
     shown = [float(row.case.words["γ/γmax"]) for row in of]
     ticks = np.unique(np.linspace(0, len(shown) - 1, 9).astype(int))
     axes[-1].set_xticks(ticks, [f"{shown[k]:.2g}" for k in ticks])
-    axes[-1].set_xlabel("problems, by their step size in units of the largest that is not warned of")
+    axes[-1].set_xlabel(
+        r"problems, by their step size in units of the largest that is not warned of,  $\gamma/\gamma_{\max}$"
+    )
+    _drawing.letters(axes)
     from matplotlib.lines import Line2D
 
     labels = {"trust": "trusted", "warned": "not, and a warning said so", "silent": "not, and nothing said so"}
-    handles = [Line2D([], [], color=ink, marker="o", ms=4, lw=1.2, label=labels[kind]) for kind, ink in _INKS.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
+    handles = [
+        Line2D([], [], color=ink, marker=_SHAPES[kind], lw=0.8, label=labels[kind]) for kind, ink in _INKS.items()
+    ]
+    _drawing.legend_above(figure, handles)
     number = 100 if pieces.small else 2000
     _drawing.caption(
         figure,
@@ -295,13 +301,13 @@ def _draw_method(axis: Axes, rows: list[Row]) -> None:
             continue
         dual = row.of.sel(space="dual")
         worst, average, best = (100.0 * (float(dual[name]) - LEVEL) for name in ("worst", "average", "best"))
-        axis.plot([place, place], [worst, best], color=_INKS[row.kind], lw=1.2, solid_capstyle="butt")
-        axis.plot(place, average, "o", color=_INKS[row.kind], ms=3.5)
-    axis.axhspan(-1.5, 1.5, color=_drawing.GREEN, alpha=0.4, lw=0, zorder=0)
-    axis.axhline(0.0, color="0.4", lw=0.7)
+        axis.plot([place, place], [worst, best], color=_INKS[row.kind], lw=0.8, solid_capstyle="butt")
+        axis.plot(place, average, _SHAPES[row.kind], color=_INKS[row.kind], ms=2.2, mew=0.0)
+    axis.axhspan(-1.5, 1.5, color=_drawing.GREEN, alpha=0.25, lw=0, zorder=0)
+    _drawing.zero_line(axis)
     axis.set_yscale("symlog", linthresh=_LINEAR, linscale=1.5)
     marks = [-95, -50, -20, -10, -4, -2, 0, 2, 4]
-    axis.set_yticks(marks, [str(mark) for mark in marks])
+    axis.set_yticks(marks, [_drawing.signed(mark) for mark in marks])
     axis.set_yticks([], minor=True)
     axis.set(ylabel="coverage less level (points)", xlim=(-1.0, len(rows)), ylim=(-100.0, 6.0))
-    axis.spines[["top", "right"]].set_visible(False)
+    _drawing.bare(axis)

@@ -87,30 +87,23 @@ def measured(pieces: Pieces, case: Case) -> dict[str, NDArray[Any]]:
 
 def study(pieces: Pieces) -> Report:
     """Coverage less level, case by case, in the dual and in the primal; a table of every case at every level."""
-    figure = _drawing.new_figure(12.0, 8.6)
-    axes = figure.subplots(2, 1, sharex=True)
-    shown = cases(pieces.small)
+    results = [(case, measured(pieces, case)) for case in cases(pieces.small)]
+    return Report(_draw(results, 400 if pieces.small else 4000), markdown(_table(results)))
+
+
+Results = list[tuple[Case, dict[str, NDArray[Any]]]]
+SPACES = ("dual", "primal")
+
+
+def _table(results: Results) -> dict[str, list[str]]:
     names = ("design", "method", "γ tr(H)", "γ", "c, μ", "space", "level")
     measures = ("Estimate", "Bias against theory", "Standard error", "Interval", "lowest time", "highest time")
     columns: dict[str, list[str]] = {
         key: [] for key in (*names, *measures, "worst (allowed)", "zero", "weak", "strong")
     }
-    off, over, judged = 0.0, 0, 0
-    inks = dict(zip(LEVELS, _drawing.inks(len(LEVELS)), strict=True))
-    for place, case in enumerate(shown):
-        result = measured(pieces, case)
-        for s, space in enumerate(("dual", "primal")):
+    for case, result in results:
+        for s, space in enumerate(SPACES):
             for k, level in enumerate(LEVELS):
-                low, high = result["lowest_time"][s, k, 0] - level, result["highest_time"][s, k, 0] - level
-                at = place + 0.16 * (k - 1.5)
-                axes[s].plot([at, at], [100.0 * low, 100.0 * high], color=inks[level], lw=4, solid_capstyle="butt")
-                ends = [100.0 * (result[end][s, k, 0] - level) for end in ("worst", "worst_allowed")]
-                axes[s].plot(at, ends[0], "v", color=inks[level], ms=3.5)
-                axes[s].plot([at - 0.07, at + 0.07], [ends[1]] * 2, color=inks[level], lw=0.8)
-                if case.method == "paths":
-                    off = max(off, -low, high if space == "dual" else 0.0)
-                    over += result["worst"][s, k, 0] < result["worst_allowed"][s, k, 0]
-                    judged += 1
                 share = [result["estimate"][s, k, g] for g in range(4)]
                 values = (
                     case.design,
@@ -131,30 +124,78 @@ def study(pieces: Pieces) -> Report:
                 )
                 for column, value in zip(columns.values(), values, strict=True):
                     column.append(value)
-    labels = [
-        "\n".join([case.design, f"{case.load:g}", f"{case.c:g}", f"{case.mu:g}"])
-        + ("\nclosure" if case.method == "closure" else "")
-        for case in shown
-    ]
-    for axis, space in zip(axes, ("dual", "primal"), strict=True):
-        axis.axhspan(-100.0 * ALLOWED, 100.0 * ALLOWED, color=_drawing.GREEN, alpha=0.4, lw=0, zorder=0)
-        axis.axhline(0.0, color="0.4", lw=0.7)
-        axis.set(ylabel=f"{space} coverage less level (points)", xlim=(-0.6, len(shown) - 0.4))
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[1].set_xticks(range(len(shown)), labels, fontsize=6.5 if len(shown) > 6 else 9)
+    return columns
+
+
+def _draw(results: Results, number: int) -> Any:
+    """A column for each design and method, a row for each space; within, loads, and tunings by their letter."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=ink, lw=4, label=f"{100 * level:g} %") for level, ink in inks.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
-    number = 400 if pieces.small else 4000
+    groups: dict[tuple[str, str], Results] = {}
+    for case, result in results:
+        groups.setdefault((case.design, case.method), []).append((case, result))
+    figure = _drawing.page(4.6)
+    widths = [max(len(group) + 0.6, 4.6) for group in groups.values()]
+    axes = figure.subplots(2, len(groups), sharex="col", sharey="row", width_ratios=widths, squeeze=False)
+    inks = dict(zip(LEVELS, _drawing.inks(len(LEVELS)), strict=True))
+    tunings = dict(zip(TUNINGS, "ABC", strict=True))
+    for (upper, lower), ((design, method), group) in zip(axes.T, groups.items(), strict=True):
+        for axis, s in ((upper, 0), (lower, 1)):
+            for place, (_, result) in enumerate(group):
+                for k, (level, ink) in enumerate(inks.items()):
+                    at = place + 0.2 * (k - 1.5)
+                    ends = [100.0 * (result[end][s, k, 0] - level) for end in ("lowest_time", "highest_time")]
+                    axis.plot([at, at], ends, color=ink, lw=2.0, solid_capstyle="butt")
+                    worst, allowed = (100.0 * (result[end][s, k, 0] - level) for end in ("worst", "worst_allowed"))
+                    axis.plot(at, worst, "v", color=ink, ms=2.2, mew=0.0)
+                    axis.plot([at - 0.1, at + 0.1], [allowed] * 2, color=ink, lw=0.6)
+            axis.axhspan(-100.0 * ALLOWED, 100.0 * ALLOWED, color=_drawing.GREEN, alpha=0.25, lw=0, zorder=0)
+            _drawing.zero_line(axis)
+            axis.set_xlim(-0.6, len(group) - 0.4)
+            _drawing.bare(axis)
+        upper.set_title(design if method == "paths" else method)
+        lower.set_xticks(range(len(group)), [tunings[case.c, case.mu] for case, _ in group])
+        loads = [case.load for case, _ in group]
+        for load in dict.fromkeys(loads):
+            where = [place for place, other in enumerate(loads) if other == load]
+            text = f"{load:g}".lstrip("0")
+            lower.text(np.mean(where), -0.12, text, transform=lower.get_xaxis_transform(), ha="center", va="top")
+            for axis in (upper, lower):
+                axis.axvline(where[-1] + 0.5, color="0.85", lw=0.5, zorder=0)
+        lower.set_xlabel(r"$\gamma\,\mathrm{tr}\,H$", labelpad=12.0)
+    for axis, space in zip(axes[:, 0], SPACES, strict=True):
+        axis.set_ylabel(f"{space} coverage\nless level (points)")
+    axes[1, 0].set_yscale("symlog", linthresh=4.0, linscale=1.5)
+    ticks = (-4, -2, 0, 2, 4, 10)
+    axes[1, 0].set_yticks(ticks, [_drawing.signed(tick) for tick in ticks])
+    axes[1, 0].set_yticks([], minor=True)
+    handles = [Line2D([], [], color=ink, lw=2.0, label=f"{100 * level:g} %") for level, ink in inks.items()]
+    handles += [
+        Line2D([], [], color="0.4", marker="v", ls="", ms=3, label="worst coordinate and time"),
+        Line2D([], [], color="0.4", lw=0.6, label="where it may fall"),
+    ]
+    _drawing.legend_above(figure, handles, ncols=6)
+    _drawing.letters(axes[0])
+
+    off, over, judged = 0.0, 0, 0
+    for case, result in results:
+        if case.method == "paths":
+            gaps = np.array(LEVELS)[None]
+            low, high = gaps - result["lowest_time"][:, :, 0], result["highest_time"][:, :, 0] - gaps
+            off = max(off, float(low.max()), float(high[0].max()))
+            over += int(np.count_nonzero(result["worst"][:, :, 0] < result["worst_allowed"][:, :, 0]))
+            judged += 2 * len(LEVELS)
+    others = [f"{method}: {design}" for design, method in groups if method != "paths"]
+    named = ", ".join(rf"{letter}: $c = {c:g}$, $\mu = {mu:g}$" for (c, mu), letter in tunings.items())
     _drawing.caption(
         figure,
-        f"Coverage of {number:,} runs by bands from {number:,} paths of the dual diffusion (d = {DIMENSION}; below "
-        "each case: design, step size times trace of the Hessian, c, mu), less the nominal level. Bars: the mean "
+        f"Coverage of {number:,} runs by bands from {number:,} paths of the dual diffusion ($d = {DIMENSION}$), less "
+        f"the nominal level, by design, step size times trace of the Hessian, and tuning "
+        f"({'; '.join([named, *others])}). Bars: the mean "
         "over coordinates, from the lowest to the highest recorded time after the first tenth; triangles: the worst "
         "coordinate at the worst time, and a tick where it may fall if every band is nominal (probability .99, "
-        f"beta-binomial). Green: 1.5 points. From paths the mean is off by at most {100 * off:.2f} points (in the "
-        "primal only what falls short counts: where an end of the band is 0, it holds more often); the worst "
-        f"coordinate is below what counting noise allows in {over} of {judged} cases.",
+        f"beta-binomial). Green: {100 * ALLOWED:g} points. From paths the mean is off by at most {100 * off:.2f} "
+        "points (in the primal only what falls short counts: where an end of the band is 0, it holds more often); the "
+        f"worst coordinate is below what counting noise allows in {over} of {judged} cases.",
     )
-    return Report(figure, markdown(columns))
+    return figure

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STEP_SIZE, MU, SEED = 1e-3, 0.55, 0
 LOCAL = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+_ROOM = 0.33  # of the picture, for legends
 WIDE = (0.05, 0.1, 0.2, 0.38, 0.6, 0.8, 1.0, 1.4)
 
 
@@ -59,51 +60,56 @@ def study(pieces: Pieces) -> Report:
 
 
 def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
-    figure = _drawing.new_figure(15.0, 6.0)
+    from matplotlib.lines import Line2D
+
+    figure = _drawing.page(3.3)
     axes = figure.subplots(1, 3)
     shown = local.sel(strength=LOCAL[2])
     t = shown["time"].values
     for j, ink in zip((0, 1, 2), _drawing.inks(3), strict=True):
         here = shown.sel(coordinate=j)
-        axes[0].plot(t, here["difference_theory"], color=ink, lw=1.4, label=f"coordinate {j}")
-        axes[0].errorbar(t, here["difference"], 2.0 * here["difference_standard_error"], fmt="o", ms=4, color=ink)
-        axes[0].plot(t, here["limit"], color=ink, lw=1.0, ls=":")
-    axes[0].axhline(0.0, color="0.6", lw=0.6)
-    axes[0].set(title=f"gRDA − SGD, strength {LOCAL[2]:g} (d = 6, rank 2)", xlabel=r"time  $t = n\gamma$")
-    axes[0].legend(frameon=False)
+        axes[0].plot(t, here["difference_theory"], color=ink, label=f"$j = {j}$")
+        axes[0].errorbar(t, here["difference"], 2.0 * here["difference_standard_error"], fmt="o", ms=2.5, color=ink)
+        axes[0].plot(t, here["limit"], color=ink, lw=0.8, ls=":")
+    _drawing.over_time(axes[0])
+    axes[0].set(title=f"strength {LOCAL[2]:g}, $d = 6$", ylabel=r"$(w_{\mathrm{gRDA}} - w_{\mathrm{SGD}})_j$")
+    axes[0].margins(x=0.05)
+    kinds = [
+        Line2D([], [], color="0.4", marker="o", ls="", ms=2.5, label="pairs of runs"),
+        Line2D([], [], color="0.4", label="integral"),
+        Line2D([], [], color="0.4", ls=":", lw=0.8, label="its limit"),
+    ]
+    _drawing.legend_below(axes[0], [*axes[0].get_legend_handles_labels()[0], *kinds], 2, _ROOM)
 
     gap, changes, limit = _gaps(local)
-    axes[1].plot(LOCAL, gap, "o-", color=_drawing.BLUE, label="mean flows against the integral")
-    axes[1].plot(LOCAL, limit, "s--", color="#e08214", ms=4, label="integral against its limit")
-    for x, y, number in zip(LOCAL, gap, changes, strict=True):
-        axes[1].annotate(f"{number}", (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+    kept_signs = changes == 0
+    axes[1].plot(LOCAL, gap, "-", color=_drawing.BLUE)
+    for where, face, label in ((kept_signs, _drawing.BLUE, "no sign lost"), (~kept_signs, "white", "signs lost")):
+        label = f"flows and integral, {label}"
+        axes[1].plot(np.array(LOCAL)[where], gap[where], "o", color=_drawing.BLUE, mfc=face, label=label)
+    axes[1].plot(LOCAL, limit, "s--", color=_drawing.YELLOW, ms=3, label="integral and its limit")
+    strength = r"strength  $\lambda / \mathrm{median}\,|w_{\mathrm{SGD}}|$"
     axes[1].set(
-        title="largest relative gap, and how many signs were lost",
-        xscale="log",
-        yscale="log",
-        ylim=(0.2 * gap.min(), 8.0),
-        xlabel="strength  $\\lambda$ / median $|w_{SGD}|$",
+        title="$d = 6$", xscale="log", yscale="log", ylabel="largest relative gap", xlabel=strength, ylim=(None, 8.0)
     )
-    axes[1].legend(frameon=False, loc="center left")
+    _drawing.plain_ticks(axes[1], "x", (0.02, 0.05, 0.1, 0.2, 0.5, 1.0))
+    _drawing.legend_below(axes[1], axes[1].get_legend_handles_labels()[0], 1, _ROOM)
 
     last = wide.isel(time=-1)
-    for name, label, style in (
-        ("agreement", "pruned or kept alike by gRDA and the closed form", "o-"),
-        ("overlap", "pruned by both / by either", "s-"),
-        ("overlap_magnitude", "the same, closed form replaced by magnitude", "s:"),
-        ("sparsity", "pruned by gRDA", "^--"),
-        ("sparsity_directional", "pruned by the closed form", "v--"),
+    for name, label, style, ink in (
+        ("agreement", "pruned or kept alike", "o-", _drawing.BLUE),
+        ("overlap", "pruned by both / by either", "s-", _drawing.TEAL),
+        ("overlap_magnitude", "the same, by magnitude", "s:", _drawing.BLACK),
+        ("sparsity", "pruned by gRDA", "^--", _drawing.YELLOW),
+        ("sparsity_directional", "pruned by the closed form", "v--", _drawing.RED),
     ):
-        ink = {"o": _drawing.BLUE, "s": "#01665e", "^": "#e08214", "v": "#b2182b"}[style[0]]
-        axes[2].plot(last["strength"], last[name], style, color=ink, ms=4, lw=1.3, label=label)
-    axes[2].set(
-        title=f"supports (d = {wide.sizes['coordinate']}, rank {rank})",
-        xlabel="strength  $\\lambda$ / median $|w_{SGD}|$",
-        ylim=(0.0, 1.03),
-    )
-    axes[2].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(0.0, 0.52))
+        axes[2].plot(last["strength"], 100.0 * last[name], style, color=ink, ms=3, label=label)
+    axes[2].set(title=f"supports, $d = {wide.sizes['coordinate']}$", ylabel="coordinates (%)", xlabel=strength)
+    axes[2].set_ylim(0.0, 103.0)
+    _drawing.legend_below(axes[2], axes[2].get_legend_handles_labels()[0], 1, _ROOM)
     for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
+        _drawing.bare(axis)
+    _drawing.letters(axes)
 
     quiet = gap[changes == 0]
     scores = (shown["difference"] - shown["difference_theory"]) / shown["difference_standard_error"]
@@ -114,13 +120,17 @@ def _draw(local: xr.Dataset, wide: xr.Dataset, rank: int) -> Any:
 
     _drawing.caption(
         figure,
-        f"Least squares on a Gaussian design of low rank, γ = {STEP_SIZE:g}, μ = {MU:g}, t up to {t[-1]:g}; "
-        f"{local.attrs['replicates']} pairs of runs, gRDA and SGD over the same samples; strength: λ = g(t) over the "
-        "median of |w| along SGD's mean flow. Left: mean difference of the pairs (points, ± 2 standard errors), the "
-        "integral −∫Φ(t,s) sgn(w) dg (lines), its limit −λ P₀ sgn(w) (dotted); largest deviation "
-        f"{float(abs(scores[1:]).max()):.2g} standard errors. Middle: while no sign is lost (numbers: how many "
-        "were), the mean flows at this γ differ by the integral, to "
-        f"{quiet.max(initial=0.0):.0e} of its size; no longer after. Right: gRDA and the closed form agree on "
+        rf"Least squares on a Gaussian design of low rank (2 for $d = 6$, {rank} for $d = "
+        rf"{wide.sizes['coordinate']}$), "
+        rf"$\gamma = {STEP_SIZE:g}$, $\mu = {MU:g}$, $t$ up to {t[-1]:g}; {local.attrs['replicates']} pairs of runs, "
+        r"gRDA and SGD over the same samples; strength: $\lambda = g(t)$ over the median of $|w|$ along SGD's mean "
+        r"flow. "
+        r"**a**: mean difference of the pairs (points, $\pm 2$ standard errors), the integral "
+        r"$-\int\Phi(t,s)\,\mathrm{sgn}(w)\,dg$ (lines), its limit $-\lambda P_0\,\mathrm{sgn}(w)$ (dotted); largest "
+        f"deviation {float(abs(scores[1:]).max()):.2g} standard errors. **b**: while no sign is lost, the mean flows "
+        f"at "
+        r"this $\gamma$ differ by the integral, to "
+        f"{quiet.max(initial=0.0):.0e} of its size; no longer after. **c**: gRDA and the closed form agree on "
         f"{percents('agreement', 1)} % of the coordinates at strength "
         f"{' / '.join(f'{s:g}' for s in chosen['strength'].values)}, where gRDA prunes {percents('sparsity', 1)} %: a "
         f"local statement, exact to first order. Of those pruned by either, both prune {percents('overlap')} %; if SGD "

@@ -15,7 +15,6 @@ from rdasde._studies._pieces import Pieces, Report, markdown
 from rdasde._studies._processes import in_processes
 
 SEEDS, TOP, ROWS = 2, 10, 500
-INKS = ("#b2182b", "#2c6fbb", "#e08214")
 
 
 def study(pieces: Pieces) -> Report:
@@ -42,33 +41,37 @@ def study(pieces: Pieces) -> Report:
     chance = np.sqrt(top / weights)
     usual = np.sqrt(stats.beta.ppf([0.025, 0.975], top / 2, (weights - top) / 2))  # the law of its square
 
-    figure = _drawing.new_figure(12.0, 5.2)
+    figure = _drawing.page(3.0)
     left, right = figure.subplots(1, 2)
-    for seed, ink in zip(seeds, INKS, strict=False):
+    for seed, ink in zip(seeds, _drawing.inks(len(seeds)), strict=True):
         left.plot(plan.kept, shares[seed], "o-", color=ink, label=f"gRDA minus SGD, seed {seed}")
         right.plot(plan.kept, values[seed][:, 0], "o-", color=ink, label=f"largest, seed {seed}")
-        right.plot(plan.kept, values[seed][:, -1], "s--", color=ink, label=f"number {top}, seed {seed}")
-    left.axhline(chance, color="0.3", lw=1.0, label="a random direction")
-    left.fill_between(plan.kept, *usual, color="0.8", lw=0, label="95 % of random ones")
+        right.plot(plan.kept, values[seed][:, -1], "s--", color=ink, mfc="white", label=f"number {top}, seed {seed}")
+    left.axhline(chance, color="0.3", lw=0.8, label="a random direction")
+    left.axhspan(*usual, color="0.85", lw=0, zorder=0, label="95 % of random ones")
+    difference = r"w_{\mathrm{gRDA}} - w_{\mathrm{SGD}}"
     left.set(
-        ylabel=f"share in the top {top} eigenvectors", title=r"$\|P(w_{gRDA} - w_{SGD})\| / \|w_{gRDA} - w_{SGD}\|$"
+        ylabel=rf"$\Vert P({difference})\Vert / \Vert {difference}\Vert$", title=f"share in the top {top} eigenvectors"
     )
-    right.set(ylabel="eigenvalue of the Hessian at SGD's weights", title="the steep directions")
+    right.set(ylabel="eigenvalue at SGD's weights", title="the steep directions")
     for axis in (left, right):
         axis.set(xscale="log", yscale="log", xlabel="epoch")
-        axis.set_xticks(plan.kept, [str(epoch) for epoch in plan.kept])
-        axis.xaxis.minorticks_off()
-        axis.legend(frameon=False, fontsize=8)
-        axis.spines[["top", "right"]].set_visible(False)
+        _drawing.legend_below(axis, axis.get_legend_handles_labels()[0], 2, 0.2)
+        _drawing.plain_ticks(axis, "x", plan.kept)
+        _drawing.decimal_ticks(axis, "y")
+        _drawing.bare(axis)
+    _drawing.letters((left, right))
     last = shares[:, -1]
     _drawing.caption(
         figure,
-        f"{plan.data}, {plan.network} ({weights:,} weights), gRDA (c = {plan.c:g}, μ = {plan.mu:g}) and SGD from the "
-        f"same initial weights and batches, learning rate {plan.rate:g}, {len(shares)} seeds. After each epoch kept: "
+        rf"{_checkpoints.about(plan)} ({weights:,} weights), gRDA ($c = {plan.c:g}$, $\mu = {plan.mu:g}$) and SGD from "
+        f"the same initial weights and batches, learning rate {plan.rate:g}, {len(shares)} seeds. After each epoch "
+        f"kept: "
         f"the share of the difference that lies in the span of the {top} leading eigenvectors of the Hessian at SGD's "
         f"weights (loss on {rows:,} training rows; Lanczos with full reorthogonalization). It is a ratio of lengths: 1 "
-        f"is all of it. At the end it is {_list(last, '.4f')}, {_list(last / chance, '.1f')} times the √({top}/d) = "
-        f"{chance:.4f} of a random direction; in squared length {_list(100 * last**2, '.3g')} % of the difference, "
+        f"is all of it. At the end it is {_list(last, '.4f')}, {_list(last / chance, '.1f')} times the "
+        rf"$\sqrt{{{top}/d}} = {chance:.4f}$ of a random direction; in squared length {_list(100 * last**2, '.3g')} % "
+        rf"of the difference, "
         f"which is {_list(moved[:, -1], '.1f')} long. The published share (Chao et al. 2020, other networks) falls to "
         ".002 to .003 for VGG16 and .001 for WRN28x10.",
     )

@@ -27,24 +27,25 @@ def study(pieces: Pieces) -> Report:
         f"magnitude, {how}": {name: left(runs.trimmed[name, how]) for name in runs.directional},
     }
     labels = _labels(plan, len(chosen))
-    figure = _drawing.new_figure(11.0, 5.6)
+    figure = _drawing.page(3.1)
     axes = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(chosen))
-    inks = ("#2c6fbb", "#01665e", "#7b3294", "#e08214", "#b2182b", "#1b1b1b")
+    inks, shapes = _drawing.inks(6), "os^vDX"
     for axis, (way, settings) in zip(axes, ways.items(), strict=True):
-        for (name, values), ink in zip(settings.items(), inks, strict=False):
+        for (name, values), ink, shape in zip(settings.items(), inks, shapes, strict=False):
             mean = values.mean(axis=0)
             reach = np.abs([mean - values.min(axis=0), values.max(axis=0) - mean])
-            axis.errorbar(places, mean, reach, fmt="o-", ms=5, lw=1.2, capsize=3, color=ink, label=name)
+            axis.errorbar(places, mean, reach, fmt=f"{shape}-", ms=3, lw=0.9, color=ink, label=_prunings.in_math(name))
         axis.set_xticks(places, [f"{label}\n{size:,}" for label, size in zip(labels, sizes, strict=True)])
         axis.set(yscale="log", title=way, xlim=(-0.4, len(chosen) - 0.6))
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="y", color="0.92")
+        _drawing.bare(axis)
+        axis.grid(axis="y", color="0.92", lw=0.5)
     ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if tick >= 0.8 * axes[0].get_ylim()[0]]
     axes[0].set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes[0].minorticks_off()
-    axes[0].set(ylabel="weights left in the layer, %")
-    figure.legend(handles=axes[0].get_legend_handles_labels()[0], loc="outside upper center", ncols=3, frameon=False)
+    axes[0].set(ylabel="weights left in the layer (%)")
+    _drawing.legend_above(figure, axes[0].get_legend_handles_labels()[0], ncols=3)
+    _drawing.letters(axes)
     largest = int(np.argmax(sizes))
     first, second = ({name: values.mean(axis=0) for name, values in settings.items()} for settings in ways.values())
     emptiest = {labels[int(np.argmin(values))] for values in first.values()}

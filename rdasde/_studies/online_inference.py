@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 NORMAL = float(ndtri(0.5 + 0.5 * LEVEL))
-RED = "#b2182b"
 
 
 class Mean(NamedTuple):
@@ -119,12 +118,12 @@ def _table(cells: Cells) -> dict[str, list[str]]:
 
 
 def _draw(cells: Cells) -> Figure:
-    figure = _drawing.new_figure(12.0, 9.0)
+    figure = _drawing.page(5.4)
     (coverage, length), (bias, by_coordinate) = figure.subplots(2, 2)
     kinds: dict[str, tuple[str, str, Callable[[Design, dict[str, Floats]], Floats]]] = {
         "average, centre corrected": (_drawing.BLUE, "o", lambda d, f: errors(f, "average", d, True)),
-        "average as it stands": (RED, "x", lambda d, f: errors(f, "average", d, False)),
-        "least squares": ("0.45", "s", lambda d, f: (f["ols"] - d.coef) / f["ols_error"]),
+        "average as it stands": (_drawing.RED, "x", lambda d, f: errors(f, "average", d, False)),
+        "least squares": (_drawing.YELLOW, "s", lambda d, f: (f["ols"] - d.coef) / f["ols_error"]),
     }
     labels, places = [], []
     for i, (design, estimates) in enumerate(cells):
@@ -139,51 +138,48 @@ def _draw(cells: Cells) -> Figure:
                     mean.value,
                     NORMAL * mean.error,
                     fmt=marker,
-                    ms=5,
+                    ms=3,
                     mfc="none",
                     color=ink,
                     label=name if at == 0.0 else None,
                 )
             ratio = (estimates["average_error"] / estimates["ols_error"])[:, on]
-            length.plot(at, ratio.mean(), "o", ms=5, mfc="none", color=_drawing.BLUE)
-            length.plot(at, predicted_length(design)[on].mean(), "_", ms=14, color="0.2")
+            length.plot(at, ratio.mean(), "o", ms=3, mfc="none", color=_drawing.BLUE)
+            length.plot(at, predicted_length(design)[on].mean(), "_", ms=8, color="0.2")
         for axis in (coverage, length):
-            axis.text(
-                4.0 * i + 1.0,
-                1.02,
-                f"{design.name}\nd = {design.dimension}",
-                transform=axis.get_xaxis_transform(),
-                ha="center",
-            )
-    coverage.axhline(LEVEL, color="0.4", lw=0.9, ls="--")
-    coverage.set(ylabel="coverage", ylim=(-0.03, 1.03))
-    coverage.legend(frameon=False, loc="center", bbox_to_anchor=(0.5, 0.62), fontsize=9)
+            name = f"{design.name}\n$d = {design.dimension}$".replace("Toeplitz(0.5)", "Toeplitz")
+            axis.text(4.0 * i + 1.0, -0.33, name, transform=axis.get_xaxis_transform(), ha="center", va="top")
+    coverage.axhline(LEVEL, color="0.4", lw=0.8, ls="--")
+    coverage.set(title="intervals of the average", ylabel="coverage", ylim=(-0.03, 1.03))
     length.axhspan(0.85, 1.15, color="0.92", lw=0, zorder=0)
-    length.axhline(1.0, color="0.4", lw=0.9, ls="--")
-    length.set(ylabel="length over least squares", ylim=(0.8, 1.2))
+    length.axhline(1.0, color="0.4", lw=0.8, ls="--")
+    length.set(title="their length", ylabel="length over least squares", ylim=(0.8, 1.2))
     for axis in (coverage, length):
-        axis.set_xticks(places, labels, rotation=60)
+        axis.set_xticks(places, labels, rotation=90)
 
     design, estimates = cells[-1]
     where = np.arange(design.dimension)
     error = estimates["average_error"].mean(axis=0)
     for name in ("average as it stands", "average, centre corrected"):
         ink, marker, z = kinds[name]
-        bias.plot(where, z(design, estimates).mean(axis=0), marker, ms=5, mfc="none", color=ink, label=name)
-        by_coordinate.plot(where, held(z(design, estimates)).mean(axis=0), marker, ms=5, mfc="none", color=ink)
-    bias.plot(where, predicted_shift(design) / error, "_", ms=9, color="0.2", label="predicted (strong)")
+        bias.plot(where, z(design, estimates).mean(axis=0), marker, ms=2.5, mfc="none", mew=0.6, color=ink)
+        covered = held(z(design, estimates)).mean(axis=0)
+        by_coordinate.plot(where, covered, marker, ms=2.5, mfc="none", mew=0.6, color=ink)
+    bias.plot(where, predicted_shift(design) / error, "_", ms=5, color="0.2", label="predicted")
     last = held(errors(estimates, "iterate", design, True)).mean(axis=0)  # NaN where it was not always on the support
-    by_coordinate.plot(where, last, "d", ms=4, color="0.2", label="last iterate, where always on the support")
-    bias.axhline(0.0, color="0.4", lw=0.9, ls="--")
-    bias.set(xlabel="coordinate", ylabel="bias in standard errors", title=f"{design.name}, d = {design.dimension}")
-    bias.legend(frameon=False, fontsize=9)
-    by_coordinate.axhline(LEVEL, color="0.4", lw=0.9, ls="--")
-    by_coordinate.set(
-        xlabel="coordinate", ylabel="coverage", ylim=(-0.03, 1.03), title=f"{design.name}, d = {design.dimension}"
+    by_coordinate.plot(
+        where, last, "d", ms=2.5, color=_drawing.BLACK, label="last iterate, where always on the support"
     )
-    by_coordinate.legend(frameon=False, loc="lower right", fontsize=9)
+    bias.axhline(0.0, color="0.4", lw=0.8, ls="--")
+    title = f"{design.name}, $d = {design.dimension}$"
+    bias.set(xlabel="coordinate", ylabel="bias in standard errors", title=title)
+    by_coordinate.axhline(LEVEL, color="0.4", lw=0.8, ls="--")
+    by_coordinate.set(xlabel="coordinate", ylabel="coverage", ylim=(-0.03, 1.03), title=title)
+    handles = [handle for axis in (coverage, bias, by_coordinate) for handle in axis.get_legend_handles_labels()[0]]
+    _drawing.legend_above(figure, handles, ncols=3)
+    _drawing.letters((coverage, length, bias, by_coordinate))
     for axis in (coverage, length, bias, by_coordinate):
-        axis.spines[["top", "right"]].set_visible(False)
+        _drawing.bare(axis)
     _say(figure, cells)
     return figure
 
@@ -221,9 +217,10 @@ def _say(figure: Figure, cells: Cells) -> None:
     )
     _drawing.caption(
         figure,
-        f"One pass over n = {design.rows} rows, {design.replicates} replicates, nominal 95 %; ranges over the designs. "
+        f"One pass over {design.rows:,} rows, {design.replicates} replicates, nominal 95 %; ranges over the designs. "
         "With the centre corrected the interval of the average holds for strong coefficients in "
-        f"{percent(shares['strong', True])}, for weak ones (2/sqrt(n)) in {percent(shares['weak', True])}, for zero "
+        f"{percent(shares['strong', True])}, for weak ones ($2/\\sqrt{{n}}$) in {percent(shares['weak', True])}, for "
+        f"zero "
         f"ones in {percent(shares['zero', True])}; on the worst single coordinate of each design in {percent(worst)}. "
         "As it stands the average is shifted by the growth of the threshold: it then holds for strong coefficients in "
         f"{percent(shares['strong', False])}. Its mean length is {min(ratios):.3f} to {max(ratios):.3f} times that of "

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 SIZE, RHO, SEED = 0.3, 0.5, 0  # of the active coordinates; correlation of neighbours
 C, MU = 1.0, 0.65
 STEP_SIZE = 4e-3
-_INKS = {"SGD": "#8c510a", "RDA": "#e08214", "gRDA": "#2c6fbb"}
+_INKS = {"SGD": _drawing.RED, "RDA": _drawing.YELLOW, "gRDA": _drawing.BLUE}
+_SHAPES = {"SGD": "s", "RDA": "^", "gRDA": "o"}
 
 
 def study(pieces: Pieces) -> Report:
@@ -70,16 +71,17 @@ def study(pieces: Pieces) -> Report:
 def _draw(
     over_time: dict[str, xr.Dataset], over_sizes: dict[Any, xr.Dataset], design: dict[str, Any], steps: int
 ) -> Any:
-    figure = _drawing.new_figure(15.0, 5.8)
+    from matplotlib.lines import Line2D
+
+    figure = _drawing.page(3.1)
     axes = figure.subplots(1, 3)
     for name, result in over_time.items():
-        t, ink = result["time"].values, _INKS[name]
-        axes[0].errorbar(t, result["average"], 2.0 * result["average_standard_error"], fmt="o-", ms=3.5, color=ink)
-        axes[0].plot(t, result["bound_quadratic"], color=ink, ls="--", lw=1.2)
-        axes[1].errorbar(
-            t, result["regret"], 2.0 * result["regret_standard_error"], fmt="o-", ms=3.5, color=ink, label=name
-        )
-        axes[1].plot(t, result["regret_bound"], color=ink, ls="--", lw=1.2)
+        t, ink, shape = result["time"].values, _INKS[name], f"{_SHAPES[name]}-"
+        style: dict[str, Any] = {"fmt": shape, "ms": 2.5, "color": ink}
+        axes[0].errorbar(t, result["average"], 2.0 * result["average_standard_error"], **style)
+        axes[0].plot(t, result["bound_quadratic"], color=ink, ls="--")
+        axes[1].errorbar(t, result["regret"], 2.0 * result["regret_standard_error"], **style)
+        axes[1].plot(t, result["regret_bound"], color=ink, ls="--")
     sizes = np.array(list(over_sizes))
     ends = {
         name: np.array([float(result[name].values[-1]) for result in over_sizes.values()])
@@ -93,20 +95,26 @@ def _draw(
             "bound_regularizer",
         )
     }
-    axes[2].plot(sizes, ends["average"], "o-", ms=4, color=_INKS["gRDA"], label="average")
-    axes[2].plot(sizes, ends["last"], "s-", ms=4, color="#b2182b", label="last iterate")
-    axes[2].plot(sizes, ends["bound_quadratic"], "--", color=_INKS["gRDA"], label="bound of the average")
-    axes[2].plot(sizes, ends["bound_prior"], ":", color="0.2", label="the same without a run")
-    for name, ink in (("start", "#7b3294"), ("noise", "#e08214"), ("regularizer", "#01665e")):
-        axes[2].plot(sizes, 0.5 * ends[f"bound_{name}"], color=ink, lw=0.9, label=f"its part: {name}")
-    axes[0].set(title="excess risk of the average of the iterates", xlabel=r"time  $t = n\gamma$")
-    axes[1].set(title="regret of the linearized losses", xlabel=r"time  $t = n\gamma$")
-    axes[2].set(title=f"gRDA after {steps} steps", xlabel=r"step size  $\gamma$", ylabel="excess risk")
-    axes[2].legend(frameon=False, fontsize=8.5)
-    axes[1].legend(frameon=False, title="dashed: bounds")
+    axes[2].plot(sizes, ends["average"], "o-", ms=2.5, color=_INKS["gRDA"], label="c: average")
+    axes[2].plot(sizes, ends["last"], "D-", ms=2.5, color=_drawing.BLACK, label="c: last iterate")
+    axes[2].plot(sizes, ends["bound_quadratic"], "--", color=_INKS["gRDA"], label="c: bound of the average")
+    axes[2].plot(sizes, ends["bound_prior"], ":", color="0.4", label="c: the same without a run")
+    for name, ink in (("start", _drawing.SKY), ("noise", _drawing.RED), ("regularizer", _drawing.TEAL)):
+        axes[2].plot(sizes, 0.5 * ends[f"bound_{name}"], color=ink, lw=0.8, label=f"its part: {name}")
+    axes[0].set(title="excess risk, average", xlabel=r"time  $t = n\gamma$", ylabel="excess risk")
+    axes[1].set(title="regret, linearized losses", xlabel=r"time  $t = n\gamma$", ylabel="regret")
+    axes[2].set(title=f"gRDA after {steps:,} steps", xlabel=r"step size  $\gamma$", ylabel="excess risk")
     for axis in axes:
         axis.set(xscale="log", yscale="log")
-        axis.spines[["top", "right"]].set_visible(False)
+        _drawing.bare(axis)
+        _drawing.decimal_ticks(axis, "y")
+    names = [Line2D([], [], color=ink, marker=_SHAPES[name], ms=2.5, label=name) for name, ink in _INKS.items()]
+    names.append(Line2D([], [], color="0.4", ls="--", label="bounds"))
+    _drawing.legend_below(axes[0], names, 2, 0.26)
+    parts = axes[2].get_legend_handles_labels()[0]
+    _drawing.legend_below(axes[1], parts[:4], 1, 0.26)
+    _drawing.legend_below(axes[2], parts[4:], 1, 0.26)
+    _drawing.letters(axes)
 
     last = {name: result.isel(time=-1) for name, result in over_time.items()}
 
@@ -127,16 +135,18 @@ def _draw(
     )
     _drawing.caption(
         figure,
-        f"Linear regression, d = {design['dimension']}, {design['active']} active coordinates of ±{SIZE:g}, "
-        f"AR({RHO:g}) design, γ = {STEP_SIZE:g}; gRDA with c = {C:g}, μ = {MU:g}, RDA with the same threshold at "
-        f"t = 1; {design['replicates']} runs (bars: two standard errors). {kept_bounds} of {number} estimates are "
-        f"within their bounds; the regret comes nearest, {worst:+.2g} of its standard errors from its bound. At the "
-        "end the bound of the regret is "
+        f"Linear regression, $d = {design['dimension']}$, {design['active']} active coordinates of "
+        rf"$\pm {SIZE:g}$, AR({RHO:g}) design, $\gamma = {STEP_SIZE:g}$; gRDA with $c = {C:g}$, $\mu = {MU:g}$, RDA "
+        rf"with "
+        f"the same threshold at $t = 1$; {design['replicates']} runs (bars: two standard errors). {kept_bounds} of "
+        f"{number} estimates are within their bounds; the regret comes nearest, {worst:+.2g} of its standard errors "
+        "from its bound. At the end the bound of the regret is "
         f"{ratio('regret', 'regret_bound')} times the regret of {' / '.join(last)}: without a penalty only "
-        "E|w − w*|²/2t is lost. That of the average is "
+        r"$E|w - w^*|^2/2t$ is lost. That of the average is "
         f"{ratio('average', 'bound_quadratic')} times its excess risk: the average does "
         "better than the iterates it averages, which Jensen's inequality does not see. The price of the penalty, "
-        f"g P(w*) / t, falls like t^(μ−1) for gRDA and stays for RDA. After {steps} steps the average of gRDA is best "
-        f"at γ = {best:g}, its bound at {by_bound:g}.",
+        rf"$g\,P(w^*)/t$, falls like $t^{{\mu-1}}$ for gRDA and stays for RDA. After {steps:,} steps the average of "
+        rf"gRDA "
+        rf"is best at $\gamma = {best:g}$, its bound at {by_bound:g}.",
     )
     return figure

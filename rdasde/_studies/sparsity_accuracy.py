@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARGIN = 0.5  # points of accuracy
-INKS = {"gradual, fine-tuned": "#b2182b", "gradual": "#e08214", "one-shot": "0.55"}
+INKS = {"gradual, fine-tuned": _drawing.RED, "gradual": _drawing.YELLOW, "one-shot": "0.55"}
+SHAPES = {"gradual, fine-tuned": "s", "gradual": "^", "one-shot": "v"}
 
 # top-1 accuracy at sparsity, both in %, as quoted by or beside Chao et al. (2020)
 IMAGENET = {
@@ -55,7 +56,7 @@ def last(runs: list[Arrays], key: str) -> NDArray[np.float64]:
 
 
 def study(pieces: Pieces) -> Report:
-    """Left: test error against the weights left. Middle: differences, paired by seed. Right: published numbers."""
+    """Left: test error against the weights left. Right: differences, paired by seed; published numbers in the table."""
     runs = _prunings.runs(pieces)
     plan, total = runs.plan, int(runs.sizes.sum())
     dense = 100 * last(runs.dense, "test_accuracy")
@@ -66,12 +67,13 @@ def study(pieces: Pieces) -> Report:
     to_dense = {name: interval(accuracy[name] - dense) for name in names}
     to_trim = {key: interval(accuracy[key[0]] - trimmed[key]) for key in trimmed}
 
-    figure = _drawing.new_figure(15.0, 6.2)
-    axes = figure.subplots(1, 3, width_ratios=[1.15, 1.1, 0.8])
+    figure = _drawing.page(3.3)
+    axes = figure.subplots(1, 2, width_ratios=[1.1, 1.0])
     _errors(axes[0], runs, dense, sparsity, accuracy, trimmed)
     _differences(axes[1], names, to_dense, to_trim, sparsity)
-    _published(axes[2])
-    figure.legend(handles=axes[0].get_legend_handles_labels()[0], loc="outside upper left", ncols=5, frameon=False)
+    handles = [handle for axis in axes for handle in axis.get_legend_handles_labels()[0]]
+    _drawing.legend_above(figure, handles, ncols=4)
+    _drawing.letters(axes)
 
     sparse = [name for name in names if sparsity[name].mean() >= 97.0]
     within = [name for name in sparse if to_dense[name].mean - to_dense[name].half >= -MARGIN]
@@ -127,7 +129,7 @@ def study(pieces: Pieces) -> Report:
     for how in _prunings.TRIMS:
         table[f"magnitude, {how}, %"] = ["", *(f"{trimmed[name, how].mean():.2f}" for name in names)]
         table[f"minus magnitude, {how}"] = ["", *(str(to_trim[name, how]) for name in names)]
-    return Report(figure, markdown(table))
+    return Report(figure, f"{markdown(table)}\n{_published()}")
 
 
 def _errors(
@@ -146,11 +148,10 @@ def _errors(
             left,
             [value.mean for value in means],
             [value.half for value in means],
-            fmt="s--",
-            ms=4,
-            lw=1,
+            fmt=f"{SHAPES[how]}--",
+            ms=3,
+            lw=0.8,
             color=ink,
-            capsize=2,
             label=f"magnitude, {how}",
         )
     means = [interval(100 - accuracy[name]) for name in order]
@@ -160,14 +161,13 @@ def _errors(
         [value.half for value in means],
         fmt="o-",
         color=_drawing.BLUE,
-        capsize=3,
         label="gRDA",
         zorder=3,
     )
     whole = interval(100 - dense)
-    axis.axhline(whole.mean, color="0.2", lw=1, label="SGD, all weights")
+    axis.axhline(whole.mean, color="0.2", lw=0.8, label="SGD, all weights")
     axis.axhspan(whole.mean - whole.half, whole.mean + whole.half, color="0.85", zorder=0)
-    axis.set(xscale="log", yscale="log", xlabel="weights left, %", ylabel="test error, %", title="error and sparsity")
+    axis.set(xscale="log", yscale="log", xlabel="weights left (%)", ylabel="test error (%)", title="error and sparsity")
     ticks = [tick for tick in (0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50) if 0.7 * min(left) <= tick <= 1.4 * max(left)]
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
@@ -175,7 +175,7 @@ def _errors(
     ticks = [tick for tick in (1, 2, 3, 4, 5, 7, 10, 20, 30, 50, 90) if low <= tick <= high]
     axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.invert_xaxis()
-    axis.spines[["top", "right"]].set_visible(False)
+    _drawing.bare(axis)
 
 
 def _differences(
@@ -194,48 +194,26 @@ def _differences(
             [value.mean for value in values],
             rows + shift,
             xerr=[value.half for value in values],
-            fmt="o",
-            ms=5,
+            fmt="o" if label == "SGD" else "s",
+            mfc="white",
             color=ink,
-            capsize=3,
-            label=f"minus {label}",
+            label=f"gRDA minus {label}",
         )
     axis.axvline(0, color="0.4", lw=0.8)
     axis.axvline(-MARGIN, color="0.4", lw=0.8, ls="--")
-    axis.set_yticks(rows, [f"{name}\n{sparsity[name].mean():.2f} % zeros" for name in names])
-    axis.set(xlabel="difference in test accuracy, points", title="gRDA against the others, paired by seed")
+    axis.set_yticks(rows, [f"{_prunings.in_math(name)}\n{sparsity[name].mean():.2f} % zeros" for name in names])
+    axis.set(xlabel="difference in test accuracy (points)", title="paired by seed")
     axis.set_ylim(-0.6, len(names) - 0.1)
-    axis.legend(frameon=False, loc="upper left", ncols=2, fontsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
+    _drawing.bare(axis)
 
 
-def _published(axis: Axes) -> None:
-    from matplotlib.transforms import Bbox
-
-    axis.axis("off")
-    axis.set_title("published: ImageNet, ResNet-50")
-    cells = [
-        [name if k == 0 else "", f"{zeros:.1f}", f"{right:.2f}"]
-        for name, pairs in IMAGENET.items()
-        for k, (zeros, right) in enumerate(pairs)
-    ]
-    table = axis.table(
-        cells,
-        colLabels=["method", "zeros, %", "top-1, %"],
-        colWidths=[0.5, 0.25, 0.25],
-        cellLoc="left",
-        bbox=Bbox.from_bounds(0.0, 0.08, 1.0, 0.92),
-        edges="horizontal",
-    )
-    table.auto_set_font_size(False)
-    table.set_fontsize(8.5)
-    axis.text(
-        0.0,
-        0.06,
-        "gRDA: Chao, Wang, Xing & Cheng (NeurIPS 2020), whose SGD\nat a fixed rate has 68.71 %. Others as reported by "
-        "their authors\n(Gale et al. 2019 for magnitude), with other epochs and\nschedules: not at equal cost.",
-        transform=axis.transAxes,
-        va="top",
-        fontsize=7.5,
-        color="0.35",
+def _published() -> str:
+    """What others report of ImageNet, in Markdown."""
+    cells = [(name, f"{zeros:.1f}", f"{right:.2f}") for name, pairs in IMAGENET.items() for zeros, right in pairs]
+    method, zeros, right = (list(column) for column in zip(*cells, strict=True))
+    return (
+        "### Published: ImageNet, ResNet-50\n\n"
+        + markdown({"method": method, "zeros, %": zeros, "top-1, %": right})
+        + "\ngRDA: Chao, Wang, Xing & Cheng (NeurIPS 2020), whose SGD at a fixed rate has 68.71 %. Others as reported "
+        "by their authors (Gale et al. 2019 for magnitude), with other epochs and schedules: not at equal cost.\n"
     )

@@ -23,8 +23,11 @@ STEP_SIZE, C, SEED = 1e-3, 1.0, 0
 SIZE, RHO = 0.15, 0.5  # of the active coordinates; correlation of neighbours
 EXPONENTS = (0.55, 0.65, 0.75)
 THEORY, ORACLE = "lasso, $\\lambda = \\sigma\\sqrt{2\\log d/N}$", "lasso, best $\\lambda$ given $w^*$"
-_INKS = {"SGD": "#8c510a", "RDA": "#e08214", THEORY: "#7b3294", ORACLE: "#01665e"}
-_BLUES = ("#9ecae1", "#4292c6", "#08519c")
+# a hue for each method; SGD, whose support is always everything, is in the table only
+_INKS = {"RDA": _drawing.YELLOW, THEORY: _drawing.RED, ORACLE: _drawing.RED}
+_BLUES = ("#8db4dc", "#3f7fbf", "#00305f")
+_SHAPES = {"RDA": "^", THEORY: "s", ORACLE: "D"}
+_FACES = {ORACLE: "white"}
 
 
 def study(pieces: Pieces) -> Report:
@@ -122,64 +125,73 @@ def _draw(
     as_published: xr.Dataset,
     settings: dict[str, Any],
 ) -> Any:
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import NullFormatter
 
-    figure = _drawing.new_figure(15.0, 9.6)
+    figure = _drawing.page(4.7)
     axes = figure.subplots(2, 3)
-    inks = dict(zip([name for name in results if name.startswith("gRDA")], _BLUES, strict=True)) | _INKS
+    shown = {label: result for label, result in results.items() if label != "SGD"}
+    inks = dict(zip([name for name in shown if name.startswith("gRDA")], _BLUES, strict=True)) | _INKS
     signs = np.sign(coef[coef != 0.0])
-    for axis, name, what in zip(
+
+    def style(label: str) -> dict[str, Any]:
+        shape = {"marker": _SHAPES.get(label, "o"), "ms": 2.5, "mfc": _FACES.get(label, inks[label]), "mew": 0.6}
+        return {"color": inks[label], **shape}
+
+    for axis, name, title, ylabel in zip(
         axes[0],
         ("exact", "false_positive", "true_positive"),
-        ("P(support is exactly that of $w^*$)", "zero coordinates of $w^*$ found active", "active coordinates found"),
+        ("exact recovery", "false positives", "true positives"),
+        ("$P$(support is that of $w^*$)", "share of zero coordinates", "share of active coordinates"),
         strict=True,
     ):
-        for label, result in results.items():
+        for label, result in shown.items():
             axis.errorbar(
-                times, result[name], 2.0 * result[name + "_standard_error"], fmt="o", ms=4, color=inks[label], lw=1.2
+                times, result[name], 2.0 * result[name + "_standard_error"], ls="", elinewidth=0.7, **style(label)
             )
-            axis.plot(times, result[name + "_theory"], color=inks[label], lw=1.2, label=label)
+            axis.plot(times, result[name + "_theory"], color=inks[label], lw=0.9)
         for way, label in enumerate((THEORY, ORACLE)):
-            axis.plot(times, lasso[name][way].mean(axis=0), "s:", ms=4, color=inks[label], lw=1.2, label=label)
-        axis.set(title=what, xscale="log")
+            axis.plot(times, lasso[name][way].mean(axis=0), ls=":", lw=0.9, **style(label))
+        axis.set(title=title, ylabel=ylabel, xscale="log")
     axes[0, 1].set(yscale="log", ylim=(1e-4, 1.5))
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
 
     middle = f"gRDA, $\\mu = {EXPONENTS[1]:g}$"
     grid = np.linspace(-5.0, 5.0, 401)
-    axes[1, 0].plot(grid, np.exp(-0.5 * grid**2) / math.sqrt(2.0 * math.pi), color="0.2", lw=1.0, ls="--")
+    axes[1, 0].plot(grid, np.exp(-0.5 * grid**2) / math.sqrt(2.0 * math.pi), color="0.2", lw=0.8, ls="--")
     densities = {label: _outward(results[label], signs)[:, -1] for label in (middle, "RDA")}
     densities |= {label: (lasso["z"][way] * signs)[:, -1] for way, label in enumerate((THEORY, ORACLE))}
     for label, z in densities.items():
-        axes[1, 0].plot(grid, _density(z.ravel(), grid), color=inks[label], lw=1.6)
+        axes[1, 0].plot(grid, _density(z.ravel(), grid), color=inks[label], ls=":" if label == ORACLE else "-")
     axes[1, 0].set(
-        title=f"active coordinates at t = {times[-1]:g}, all together",
-        xlabel="sgn$(w^*_j)$ (estimate $- w^*_j$) / its asymptotic standard deviation",
+        title=f"active, $t = {times[-1]:g}$",
+        xlabel=r"$\mathrm{sgn}(w^*_j)\,(\hat w_j - w^*_j)$ / asymptotic s.d.",
         ylabel="density",
     )
-    for label, result in results.items():
-        axes[1, 1].plot(times, _outward(result, signs).mean(axis=(0, 2)), "o", ms=4, color=inks[label])
+    for label, result in shown.items():
+        axes[1, 1].plot(times, _outward(result, signs).mean(axis=(0, 2)), ls="", **style(label))
         shift = (result["centre"].sel(law="shifted") - result["centre"].sel(law="asymptotic")).values * signs
-        axes[1, 1].plot(times, (shift / result["scale"].sel(law="asymptotic").values).mean(axis=1), color=inks[label])
+        scale = result["scale"].sel(law="asymptotic").values
+        axes[1, 1].plot(times, (shift / scale).mean(axis=1), color=inks[label], lw=0.9)
     for way, label in enumerate((THEORY, ORACLE)):
-        axes[1, 1].plot(times, (lasso["z"][way] * signs).mean(axis=(0, 2)), "s:", ms=4, color=inks[label], lw=1.2)
-    axes[1, 1].axhline(0.0, color="0.4", lw=0.8, ls="--")
-    axes[1, 1].set(title="their bias, in standard deviations", xscale="log", ylim=(-4.0, 0.5))
-    for law, style in (("asymptotic", ":"), ("shifted", "--"), ("closure", "-")):
-        for label in inks:
-            if label.startswith("gRDA"):
-                distance = results[label]["ks"].sel(law=law).mean("coordinate")
-                axes[1, 2].plot(times, distance, style, color=inks[label], lw=1.4)
-        axes[1, 2].plot([], [], style, color="0.3", label=f"from the {law} law")
-    axes[1, 2].axhline(results[middle].attrs["ks_5_percent"], color="0.4", lw=0.8, label="5 % of normal samples exceed")
-    axes[1, 2].set(title="Kolmogorov-Smirnov distance, mean over them", xscale="log", yscale="log")
-    axes[1, 2].legend(frameon=False, fontsize=9)
+        axes[1, 1].plot(times, (lasso["z"][way] * signs).mean(axis=(0, 2)), ls=":", lw=0.9, **style(label))
+    _drawing.zero_line(axes[1, 1])
+    axes[1, 1].set(title="their bias", ylabel="standard deviations", xscale="log", ylim=(-4.0, 0.5))
+    for law, line in (("asymptotic", ":"), ("shifted", "--"), ("closure", "-")):
+        distance = results[middle]["ks"].sel(law=law).mean("coordinate")
+        axes[1, 2].plot(times, distance, line, color=inks[middle], label=law)
+    axes[1, 2].axhline(results[middle].attrs["ks_5_percent"], color="0.5", lw=0.8, label="5 % of normal")
+    axes[1, 2].set(title="distance of laws", ylabel="Kolmogorov-Smirnov", xscale="log", yscale="log")
+    _drawing.decimal_ticks(axes[1, 2], "y")
+    axes[1, 2].legend(frameon=False, loc="upper right", handlelength=1.8)
     for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
+        _drawing.bare(axis)
         if axis is not axes[1, 0]:
             axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_xlabel(r"time  $t = n\gamma$")
+    lines = {label: ":" if label in (THEORY, ORACLE) else "-" for label in inks}
+    handles = [Line2D([], [], ls=lines[label], lw=0.9, label=label, **style(label)) for label in inks]
+    _drawing.legend_above(figure, handles, ncols=3)
+    _drawing.letters(axes.flat)
 
     def percent(value: Any) -> str:
         return f"{100.0 * float(value):.3g}"
@@ -192,19 +204,26 @@ def _draw(
     rda = last["RDA"]
     _drawing.caption(
         figure,
-        f"Linear regression, d = {len(coef)}, {len(signs)} active coordinates of ±{SIZE:g}, AR({RHO:g}) design "
-        f"(irrepresentable constant {last[middle].attrs['irrepresentable']:.2f}), γ = {STEP_SIZE:g}, c = {C:g}; "
-        f"{settings['replicates']} runs (points, ± 2 standard errors) and paths of the dual diffusion (lines). At "
-        f"t = {times[-1]:g}, N = {round(times[-1] / STEP_SIZE)}, gRDA has exactly the support in {exact} % of runs "
-        f"for μ = {' / '.join(f'{mu:g}' for mu in EXPONENTS)}, RDA with the same threshold at t = 1 in "
-        f"{percent(rda['exact'])} %, the lasso in {lasso_exact[0]} % at the usual λ and in {lasso_exact[1]} % if an "
-        "oracle picks the least λ that does: on as many observations it finds the support sooner. But its active "
-        f"coordinates are then {bias[THEORY]:+.1f} and {bias[ORACLE]:+.1f} of their standard deviations off, those of "
-        f"RDA {bias['RDA']:+.2f}, and neither goes away; those of gRDA with μ = {EXPONENTS[1]:g} are "
-        f"{bias[middle]:+.2f} off, which falls like t^(μ−1) (lines: theory). Faster recovery, larger lag. The standard "
-        "deviations differ: that of the last iterate of gRDA is √(γ/2) at any N, the lasso's falls like 1/√N. At the "
+        f"Linear regression, $d = {len(coef)}$, {len(signs)} active coordinates of $\\pm {SIZE:g}$, AR({RHO:g}) design "
+        rf"(irrepresentable constant {last[middle].attrs['irrepresentable']:.2f}), $\gamma = {STEP_SIZE:g}$, $c = "
+        rf"{C:g}$; "
+        rf"{settings['replicates']} runs (points, $\pm 2$ standard errors) and paths of the dual diffusion (lines); "
+        f"dotted: the lasso on as many observations. At $t = {times[-1]:g}$, $N = {round(times[-1] / STEP_SIZE)}$, "
+        f"gRDA "
+        rf"has exactly the support in {exact} % of runs for $\mu$ = {' / '.join(f'{mu:g}' for mu in EXPONENTS)}, RDA "
+        rf"with "
+        f"the same threshold at $t = 1$ in {percent(rda['exact'])} %, the lasso in {lasso_exact[0]} % at the usual "
+        rf"$\lambda$ and in {lasso_exact[1]} % if an oracle picks the least $\lambda$ that does: on as many "
+        rf"observations "
+        f"it finds the support sooner. But its active coordinates are then {bias[THEORY]:+.1f} and {bias[ORACLE]:+.1f} "
+        f"of their standard deviations off, those of RDA {bias['RDA']:+.2f}, and neither goes away; those of gRDA with "
+        rf"$\mu = {EXPONENTS[1]:g}$ are {bias[middle]:+.2f} off, which falls like $t^{{\mu-1}}$ (**e**, lines: "
+        rf"theory; **f**: "
+        "their distance from normal laws). Faster recovery, larger lag. SGD, whose support is always everything, is in "
+        r"the table only. The standard deviations differ: that of the last iterate of gRDA is $\sqrt{\gamma/2}$ at any "
+        r"$N$, the lasso's falls like $1/\sqrt{N}$. At the "
         f"settings of the published figure exact recovery is rare: in {percent(late['exact'])} ± "
-        f"{percent(late['exact_standard_error'])} % of {as_published.attrs['replicates']} runs at t = "
+        f"{percent(late['exact_standard_error'])} % of {as_published.attrs['replicates']} runs at $t$ = "
         f"{float(late['time']):g}, with {percent(late['false_positive'])} % false and "
         f"{percent(late['true_positive'])} % true positives (irrepresentable constant "
         f"{as_published.attrs['irrepresentable']:.2f}).",

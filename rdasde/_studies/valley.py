@@ -21,7 +21,7 @@ SEEDS, EPOCHS, POINTS = 5, 10, 25  # of the bend's training, of the measurements
 SIZE, ROWS = 21, 1000  # of the grid on the plane, training rows it is measured on
 ROOM, POINT = 0.05, 0.01  # what the curve may cost: of the loss, of the accuracy
 RATE = 0.05
-INKS = ("#b2182b", "#1b1b1b", "#7b3294", "#e08214", "#01665e")
+FINE = 241  # points a side that the plane is drawn at
 
 
 def study(pieces: Pieces) -> Report:
@@ -46,10 +46,11 @@ def study(pieces: Pieces) -> Report:
         lambda: _plane(plan, size, rows, runs["grda"][0], runs["sgd"][0], curves[0]),
     )
 
-    figure = _drawing.new_figure(13.0, 7.6)
-    axes = figure.subplot_mosaic([["plane", "loss"], ["plane", "accuracy"]], width_ratios=(1.25, 1.0))
+    figure = _drawing.page(3.9)
+    axes = figure.subplot_mosaic([["plane", "loss"], ["plane", "accuracy"]], width_ratios=(1.2, 1.0))
     _contours(figure, axes["plane"], plane)
     _profiles(axes["loss"], axes["accuracy"], curves)
+    _drawing.letters(axes[name] for name in ("plane", "loss", "accuracy"))
 
     total = runs["sgd"][0]["weights"].shape[1]
     zeros = [100.0 * run["zeros"][-1] / total for run in runs["grda"]]
@@ -62,13 +63,15 @@ def study(pieces: Pieces) -> Report:
     bars = np.array(barriers)
     _drawing.caption(
         figure,
-        f"{plan.data}, {plan.network} ({total:,} weights), SGD and gRDA (c = {plan.c:g}, μ = {plan.mu:g}) from the "
+        rf"{_checkpoints.about(plan)} ({total:,} weights), SGD and gRDA ($c = {plan.c:g}$, $\mu = {plan.mu:g}$) from "
+        rf"the "
         f"same initial weights and batches: {plan.epochs} epochs, learning rate {plan.rate:g}, batches of "
         f"{plan.batch_size}. "
         f"gRDA has {np.mean(zeros):.1f} % exact zeros and {np.mean(tested['grda']):.2f} % test accuracy, SGD "
         f"{np.mean(tested['sgd']):.2f} % (means of {len(curves)} seeds). A quadratic Bézier curve joins them; its bend "
-        f"alone was trained, {epochs} epochs (Garipov et al. 2018). Left: training loss ({rows:,} rows, {size} × "
-        f"{size} points) on the plane through both and the bend, first seed; its axes differ in scale. Right: "
+        f"alone was trained, {epochs} epochs (Garipov et al. 2018). **a**: training loss ({rows:,} rows, {size} × "
+        f"{size} points, interpolated in its logarithm) on the plane through both and the bend, first seed; its axes "
+        f"differ in scale. **b**, **c**: "
         f"all of the training set, {points} points a path. On the straight segment the loss rises by "
         f"{bars[:, 1].min():.3f} to {bars[:, 1].max():.3f} over its worse end, on the curve by at most "
         f"{bars[:, 0].max():.4f}; the curve loses at most {100 * max(loss[0] for loss in lost):.2f} points of training "
@@ -144,52 +147,61 @@ def _plane(plan: Plan, size: int, rows: int, pruned: Arrays, plain: Arrays, curv
 
 def _contours(figure: Figure, axis: Axes, plane: Arrays) -> None:
     from matplotlib.colors import LogNorm
+    from scipy.interpolate import RectBivariateSpline
 
     low = max(float(plane["loss"].min()), 1e-4)
     high = max(min(float(plane["loss"].max()), 3.0), 10.0 * low)
+    order = min(3, len(plane["x"]) - 1)
+    spline = RectBivariateSpline(plane["y"], plane["x"], np.log(np.maximum(plane["loss"], low)), kx=order, ky=order)
+    x, y = (np.linspace(plane[name][0], plane[name][-1], FINE) for name in ("x", "y"))
+    loss = np.exp(spline(y, x))
     levels = np.geomspace(low, high, 15)
     filled = axis.contourf(
-        plane["x"],
-        plane["y"],
-        np.clip(plane["loss"], low, None),
-        levels,
-        cmap="RdYlBu_r",
-        norm=LogNorm(low, high),
-        extend="max",
+        x, y, np.clip(loss, low, None), levels, cmap="cividis", norm=LogNorm(low, high), extend="max"
     )
-    axis.contour(plane["x"], plane["y"], plane["loss"], levels, colors="white", linewidths=0.4, alpha=0.6)
-    bar = figure.colorbar(filled, ax=axis, orientation="horizontal", shrink=0.85, label="training loss", pad=0.02)
-    shown = levels[::2]
-    bar.set_ticks(list(shown), labels=[f"{level:.2g}" for level in shown])
+    axis.contour(x, y, loss, levels, colors="white", linewidths=0.3, alpha=0.5)
+    ticks = [a * 10.0**k for k in range(-4, 2) for a in ((1, 2, 5) if high < 100.0 * low else (1,))]
+    ticks = [tick for tick in ticks if low <= tick <= 1.01 * high]
+    bar = figure.colorbar(filled, ax=axis, orientation="horizontal", label="training loss", pad=0.02, aspect=30)
+    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.minorticks_off()
     start, end, bend = plane["corners"]
     t = np.linspace(0.0, 1.0, 101)[:, None]
-    axis.plot(*((1.0 - t) ** 2 * start + 2.0 * t * (1.0 - t) * bend + t**2 * end).T, color="white", lw=2.4)
-    axis.plot(*plane["corners"][:2].T, color="white", lw=1.2, ls="--")
+    axis.plot(*((1.0 - t) ** 2 * start + 2.0 * t * (1.0 - t) * bend + t**2 * end).T, color="white", lw=1.6)
+    axis.plot(*plane["corners"][:2].T, color="white", lw=0.9, ls="--")
     for corner, name, mark in zip(plane["corners"], ("gRDA", "SGD", "bend"), "ooD", strict=True):
-        axis.plot(*corner, mark, color="black", mec="white", ms=9 if mark == "o" else 7)
+        axis.plot(*corner, mark, color="black", mec="white", mew=0.6, ms=4.5 if mark == "o" else 3.5)
         axis.annotate(
             name,
             corner,
-            xytext=(0, -20 if name == "bend" else 11),
+            xytext=(0, -10 if name == "bend" else 6),
             textcoords="offset points",
             ha="center",
-            fontsize=11,
-            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
+            va="top" if name == "bend" else "bottom",
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85},
         )
-    axis.set(xlabel="distance in weights", ylabel="distance in weights", title="training loss, first seed")
+    axis.set(xlabel="along the segment", ylabel="across the segment", title="training loss, first seed")
 
 
 def _profiles(upper: Axes, lower: Axes, curves: list[Arrays]) -> None:
-    for seed, (curve, ink) in enumerate(zip(curves, INKS, strict=False)):
+    from matplotlib.lines import Line2D
+
+    inks = _drawing.inks(len(curves))
+    for curve, ink in zip(curves, inks, strict=True):
         for row, style in ((0, "-"), (1, "--")):
-            label = f"seed {seed}" if row == 0 else None
-            upper.plot(curve["t"], curve["loss"][row], style, color=ink, lw=1.4, label=label)
-            lower.plot(curve["t"], 100.0 * curve["accuracy"][row], style, color=ink, lw=1.4)
-    upper.set(yscale="log", ylabel="training loss", title="solid: the curve; dashed: the straight segment")
-    upper.legend(frameon=False, ncols=3, fontsize=8)
-    lower.set(xlabel="t", ylabel="training accuracy, %")
+            upper.plot(curve["t"], curve["loss"][row], style, color=ink)
+            lower.plot(curve["t"], 100.0 * curve["accuracy"][row], style, color=ink)
+    upper.set(yscale="log", ylabel="training loss", title="loss, curve and segment")
+    handles = [Line2D([], [], color=ink, label=f"seed {seed}") for seed, ink in enumerate(inks)]
+    handles += [
+        Line2D([], [], color="0.4", label="curve"),
+        Line2D([], [], color="0.4", ls="--", label="straight segment"),
+    ]
+    lower.set(title="accuracy", xlabel="share of the way", ylabel="training accuracy (%)")
+    _drawing.legend_above(upper.figure, handles)
     for axis in (upper, lower):
         axis.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0], ["0\ngRDA", ".25", ".5", ".75", "1\nSGD"])
         axis.margins(x=0.02)
-        axis.spines[["top", "right"]].set_visible(False)
+        _drawing.bare(axis)
+    upper.set_xticklabels([])
+    _drawing.decimal_ticks(upper, "y")

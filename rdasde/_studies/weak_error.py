@@ -22,10 +22,10 @@ LONGER = (0.05, 0.025, 0.0125, 0.00625)  # where an error of second order still 
 HORIZON, SEED = 1.0, 20  # nothing was picked
 C, MU, NOISE = 0.3, 0.6, 0.5
 COEF = (0.5, -0.4, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0)
-START = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)  # coordinate 4 starts off its place at zero
+START = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)  # coordinate 3 starts off its place at zero
 FAR_COEF, FAR_START = (1.0, -1.0, 1.0, -1.0), (2.0, -0.5, 0.5, -2.0)  # every coordinate stays active
 SPIKE, SPARSE = 1.0, (0.8, -0.5, 0.33166247903554, 0.0, 0.0, 0.0, 0.0, 0.0)
-WIDTH = 0.3  # over which P(w_4 = 0) is smoothed
+WIDTH = 0.3  # over which P(w_3 = 0) is smoothed
 
 
 class Case(NamedTuple):
@@ -47,10 +47,16 @@ def smoothed_zero(j: int) -> Callable[[Floats], Any]:
     return lambda w: np.exp(-0.5 * (w[..., j] / WIDTH) ** 2)
 
 
-def in_math(name: str) -> str:
-    """A name of a test function as matplotlib sets it."""
-    head, comma, rest = name.partition(",")
-    return "$" + head.replace("E ", r"E\,") + "$" + comma + rest
+# names in kept pieces count coordinates from 1; what is shown counts them from 0
+SHOWN = {
+    "E w_1": r"$E\,w_0$",
+    "E w_1^2": r"$E\,w_0^2$",
+    "E w_4": r"$E\,w_3$",
+    "E w_4^2": r"$E\,w_3^2$",
+    "P(w_4 = 0), smoothed": "$P(w_3 = 0)$, smoothed",
+    "E w'w": r"$E\,|w|^2$",
+}
+MARKERS = "os^Dv"
 
 
 def squared_norm(w: Floats) -> Any:
@@ -140,7 +146,7 @@ def local_orders(result: dict[str, NDArray[Any]], i: int) -> Floats:
 
 def study(pieces: Pieces) -> Report:
     """Three panels of |error| against the step size, and one of the two equations where nothing has a kink."""
-    figure = _drawing.new_figure(12.0, 9.6)
+    figure = _drawing.page(5.8)
     axes = figure.subplots(2, 2)
     columns: dict[str, list[str]] = {
         title: []
@@ -168,7 +174,7 @@ def study(pieces: Pieces) -> Report:
                 values = (
                     case.title,
                     "first" if order == 1 else "second",
-                    function,
+                    SHOWN[function],
                     f"{result['order'][i]:.2f}",
                     f"[{result['order_lower'][i]:.2f}, {result['order_upper'][i]:.2f}]",
                     " ".join("-" if np.isnan(slope) else f"{slope:.2f}" for slope in local_orders(result, i)),
@@ -184,17 +190,22 @@ def study(pieces: Pieces) -> Report:
         if name == "second-order":
             draw_exact(axis)
         finish(axis, case)
+    _drawing.letters(axes.flat)
     orders = np.array(fitted)
     met = (orders[:, 0] > 0.85) & (orders[:, 0] < 1.4) & (orders[:, 2] - orders[:, 1] < 0.4)
     _drawing.caption(
         figure,
-        f"|E phi(w_n) - E phi(W(t))| at t = {HORIZON:g} between the algorithm and its dual diffusion, each point from "
-        f"{size(pieces):,} runs and as many paths with a control variate; bars: 95 %, hollow: "
-        f"below the sampling floor. Of the {len(orders)} test functions in the first three panels {int(met.sum())} "
-        "have an order within .85 to 1.4 known to better than .2 either way (the table has the local slopes, and the "
-        "bias of the diffusion's time steps in units of each error). Lower right: where every coordinate stays active, "
-        "the second-order equation's error falls like the square of the step size; grey: plain SGD on that problem, "
-        "exactly, by its moment equations (E w'w).",
+        rf"$|E\,\varphi(w_n) - E\,\varphi(W(t))|$ at $t = {HORIZON:g}$ between the algorithm and its dual diffusion, "
+        rf"each "
+        f"point from {size(pieces):,} runs and as many paths with a control variate; bars: 95 %, hollow: below the "
+        f"sampling floor; in the legends the fitted order and its 95 % interval. Of the {len(orders)} test functions "
+        f"in "
+        f"**a** to **c** {int(met.sum())} have an order within .85 to 1.4 known to better than .2 either way (the "
+        f"table "
+        "has the local slopes, and the bias of the diffusion's time steps in units of each error). **d**: where every "
+        "coordinate stays active, the second-order equation's error (dashed, open squares) falls like the square of "
+        r"the step size; grey: plain SGD on that problem, exactly, by its moment equations ($E\,|w|^2$; last slope). "
+        "Coordinates are counted from 0.",
     )
     return Report(figure, markdown(columns))
 
@@ -206,25 +217,22 @@ def draw(axis: Axes, result: dict[str, NDArray[Any]], names: list[str], order: i
         size, bar = np.abs(result["error"][i]), result["floor"][i]
         known = size > bar
         text = f"{result['order'][i]:.2f} [{result['order_lower'][i]:.2f}, {result['order_upper'][i]:.2f}]"
-        label = f"{in_math(name)}{', order-2 equation' if several and order == 2 else ''}: {text}"
+        label = f"{SHOWN[name]}{f', order {order}' if several else ''}: {text}"
         lower = np.minimum(bar, 0.75 * size)  # a bar that reaches 0 is cut
-        marker = "s" if order == 2 else "o"
-        axis.errorbar(gammas, size, (lower, bar), fmt="none", ecolor=ink, elinewidth=0.9, capsize=2)
-        axis.plot(gammas, size, "-" if order == 1 else "--", color=ink, lw=1.0)
-        axis.plot(gammas[known], size[known], marker, color=ink, ms=5, label=label)
-        axis.plot(gammas[~known], size[~known], marker, color=ink, ms=5, mfc="white")
+        line, marker = ("-", MARKERS[i]) if order == 1 else ("--", "s")
+        axis.errorbar(gammas, size, (lower, bar), fmt="none", ecolor=ink, elinewidth=0.7)
+        axis.plot(gammas, size, line, color=ink, lw=0.8)
+        axis.plot(gammas[known], size[known], line + marker, color=ink, ms=2.8, lw=0.8, label=label)
+        axis.plot(gammas[~known], size[~known], marker, color=ink, ms=2.8, mfc="white")
 
 
 def finish(axis: Axes, case: Case) -> None:
-    """Logarithmic axes, a tick at every step size, room for the legend below the data."""
+    """Logarithmic axes, a tick at every step size, the legend beside."""
     axis.set(title=case.title, xlabel=r"step size $\gamma$", ylabel="|weak error|", xscale="log", yscale="log")
     axis.set_xticks(case.step_sizes, [f"{gamma:g}" for gamma in case.step_sizes])
     axis.set_xticks([], minor=True)
-    axis.spines[["top", "right"]].set_visible(False)
-    entries = len(axis.get_legend_handles_labels()[1])
-    low, high = axis.get_ylim()
-    axis.set_ylim(low * (low / high) ** (entries / 12.0), high)
-    axis.legend(frameon=False, fontsize=8, loc="lower right", title="fitted order [95 % interval]", title_fontsize=8)
+    _drawing.bare(axis)
+    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=2, columnspacing=0.8)
 
 
 def draw_exact(axis: Axes) -> None:
@@ -235,5 +243,4 @@ def draw_exact(axis: Axes) -> None:
     for order, style in ((1, "-"), (2, "--")):
         size = np.abs(exact["squared_norm"].sel(equation=order).values)
         last = exact["local_order"].sel(equation=order).values[-2]
-        label = f"SGD, exact, order-{order} equation: {last:.2f} (last slope)"
-        axis.plot(LONGER, size, style, color="0.6", lw=2.5, zorder=0, label=label)
+        axis.plot(LONGER, size, style, color="0.7", lw=2.0, zorder=0, label=f"SGD, exact, order {order}: {last:.2f}")

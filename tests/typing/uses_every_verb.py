@@ -88,6 +88,10 @@ def bands(theory: xr.Dataset, runs: xr.Dataset) -> Figure:
     held: xr.DataArray = rs.coverage(runs, band)
     assert 0.5 < float(held.mean()) <= 1.0
     figure: Figure = rs.plot.trajectories(runs, theory, coordinates=[0, 1], level=0.95)
+    rs.plot.band(band, [0])
+    rs.plot.coverage(held)
+    rs.plot.marginal(runs, theory, 0, 1.0, space="dual", kind="quantiles")
+    rs.plot.support(runs, theory, minimizer=[0.5, 0.0, -0.3])
     return figure
 
 
@@ -109,6 +113,8 @@ def claims(problem: rs.LinearRegression, rda: rs.RDA) -> None:
     held: xr.Dataset = rs.validate.coverage(
         problem, rda, 1.0, method="closure", levels=(0.9,), replicates=64, paths=64, times=5, seed=0
     )
+    reasons: tuple[str, ...] = rs.suggest(problem, 1.0, accuracy=0.1).reasons
+    assert reasons
     table = rs.validate.table(held)
     assert len(table) > 0
     trusted: xr.Dataset = rs.validate.calibration(

@@ -1,0 +1,86 @@
+"""Where a picture goes: axes of the user's, or a figure of its own; what its arguments must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rdasde import _check
+from rdasde._drawing import SINGLE, page
+from rdasde._engine.arguments import kept_coordinates
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def one(ax: Axes | None, height: float = 2.5, width: float = SINGLE) -> Axes:
+    """The axes given, or those of a new figure."""
+    from matplotlib.axes import Axes as MatplotlibAxes
+
+    if ax is None:
+        return page(height, width).subplots()
+    _check.instance("ax", ax, MatplotlibAxes, "axes of Matplotlib or None", "pass for example plt.gca()")
+    return ax
+
+
+def several(ax: Axes | Iterable[Axes], numbers: tuple[int, ...]) -> list[Axes]:
+    """As many axes as are wanted, from one or from any array of them."""
+    from matplotlib.axes import Axes as MatplotlibAxes
+
+    shapes = [ax] if isinstance(ax, MatplotlibAxes) else list(np.ravel(np.array(ax, dtype=object)))
+    words = " or ".join(map(str, numbers))
+    for shape in shapes:
+        accepted = f"{words} axes of Matplotlib or None"
+        _check.instance("ax", shape, MatplotlibAxes, accepted, "pass for example plt.subplots(1, 2)[1]")
+    if len(shapes) not in numbers:
+        raise _check.bad("ax", f"{len(shapes)} axes", f"{words} of them", "pass for example plt.subplots(1, 2)[1]")
+    return shapes
+
+
+def figure_of(axis: Axes) -> Figure:
+    """The whole figure, also where the axes are in a part of it."""
+    part: Any = axis.figure
+    while part is not getattr(part, "figure", part):
+        part = part.figure
+    return part
+
+
+def dataset(argument: str, value: Any, source: str) -> None:
+    import xarray as xr
+
+    _check.instance(argument, value, xr.Dataset, f"what {source} returned", "pass that Dataset")
+
+
+def coordinates_of(coordinates: ArrayLike, *results: tuple[str, xr.Dataset]) -> NDArray[np.int64]:
+    """Chosen coordinates, which all results must have."""
+    number = max(int(result["coordinate"].values.max()) for _, result in results) + 1
+    chosen = kept_coordinates(coordinates, number)
+    for name, result in results:
+        missing = np.setdiff1d(chosen, result["coordinate"].values)
+        if missing.size:
+            raise _check.bad(
+                "coordinates", f"{missing.tolist()}, not in {name}", "among those kept", "keep them in simulate"
+            )
+    return chosen
+
+
+def telling(theory: xr.Dataset, *others: xr.Dataset) -> list[int]:
+    """Coordinates that show most: the largest at the end, the smallest that is not zero, one that is."""
+    last = theory.isel(time=-1)
+    common = last["coordinate"].values
+    for other in others:
+        common = np.intersect1d(common, other["coordinate"].values)
+    last = last.sel(coordinate=common)
+    size, zero = np.abs(last["primal_mean"].values), last["probability_zero"].values
+    alive = zero < 0.5
+    chosen = [int(np.argmax(size))]
+    if alive.any():
+        chosen.append(int(np.argmin(np.where(alive, size, np.inf))))
+    if not alive.all():
+        chosen.append(int(np.argmax(zero)))
+    return [int(common[k]) for k in dict.fromkeys(chosen)]

@@ -1,0 +1,137 @@
+"""Paths, means and bands over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rdasde import _check, _drawing
+from rdasde.plot._axes import coordinates_of, dataset, figure_of, one, several, telling
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SPACES = ("dual", "primal")
+
+
+def trajectories(
+    runs: xr.Dataset,
+    theory: xr.Dataset,
+    coordinates: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    ax: Axes | Iterable[Axes] | None = None,
+) -> Figure:
+    """One run, the mean and the band of chosen coordinates, in the dual and in the primal space.
+
+    Parameters
+    ----------
+    runs : xarray.Dataset
+        From ``simulate(..., keep="paths")``; its first run is drawn (a zigzag).
+    theory : xarray.Dataset
+        From `approximate`; its mean (smooth) and its band are drawn, in the color of their coordinate.
+    coordinates : array_like of int, optional
+        Which coordinates, counted from 0. When not given, up to three that show most: the largest at the end, the
+        smallest that is not zero, and one that is.
+    level : float
+        Of the band.
+    ax : matplotlib.axes.Axes, or two of them, optional
+        Where to draw: the primal panel into one, the dual and the primal panel into two. A new figure when not given.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Dual panel with the region ``|v| <= g(t)`` in green, where the primal coordinate is exactly zero; primal
+        panel.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments, before anything is drawn.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, -0.3, 0.0], rs.AR1(3, 0.5))
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> runs = rs.simulate(problem, algorithm, 5.0, seed=0)
+    >>> figure = rs.plot.trajectories(runs, rs.approximate(problem, algorithm, 5.0))
+    >>> [axis.get_ylabel() for axis in figure.axes]
+    ['dual  $v_j$', 'primal  $w_j$']
+    """
+    dataset("runs", runs, "simulate")
+    dataset("theory", theory, "approximate")
+    if "dual" not in runs or "dual_mean" not in theory:
+        raise _check.bad(
+            "runs" if "dual" not in runs else "theory",
+            "a Dataset without dual paths" if "dual" not in runs else "a Dataset without dual_mean",
+            "simulate(..., keep='paths') and approximate(...)",
+            "pass those",
+        )
+    level = _check.level(level)
+    chosen = coordinates_of(
+        telling(theory, runs) if coordinates is None else coordinates, ("theory", theory), ("runs", runs)
+    )
+    axes = list(_drawing.panels()[1]) if ax is None else several(ax, (1, 2))
+    labels = {int(j): f"coordinate {j}" for j in chosen}
+    _drawing.draw_pair(axes, runs, theory, labels, level, _SPACES[2 - len(axes) :], legend=ax is None)
+    return figure_of(axes[0])
+
+
+def band(band: xr.Dataset, coordinates: ArrayLike | None = None, *, ax: Axes | None = None) -> Figure:
+    """Bands over time, each coordinate in a color of its own, with thin edges where they overlap.
+
+    Parameters
+    ----------
+    band : xarray.Dataset
+        From `rdasde.band`.
+    coordinates : array_like of int, optional
+        Which coordinates, counted from 0; when not given, the three whose bands end furthest up, furthest down, and
+        nearest to zero.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure when not given.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments, before anything is drawn.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, -0.3, 0.0], rs.AR1(3, 0.5))
+    >>> theory = rs.approximate(problem, rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6)), 5.0)
+    >>> figure = rs.plot.band(rs.band(theory), [0, 2])
+    >>> figure.axes[0].get_ylabel()
+    'primal  $w_j$'
+    """
+    dataset("band", band, "rs.band")
+    if not {"lower", "upper"} <= set(band.data_vars):
+        raise _check.bad("band", "a Dataset without lower and upper", "what rs.band returned", "pass that Dataset")
+    if coordinates is None:
+        last = band.isel(time=-1)
+        middle = 0.5 * (last["lower"].values + last["upper"].values)
+        ends = (middle.argmax(), middle.argmin(), np.abs(middle).argmin())
+        coordinates = list(dict.fromkeys(int(band["coordinate"].values[int(k)]) for k in ends))
+    chosen = coordinates_of(coordinates, ("band", band))
+    axis = one(ax)
+    space, time = str(band.attrs.get("space", "primal")), band["time"].values
+    for j, ink in zip(chosen, _drawing.inks(len(chosen)), strict=True):
+        here = band.sel(coordinate=j)
+        lower, upper = here["lower"].values, here["upper"].values
+        _drawing.draw_band(axis, time, lower, upper, ink)
+        axis.fill_between([], [], color=ink, alpha=0.3, label=f"coordinate {j}")
+    _drawing.over_time(axis)
+    what = "mean of the " if band.attrs.get("of") == "mean" else ""
+    axis.set_ylabel(f"{what}{space}  ${_drawing.space_symbol(space)}_j$")
+    axis.legend(title=f"{100.0 * float(band.attrs['level']):g} %" if "level" in band.attrs else None, frameon=False)
+    return figure_of(axis)

@@ -1,0 +1,216 @@
+"""`rs.plot`: what every function draws, and where; its defaults; its messages."""
+
+import doctest
+import importlib
+
+import matplotlib
+import numpy as np
+import pytest
+import xarray as xr
+
+import rdasde as rs
+from rdasde.plot._axes import telling
+
+TIME = np.linspace(0.0, 2.0, 5)
+COEF = np.array([0.5, -0.3, 0.1, 0.0, 0.0, 0.0])
+PROBLEM = rs.LinearRegression(COEF)
+ALGORITHM = rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
+
+
+def attributes():
+    from rdasde._engine.results import result_attributes
+
+    return result_attributes(PROBLEM, ALGORITHM, "simulate")
+
+
+@pytest.fixture
+def runs():
+    """Normal draws around a growing mean, soft-thresholded: nothing is compiled."""
+    rng = np.random.default_rng(0)
+    threshold = 0.1 * TIME
+    mean = COEF * np.minimum(TIME, 1.0)[:, None] + np.sign(COEF) * threshold[:, None]
+    dual = mean + 0.1 * np.sqrt(TIME)[:, None] * rng.standard_normal((200, len(TIME), len(COEF)))
+    primal = np.sign(dual) * np.maximum(np.abs(dual) - threshold[:, None], 0.0)
+    grid = ("replicate", "time", "coordinate")
+    data = {"dual": (grid, dual), "primal": (grid, primal), "threshold": (("time",), threshold)}
+    coords = {"time": TIME, "coordinate": np.arange(len(COEF)), "replicate": np.arange(200)}
+    return xr.Dataset(data, coords=coords, attrs=attributes())
+
+
+@pytest.fixture
+def theory(runs):
+    moments = {}
+    for space in ("dual", "primal"):
+        moments[f"{space}_mean"] = runs[space].mean("replicate")
+        moments[f"{space}_std"] = runs[space].std("replicate")
+    moments["probability_zero"] = (runs["primal"] == 0.0).mean("replicate")
+    return xr.Dataset({**moments, "threshold": runs["threshold"]}, attrs=attributes() | {"method": "closure"})
+
+
+@pytest.fixture
+def paths(runs):
+    renamed = runs.rename(replicate="path")
+    means = {f"{space}_mean": renamed[space].mean("path") for space in ("dual", "primal")}
+    zero = {"probability_zero": (renamed["primal"] == 0.0).mean("path")}
+    return renamed.assign(means | zero).assign_attrs(method="paths")
+
+
+def axes(number):
+    return list(rs.plot.page(2.0).subplots(1, number, squeeze=False)[0])
+
+
+def test_the_kit_is_public():
+    names = dir(rs.plot)
+    assert {"trajectories", "band", "coverage", "marginal", "support", "calibration"} <= set(names)
+    assert {"page", "draw_band", "draw_mean", "draw_path", "shade_threshold", "letters", "INK"} <= set(names)
+    for name in names:
+        if callable(getattr(rs.plot, name)):
+            assert getattr(rs.plot, name).__doc__, name
+
+
+def test_default_coordinates(theory, runs):
+    assert telling(theory) == [0, 2, int(np.argmax(theory["probability_zero"].values[-1]))]
+    assert telling(theory, runs.sel(coordinate=[1, 4])) == [1, 4]
+    figure = rs.plot.trajectories(runs, theory)
+    assert len(figure.axes) == 2
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:2] == ["coordinate 0", "coordinate 2"]
+    assert labels[-2:] == ["95 % band", "$w_j = 0$ exactly"]
+
+
+def test_bands_have_the_color_of_their_coordinate(theory, runs):
+    figure = rs.plot.trajectories(runs, theory, [0, 1, 3])
+    for axis in figure.axes:
+        faces = {matplotlib.colors.to_hex(shape.get_facecolor()[0]) for shape in axis.collections}
+        assert set(rs.plot.INK[:3]) <= faces
+
+
+def test_every_function_draws_into_given_axes(theory, runs, paths):
+    band = rs.band(theory, space="dual")
+    two = axes(2)
+    assert rs.plot.trajectories(runs, theory, ax=two) is two[0].figure
+    assert [axis.get_ylabel() for axis in two] == ["dual  $v_j$", "primal  $w_j$"]
+    (primal,) = axes(1)
+    rs.plot.trajectories(runs, theory, ax=primal)
+    assert primal.get_ylabel() == "primal  $w_j$"
+    for draw in (
+        lambda ax: rs.plot.band(band, ax=ax),
+        lambda ax: rs.plot.coverage(runs, band, ax=ax),
+        lambda ax: rs.plot.coverage(rs.coverage(runs, rs.band(paths, space="dual", simultaneous=True)), ax=ax),
+        lambda ax: rs.plot.marginal(runs, theory, 3, ax=ax),
+        lambda ax: rs.plot.marginal(runs, theory, 3, 1.0, space="primal", ax=ax),
+        lambda ax: rs.plot.marginal(runs, paths, 3, space="primal", ax=ax),
+        lambda ax: rs.plot.marginal(runs, theory, 0, kind="quantiles", ax=ax),
+        lambda ax: rs.plot.support(runs, theory, ax=ax),
+        lambda ax: rs.plot.support(theory.drop_attrs(), ax=ax),
+    ):
+        (axis,) = axes(1)
+        assert draw(axis) is axis.figure
+        assert axis.has_data()
+        axis.figure.draw_without_rendering()
+
+
+def test_subfigures_are_axes_too(theory, runs):
+    figure = rs.plot.page(2.0)
+    left, _ = figure.subfigures(1, 2)
+    assert rs.plot.band(rs.band(theory), ax=left.subplots()) is figure
+
+
+def test_the_density_has_the_mass_that_is_not_at_zero(theory, paths):
+    """The area under the drawn law and the mass at zero make 1, but for the tails beyond three scores."""
+    from rdasde.plot._marginal import _law
+
+    for result in (theory, paths):
+        for space in ("dual", "primal"):
+            law = _law(result, 2.0, 3, space)
+            area = sum(np.trapezoid(values, places) for places, values in law.density())
+            assert area + law.zero == pytest.approx(1.0, abs=0.03)
+            assert (law.zero > 0.3) == (space == "primal")
+
+
+def test_support_tells_positives_where_the_minimizer_is_known(runs):
+    (axis,) = axes(1)
+    rs.plot.support(runs, ax=axis)
+    lines = {line.get_label(): line.get_ydata() for line in axis.get_lines()}
+    alive = (runs["primal"].values != 0.0).mean(axis=0)
+    np.testing.assert_allclose(lines["true positives"], alive[:, :3].mean(axis=1))
+    np.testing.assert_allclose(lines["false positives"], alive[:, 3:].mean(axis=1))
+    (axis,) = axes(1)
+    rs.plot.support(runs, minimizer=np.ones(6), ax=axis)
+    assert "false positives" not in {line.get_label() for line in axis.get_lines()}
+
+
+def test_coverage_marks_what_counting_does_not_allow(runs):
+    grid = ("time", "coordinate")
+    share = xr.DataArray(np.full((4, 3), 0.95), dims=grid, coords={"time": TIME[1:], "coordinate": [0, 1, 2]})
+    share[2, 1] = 0.7
+    share.attrs = {"level": 0.95, "space": "dual", "runs": 500}
+    (axis,) = axes(1)
+    rs.plot.coverage(share, ax=axis)
+    (marks,) = axis.get_lines()
+    assert (list(marks.get_xdata()), list(marks.get_ydata())) == ([2], [1])
+
+
+def call(name, *arguments, **named):
+    return lambda: getattr(rs.plot, name)(*arguments, **named)
+
+
+EMPTY = xr.Dataset({"x": 1.0})
+MESSAGES = [
+    (
+        call("band", EMPTY),
+        "band is a Dataset without lower and upper, but must be what rs.band returned: pass that Dataset.",
+    ),
+    (call("band", 3), "band is 3 (int), but must be what rs.band returned: pass that Dataset."),
+    (
+        call("coverage", EMPTY),
+        "band is None, but must be given with runs: pass what rs.band returned, or what rs.coverage did.",
+    ),
+    (
+        call("coverage", xr.DataArray([1.0], dims="coordinate")),
+        "runs is a DataArray without its level, but must be what simulate or rs.coverage returned: "
+        "pass that, of a band by coordinate.",
+    ),
+    (
+        call("marginal", EMPTY, EMPTY, 0),
+        "runs is a Dataset without dual paths, but must be simulate(..., keep='paths') and approximate(...): "
+        "pass those.",
+    ),
+    (
+        call("marginal", EMPTY, EMPTY, 0, kind="bars"),
+        "kind is 'bars', but must be one of 'density', 'quantiles': choose one of these.",
+    ),
+    (
+        call("support", EMPTY),
+        "runs is a Dataset without primal states, but must be what simulate or approximate returned: pass it.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), MESSAGES, ids=[message[:40] for _, message in MESSAGES])
+def test_messages(call, message):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+def test_messages_about_axes(theory, runs):
+    band = rs.band(theory)
+    with pytest.raises(TypeError) as caught:
+        rs.plot.band(band, ax=3)
+    assert str(caught.value) == ("ax is 3 (int), but must be axes of Matplotlib or None: pass for example plt.gca().")
+    with pytest.raises(ValueError, match=r"^ax is 3 axes, but must be 1 or 2 of them: pass for example plt.subplots"):
+        rs.plot.trajectories(runs, theory, ax=axes(3))
+    with pytest.raises(ValueError, match=r"^minimizer is an array of shape \(3,\), but must be one with coordinate 5"):
+        rs.plot.support(runs, minimizer=np.ones(3))
+    with pytest.raises(ValueError, match=r"^time is 0, but must be one at which the coordinate has a spread"):
+        rs.plot.marginal(runs, theory, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "name", ["plot._trajectories", "plot._coverage", "plot._marginal", "plot._support", "_loading", "_suggestion"]
+)
+def test_examples_run(name):
+    result = doctest.testmod(importlib.import_module(f"rdasde.{name}"))
+    assert result.attempted > 3
+    assert result.failed == 0
