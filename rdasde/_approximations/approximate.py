@@ -190,7 +190,7 @@ def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
 
 
 def _mean_curves(run: Run, thresholds: Floats) -> dict[str, Floats]:
-    problem, algorithm, dual_start, axis, _ = run
+    problem, algorithm, dual_start, axis = run[:4]
     flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
     curves = flow(axis.times)
     if not flow.vanishing or not algorithm.mirror.identity_at_zero:

@@ -159,7 +159,7 @@ def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding
     The closure of a problem that is not quadratic is compared with paths of the same diffusion, whose cost does not
     grow as the step size falls.
     """
-    problem, algorithm, _, axis, _ = run
+    problem, algorithm, _, axis = run[:4]
     complaints = []
     if _load(run) > _LARGE_STEP:
         complaints = [f"step_size * trace of the Hessian / batch_size is {_load(run):.2g}"]
@@ -186,7 +186,7 @@ def _load(run: Run) -> float:
 
 def _skewness(run: Run, law: xr.Dataset, monte_carlo: MonteCarlo) -> float:
     """The largest, over coordinates, of single gradients where the law is at its end."""
-    problem, algorithm, _, _, _ = run
+    problem, algorithm = run[:2]
     end = law["primal_mean"].values[-1]
     if len(end) < problem.dimension:
         return 0.0
@@ -227,7 +227,7 @@ def _runs(
     run: Run, picked: Any, coordinates: Any, number: int, seed: int, monte_carlo: MonteCarlo
 ) -> tuple[Floats, Floats]:
     """Dual and primal states, (run, time, coordinate)."""
-    problem, algorithm, dual_start, axis, _ = run
+    problem, algorithm, dual_start, axis = run[:4]
     times = axis.times[picked]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what there is to say of the step size is said by `approximate`

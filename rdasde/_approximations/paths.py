@@ -183,7 +183,7 @@ def _defect(run: Run, grid: TimeGrid, lag: float) -> Floats:
     Added to every path, it makes the scheme exact for vanishing noise, however steep the threshold at 0 and however
     small the spread against the way the mean goes; so the time step need not depend on the algorithm's step size.
     """
-    problem, algorithm, dual_start, _, _ = run
+    problem, algorithm, dual_start = run[:3]
     d, steps = problem.dimension, len(grid.times) - 1
     pieces = [np.zeros(1)]
     for n, (a, b) in enumerate(itertools.pairwise(grid.times)):
@@ -248,7 +248,7 @@ def _lag(run: Run) -> float:
 
 def dual_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
     """Paths of the dual diffusion: dual and primal, (path, time, d)."""
-    problem, algorithm, dual_start, _, _ = run
+    problem, algorithm, dual_start = run[:3]
     paths, seed, executor, progress, tolerance, noise = monte_carlo
     lag, grid = _lag(run), path_grid(run, tolerance)
     thresholds = algorithm.thresholds(grid.with_middles(lag))

@@ -78,6 +78,15 @@ class Expectations(NamedTuple):
     gradient: Floats  # E G(W), (d,)
     hessian: Callable[[Floats], Floats]  # X -> E[H(W)] X, for X (d, d)
     noise: Floats  # E Sigma(W), (d, d)
+    scatter: Floats | None = None  # E[H(W)] Cov(W) E[H(W)]', where it came up on the way
+
+
+class Diagonals(NamedTuple):
+    """`Expectations` where the Hessian is diagonal and constant: what means and variances depend on, each (d,)."""
+
+    gradient: Floats
+    hessian: Floats
+    noise: Floats
 
 
 class Problem(abc.ABC):
@@ -101,6 +110,7 @@ class Problem(abc.ABC):
     is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
     has_exact_gradient: bool = True  # whether `mean_gradient` is known, not estimated from draws
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
+    decouples: bool = False  # whether `diagonal_expectations` is known
     is_gaussian_least_squares: bool = False  # linear regression with a Gaussian design, whose moments close
     row_model: ClassVar[RowModel | None] = None  # what `fit` needs of the class, if it can be fitted
     parameters: NamedTuple  # what compiled code sees
@@ -173,6 +183,10 @@ class Problem(abc.ABC):
         gradient = sigma_average(self.mean_gradient, mean, covariance)
         hessian = self.hessian(mean)
         return Expectations(gradient, lambda x: hessian @ x, self.noise_covariance(mean))
+
+    def diagonal_expectations(self, mean: Floats, variance: Floats) -> Diagonals:
+        """The same from the variances of W alone, where the problem `decouples`."""
+        raise NotImplementedError
 
     def _defining(self) -> tuple[Any, ...]:
         """What sets problems of one class apart."""
