@@ -205,7 +205,7 @@ def marginal_shapes(
     threshold: Callable[[Floats], Floats],
     coordinates: NDArray[np.int64],
 ) -> dict[str, Floats]:
-    """The laws at recorded times of some coordinates: moments (time, coordinate) and quantiles (score, time, coordinate).
+    """The laws of some coordinates at recorded times: moments (time, coordinate), quantiles (score, time, coordinate).
 
     Gaussian, but for those that the mirror map keeps from being so: what they differ by is found along the trace, from
     its second time on, and is interpolated. A recorded time never moves a step: a result does not depend on which

@@ -169,7 +169,7 @@ class _RowRegression(RowNoise, LinearRegression):
         self.response = _check.array("y", y, (n,), mend="give one response for each row of X")
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)
-        target = self.rows.T @ self.response / n
+        target = self._target = self.rows.T @ self.response / n
         self.coef = np.asarray(np.linalg.lstsq(self.rows, self.response, rcond=None)[0], dtype=np.float64)
         self.noise_std = float(np.std(self.rows @ self.coef - self.response))
         self.minimizer = self.coef.copy()
@@ -189,15 +189,13 @@ class _RowRegression(RowNoise, LinearRegression):
         return self.rows * self._residuals(w)[:, None]
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
-        sample = self.sample
-        gradient = self.parameters.hessian @ mean - self.parameters.target
+        sample, hessian = self.sample, self.covariance.dense()
+        gradient = hessian @ mean - self._target
         spread = np.einsum("ij,ij->i", sample.rows @ covariance, sample.rows)
         squares = sample.grams(((sample.rows @ mean - sample.response) ** 2 + spread)[None])[0]
-        hessian = self.covariance.dense()
         scatter = hessian @ covariance @ hessian
-        return Expectations(
-            gradient, self.covariance.multiply, squares - np.outer(gradient, gradient) - scatter, scatter
-        )
+        noise = squares - np.outer(gradient, gradient) - scatter
+        return Expectations(gradient, self.covariance.multiply, noise, scatter)
 
     @functools.cached_property
     def sample(self) -> RowSample:

@@ -17,6 +17,7 @@ from rdasde._problems.logistic_means import (
     noise_moments_of,
     noise_weights,
     row_means,
+    slope_means,
     slope_means_of,
 )
 from rdasde._problems.logistic_regression_lanes import GaussianParameters, RowParameters, gaussian_layout
@@ -76,7 +77,7 @@ class LogisticRegression(Problem):
         self.minimizer: Floats | None = self.coef.copy()
         image = self.covariance.multiply(self.coef)
         self._variance = max(float(self.coef @ image), 0.0)
-        self._curvature = float(slope_means_of.python(self._variance)[0])
+        self._curvature = float(slope_means(self._variance)[0])
         self.parameters: NamedTuple = GaussianParameters(
             self.coef, image, self._variance, self._curvature, self.covariance.parameters
         )
