@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
@@ -16,8 +16,9 @@ from rdasde._approximations import closure, limit, paths, sdeint
 from rdasde._approximations.check import Check, check_law
 from rdasde._approximations.marginals import SCORES
 from rdasde._approximations.mean_flow import MeanFlow
+from rdasde._approximations.paths import check_drift
 from rdasde._check import Floats
-from rdasde._engine.arguments import check_equation_order, check_pair, start_point, warn_if_unstable
+from rdasde._engine.arguments import check_equation_order, check_pair, kept_coordinates, start_point, warn_if_unstable
 from rdasde._engine.blocks import need_memory
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
@@ -60,6 +61,8 @@ def approximate(
     equation_order: Literal[1, 2] = 2,
     check: Check = "auto",
     noise: Literal["gaussian", "gradients"] = "gaussian",
+    drift: Literal["auto", "exact", "linearized"] = "auto",
+    coordinates: ArrayLike | None = None,
 ) -> xr.Dataset:
     """Describe the law of the algorithm by its diffusion in the dual space.
 
@@ -104,6 +107,16 @@ def approximate(
         time of a step. For features that are rare or heavy-tailed, whose noise is skewed, so that P(w_j = 0) and
         coverage are off by the order of the square root of the step size under Gaussian noise. Such paths cost about
         what runs of the algorithm cost.
+
+    drift : {"auto", "exact", "linearized"}
+        Of ``"paths"``. ``"exact"``: G(W). ``"linearized"``: ``E G + E[H] (W - E W)``, the regression of G on W by
+        Stein's lemma, around the closure, and noise of its mean covariance: exact in the threshold and for quadratic
+        problems, otherwise off by the order of the step size; a step costs d^2, whatever the number of rows, and no
+        mean gradient is needed. ``"auto"``: linearized where rows make exact steps dear and at most 5 % of the
+        fluctuation of G, in mean square, is not linear, and where no mean gradient is compiled. ``attrs["drift"]``
+        says which it was.
+    coordinates : array_like of int, optional
+        Which coordinates to return, in their order; all by default. All of them take part in the law.
 
     Returns
     -------
@@ -151,23 +164,28 @@ def approximate(
     _check.choice("noise", noise, ("gaussian", "gradients"))
     if noise == "gradients" and method != "paths":
         raise _check.bad("noise", f"'gradients' with method={method!r}", "'gaussian' there", "use method='paths'")
+    _check.choice("drift", drift, ("auto", "exact", "linearized"))
+    kept = None if coordinates is None else kept_coordinates(coordinates, problem.dimension)
     approximation = METHODS[method]
     approximation.check(problem, algorithm)
+    if method == "paths":
+        check_drift(problem, algorithm, drift, noise)
+    width = problem.dimension if kept is None else len(kept)
     if approximation.keeps_paths:
-        size = 16.0 * number * len(axis.times) * problem.dimension
+        size = 16.0 * number * len(axis.times) * (width if method == "paths" else problem.dimension)
         need_memory(size, "The paths", "ask for fewer times or paths")
     thresholds = algorithm.thresholds(axis.times)
     warn_if_unstable(problem, algorithm)
 
-    run = Run(problem, algorithm, dual_start, axis, equation_order)
-    monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise)
+    run = Run(problem, algorithm, dual_start, axis, equation_order, kept)
+    monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise, drift)
     begin = time.perf_counter()
     solution = approximation.solve(run, monte_carlo)
     seconds = time.perf_counter() - begin
-    values = dict(solution.values)
+    values = {name: _of(kept, width, values) for name, values in solution.values.items()}
     if "dual" in values:
         values |= _moments(values["dual"], values["primal"])
-    values |= _mean_curves(run, thresholds)
+    values |= {name: _of(kept, width, curve) for name, curve in _mean_curves(run, thresholds).items()}
     result = _dataset(run, method, thresholds, values, seed)
     result.attrs |= {"equation_order": 1} | solution.attributes
     if "dual" in values:
@@ -175,6 +193,11 @@ def approximate(
         result.attrs["tolerance"] = tolerance
     result.attrs |= check_law(result, run, bool(check) if check != "auto" else "auto", seconds, monte_carlo)
     return result
+
+
+def _of(kept: NDArray[np.int64] | None, width: int, values: Floats) -> Floats:
+    """Those coordinates of values (..., coordinate) that are returned, if they are not what it has already."""
+    return values if kept is None or values.shape[-1] == width else np.ascontiguousarray(values[..., kept])
 
 
 def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
@@ -213,7 +236,7 @@ def _dataset(run: Run, method: str, thresholds: Floats, values: dict[str, Floats
     data["threshold"] = (("time",), thresholds)
     if "dual_quantile" in values:
         data["dual_quantile"] = (("score", "time", "coordinate"), values["dual_quantile"])
-    coords: dict[str, Any] = {"time": run.axis.times, "coordinate": np.arange(run.problem.dimension)}
+    coords: dict[str, Any] = {"time": run.axis.times, "coordinate": run.coordinates}
     attributes = result_attributes(run.problem, run.algorithm, "approximate") | {"method": method}
     if "dual_quantile" in values:
         coords["score"] = SCORES

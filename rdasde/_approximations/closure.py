@@ -13,12 +13,14 @@ with ``Cov G = E[H] Cov W E[H]'`` up to third order, exactly for a quadratic pro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.marginals import Marginals, Trace, marginal_shapes
-from rdasde._approximations.moment_equations import independent_moments, joint_moments
+from rdasde._approximations.moment_equations import MomentEquations, independent_moments, joint_moments
 from rdasde._approximations.rkc import Step, integrate, integrate_steps, interpolate
 from rdasde._check import Floats
 from rdasde._engine.run import MonteCarlo, Run, Solution
@@ -49,6 +51,19 @@ def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     return Solution(gaussian_closure(run), attributes)
 
 
+def moment_steps(run: Run, moments: MomentEquations) -> Iterator[Step]:
+    """Steps of the equations up to the last time; after each, the last evaluation is the one at its end."""
+    end, step_size = float(run.axis.times[-1]), run.algorithm.step_size
+    if end <= 0.0:
+        return iter(())
+    rate = _FASTEST * run.problem.fastest_rate() + 1e-12  # positive where nothing moves
+    if run.equation_order == 2:
+        count = int(run.axis.steps[-1])
+        return integrate_steps(moments.rhs, moments.state, count, step_size, rate=rate, error=moments.error)
+    first_step = _FIRST_STEP * min(end, 1.0 / rate)
+    return integrate(moments.rhs, moments.state, end, rate=rate, first_step=first_step, error=moments.error)
+
+
 def gaussian_closure(run: Run) -> dict[str, Floats]:
     """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d); dual quantiles (score, time, d)."""
     problem, algorithm, _, axis = run[:4]
@@ -57,32 +72,23 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
     moments = independent_moments(run) if problem.decouples else joint_moments(run)
     mean, variance = np.full((2, len(axis.times), problem.dimension), np.nan)
     mean[0], variance[0] = moments.pick(moments.state)
-    end = float(axis.times[-1])
-    rate = _FASTEST * problem.fastest_rate() + 1e-12  # positive where nothing moves
     slack = 0.25 * step_size if second else 0.0  # where times are multiples of the step size, up to rounding
     moments.rhs(0.0, moments.state)
     traced = [moments.trace(moments.state)]
     nodes, states = [np.zeros(1)], [moments.pick(moments.state)[:, None]]
     ends = [0.0]
-    if end > 0.0:
-        first_step = _FIRST_STEP * min(end, 1.0 / rate)
-        steps = (
-            integrate_steps(moments.rhs, moments.state, int(axis.steps[-1]), step_size, rate=rate, error=moments.error)
-            if second
-            else integrate(moments.rhs, moments.state, end, rate=rate, first_step=first_step, error=moments.error)
-        )
-        for step in steps:
-            at = np.flatnonzero((axis.times > step.t0 + slack) & (axis.times <= step.t1 + slack))
-            inside = _times_within(step)
-            values = np.moveaxis(interpolate(step, np.concatenate([axis.times[at], inside]), moments.pick), 1, 0)
-            mean[at], variance[at] = values[:, : len(at)]
-            nodes.append(inside)
-            states.append(values[:, len(at) :])
-            # the last evaluation of an accepted step is the one at its end
-            traced.append(moments.trace(step.end))
-            ends.append(step.t1)
+    for step in moment_steps(run, moments):
+        at = np.flatnonzero((axis.times > step.t0 + slack) & (axis.times <= step.t1 + slack))
+        inside = _times_within(step)
+        values = np.moveaxis(interpolate(step, np.concatenate([axis.times[at], inside]), moments.pick), 1, 0)
+        mean[at], variance[at] = values[:, : len(at)]
+        nodes.append(inside)
+        states.append(values[:, len(at) :])
+        # the last evaluation of an accepted step is the one at its end
+        traced.append(moments.trace(step.end))
+        ends.append(step.t1)
     times, (means, variances) = np.concatenate(nodes), np.concatenate(states, axis=1)
-    pull, noise = np.moveaxis(_between(times, np.array(ends), np.array(traced)), 1, 0)
+    pull, noise = np.moveaxis(between(times, np.array(ends), np.array(traced)), 1, 0)
     std = np.sqrt(np.maximum(variances, 0.0))
     slope = mirror.gaussian_moments(means, std, algorithm.thresholds(times)[:, None]).slope
     trace = Trace(times, means, variances, slope, pull, noise)
@@ -94,7 +100,7 @@ def _times_within(step: Step) -> Floats:
     return np.asarray(np.linspace(step.t0, step.t1, number + 1)[1:])
 
 
-def _between(times: Floats, at: Floats, values: Floats) -> Floats:
+def between(times: Floats, at: Floats, values: Floats) -> Floats:
     """Monotone interpolation in time of `values` (at, ...)."""
     from scipy.interpolate import pchip_interpolate
 

@@ -36,6 +36,7 @@ class MomentEquations(NamedTuple):
     error: Callable[[Floats, Floats, Floats], float]  # of a step, in units of what is tolerated
     pick: Callable[[Floats], Floats]  # mean and variance (2, d) of a state, linear in it
     trace: Callable[[Floats], Floats]  # pull and noise (2, d) at the state that `rhs` was asked for last
+    matrices: Callable[[], tuple[Floats, Floats]]  # E H and E Sigma (d, d) there
 
 
 @Kernel
@@ -153,9 +154,13 @@ def joint_moments(run: Run) -> MomentEquations:
         _likeness(covariance, std, moments.slope * (1.0 - moments.slope), likeness)
         return np.stack([np.diagonal(expected.hessian(likeness)), noise])
 
+    def matrices() -> tuple[Floats, Floats]:
+        expected = latest[0][1]
+        return expected.hessian(np.eye(problem.dimension)), expected.noise
+
     state = np.zeros((problem.dimension + 1, problem.dimension))
     state[0] = dual_start
-    return MomentEquations(state, rhs, error, pick, trace)
+    return MomentEquations(state, rhs, error, pick, trace, matrices)
 
 
 def independent_moments(run: Run) -> MomentEquations:
@@ -180,4 +185,8 @@ def independent_moments(run: Run) -> MomentEquations:
         return float(worst.max()) / _TOLERANCE
 
     state = np.stack([dual_start, np.zeros(problem.dimension)])
-    return MomentEquations(state, rhs, error, lambda state: state, lambda state: latest[0])
+
+    def matrices() -> tuple[Floats, Floats]:
+        raise NotImplementedError  # they are not formed
+
+    return MomentEquations(state, rhs, error, lambda state: state, lambda state: latest[0], matrices)

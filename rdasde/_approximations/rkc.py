@@ -280,7 +280,12 @@ def integrate_steps(
 
 
 def interpolate(step: Step, t: Floats, pick: Callable[[Floats], Floats]) -> Floats:
-    """``pick(state)``, linear in the state, at times `t` in the step: (time, ...).
+    """``pick(state)``, linear in the state, at times `t` in the step: (time, ...)."""
+    return interpolate_both(step, t, pick)[0]
+
+
+def interpolate_both(step: Step, t: Floats, pick: Callable[[Floats], Floats]) -> tuple[Floats, Floats]:
+    """The state and the right-hand side, both picked from, at times `t` in the step: (time, ...).
 
     By the interpolant of the pair, or by cubic Hermite interpolation.
     """
@@ -289,7 +294,7 @@ def interpolate(step: Step, t: Floats, pick: Callable[[Floats], Floats]) -> Floa
     y0 = pick(step.y0)
     if step.slopes is not None:
         values, slope = pair.interpolated(x, y0, np.array([pick(f) for f in step.slopes]), h)
-        return values - 0.5 * step.lag * slope
+        return values - 0.5 * step.lag * slope, slope
     x = x.reshape(-1, *(1,) * y0.ndim)
     y1, f0, f1 = pick(step.y1), pick(step.f0), pick(step.f1)
     values = (
@@ -297,7 +302,5 @@ def interpolate(step: Step, t: Floats, pick: Callable[[Floats], Floats]) -> Floa
         + x**2 * (3.0 - 2.0 * x) * y1
         + h * (x * (1.0 - x) ** 2 * f0 - x**2 * (1.0 - x) * f1)
     )
-    if step.lag:
-        slope = 6.0 * x * (1.0 - x) * (y1 - y0) / h + (1.0 - x) * (1.0 - 3.0 * x) * f0 - x * (2.0 - 3.0 * x) * f1
-        values = values - 0.5 * step.lag * slope
-    return np.asarray(values)
+    slope = 6.0 * x * (1.0 - x) * (y1 - y0) / h + (1.0 - x) * (1.0 - 3.0 * x) * f0 - x * (2.0 - 3.0 * x) * f1
+    return values - 0.5 * step.lag * slope, slope

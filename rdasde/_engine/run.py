@@ -41,6 +41,7 @@ class MonteCarlo(NamedTuple):
     progress: bool | None = False  # whether to show a bar, None for where somebody would see it
     tolerance: float = TOLERANCE
     noise: Literal["gaussian", "gradients"] = "gaussian"  # of paths
+    drift: Literal["auto", "exact", "linearized"] = "exact"  # of paths
 
 
 class Solution(NamedTuple):

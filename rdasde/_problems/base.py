@@ -130,6 +130,10 @@ class Problem(abc.ABC):
         """Whether `drift` and `hessian_product` can be compiled, which paths of the diffusion need."""
         return True
 
+    def drift_cost(self) -> float:
+        """About how many numbers a mean gradient looks at."""
+        return float(self.dimension**2)
+
     @abc.abstractmethod
     def mean_gradient(self, w: ArrayLike) -> Floats:
         """``G(w) = E grad f(w; Z)``, shape (d,)."""

@@ -18,8 +18,8 @@ from rdasde._problems.base import Problem, drift
 
 _CHUNK = 64  # rows whose noise is drawn at a time
 _PART = 2**16  # numbers of rows that are looked at once: they stay in the cache
-_ENOUGH = 2**15  # rows, or the second number times the dimension, that stand for all where there are twice as many
-_FOR_EACH = 200
+_PRODUCTS = 1.2e7  # of numbers, in a Gram matrix of the rows that stand for all where there are twice as many
+_FOR_EACH = 100  # rows for each coordinate, at least
 
 
 class RowScratch(NamedTuple):
@@ -107,7 +107,7 @@ def row_sample(
 ) -> RowSample:
     """A `RowSample`; ``weights(rows, response)`` (k, n) are those of `grams` at the minimizer, `second` is X'X / n."""
     n, d = rows.shape
-    number = max(_ENOUGH, _FOR_EACH * d)
+    number = max(int(_PRODUCTS / d**2), _FOR_EACH * d)
     if n < 2 * number:
         return RowSample(rows, response, np.zeros((1, 1, 1)))
     picked = np.sort(np.random.default_rng(0).choice(n, number, replace=False))
@@ -127,6 +127,9 @@ class RowNoise(Problem):
     """A problem on `rows` (n, d) that knows the gradient of each: its noise, exactly."""
 
     rows: Floats
+
+    def drift_cost(self) -> float:
+        return float(self.rows.size)
 
     def parts(self) -> Iterator[slice]:
         """All rows, a few at a time."""
