@@ -14,6 +14,7 @@ from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations import closure, limit, paths, sdeint
 from rdasde._approximations.check import Check, check_law
+from rdasde._approximations.cost import warn_if_dear
 from rdasde._approximations.marginals import SCORES
 from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._approximations.paths import check_drift
@@ -139,6 +140,9 @@ def approximate(
 
     Warns
     -----
+    CostWarning
+        Before it starts, if ``"closure"`` or ``"paths"`` will take more than a second of processor time and more than
+        twice what 200 runs of the algorithm itself take, or as many as paths are asked for; with both times.
     StabilityWarning
         If the step size is past the mean-square stability condition of the unregularized algorithm.
     AccuracyWarning
@@ -179,6 +183,7 @@ def approximate(
 
     run = Run(problem, algorithm, dual_start, axis, equation_order, kept)
     monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise, drift)
+    warn_if_dear(run, monte_carlo, method)
     begin = time.perf_counter()
     solution = approximation.solve(run, monte_carlo)
     seconds = time.perf_counter() - begin

@@ -117,7 +117,7 @@ def check_law(result: xr.Dataset, run: Run, check: Check, seconds: float, monte_
     d = result.sizes["coordinate"]
     law = result.isel(time=picked, coordinate=np.unique(np.linspace(0, d - 1, min(d, _COORDINATES)).astype(int)))
     budget = np.inf if check is True else max(_BUDGET, seconds)
-    price = _price(run, monte_carlo) * int(run.axis.steps[picked[-1]]) if check == "auto" else 0.0
+    price = price_of_a_step(run, monte_carlo) * int(run.axis.steps[picked[-1]]) if check == "auto" else 0.0
     if price * _RUNS > budget:
         finding = _without_runs(law, run, monte_carlo)
     else:
@@ -202,7 +202,7 @@ def _skewness(run: Run, law: xr.Dataset, monte_carlo: MonteCarlo) -> float:
     return float(np.maximum(np.abs(cubes.mean(axis=0)) - 3.0 * cubes.std(axis=0) / np.sqrt(len(cubes)), 0.0).max())
 
 
-def _price(run: Run, monte_carlo: MonteCarlo) -> float:
+def price_of_a_step(run: Run, monte_carlo: MonteCarlo) -> float:
     """Seconds that one step of one run takes, from a few runs of a few steps; compilation is not counted."""
     total = int(run.axis.steps[-1])
 

@@ -31,6 +31,8 @@ _FASTEST = (
 )
 _FIRST_STEP = 1e-3  # the first time step tried, as a share of the shortest time scale
 _INSIDE = 6, 2  # times within a step at which marginals are stepped: a long one, of order five, or another
+_EARLY = 50.0  # evaluations while all is in motion
+_LATE = 100.0  # time, in units of the fastest rate, after which little is
 _ARRAYS = 16.0  # of the size of the covariance that are held at once
 
 
@@ -47,8 +49,17 @@ def check(problem: Problem, algorithm: RDA) -> None:
 
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     """The moments; nothing is drawn."""
+    if not run.problem.decouples:
+        size = _ARRAYS * 8.0 * run.problem.dimension**2
+        need_memory(size, "The covariances of the closure", "use method='paths', or rs.simulate")
     attributes = {"equation_order": run.equation_order, "closure": "diagonal" if run.problem.decouples else "full"}
     return Solution(gaussian_closure(run), attributes)
+
+
+def expected_evaluations(run: Run) -> float:
+    """About how often the right-hand side is asked for."""
+    fastest = _FASTEST * run.problem.fastest_rate() * float(run.axis.times[-1])
+    return float(min(_EARLY + 2.0 * min(fastest, _LATE), run.axis.steps[-1] if run.equation_order == 2 else np.inf))
 
 
 def moment_steps(run: Run, moments: MomentEquations) -> Iterator[Step]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -130,7 +131,7 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], signals: Signals |
         len(recorded) - first,
         len(paths.coordinates),
         LANES,
-    )  # contiguous, or loops are compiled twice
+    )  # contiguous, or loops compile twice
     dual, primal = np.empty(shape), np.empty(shape)
     paths.step(0, int(recorded[-1]), recorded[first:], dual, primal)
     if not np.isfinite(state.dual).all():  # where, is seen by marching
@@ -292,25 +293,45 @@ def may_linearize(run: Run, monte_carlo: MonteCarlo) -> bool:
     return not problem.has_compiled_drift or problem.drift_cost() > _COSTLY * problem.dimension**2
 
 
-def _job(run: Run, monte_carlo: MonteCarlo) -> _Job:
+def seconds_of_a_step(run: Run, monte_carlo: MonteCarlo) -> float:
+    """Processor seconds that one step of one block takes, with the exact drift; compilation is not counted."""
+    d, grid = run.problem.dimension, path_grid(run, monte_carlo.tolerance)
+    one = TimeGrid(np.array([0.0, float(np.diff(grid.times).max())]), np.array([1]))
+    job = _exact_job(run, monte_carlo, one, np.zeros((1, d)))
+    begin = 0.0
+    for _ in range(2):
+        paths = _Paths(job, np.arange(LANES))
+        dual, primal = np.empty((2, 1, 1, len(job.kept), LANES))
+        begin = time.process_time()
+        paths.step(0, 1, one.recorded, dual, primal)
+    return time.process_time() - begin
+
+
+def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, defect: Floats) -> _Job:
     problem, algorithm, dual_start = run[:3]
-    seed, tolerance = monte_carlo.seed, monte_carlo.tolerance
-    lag, grid = _lag(run), path_grid(run, tolerance)
+    lag, tolerance = _lag(run), monte_carlo.tolerance
     thresholds = algorithm.thresholds(grid.with_middles(lag))
     dynamics = Dynamics.of(problem, algorithm, dual_start, thresholds)
-    if may_linearize(run, monte_carlo):
-        linearized, curved = linearize(run, grid, lag)
-        if curved <= _CURVED or monte_carlo.drift == "linearized":
-            # the streams of the package, whatever the problem draws from
-            dynamics = replace(dynamics, make_streams=Problem.make_streams)
-            return _Job(dynamics, linearized, grid, seed, run.kept)
     noise_level = float(np.sqrt(algorithm.step_size / algorithm.batch_size))
     kind = Drawn if monte_carlo.noise == "gradients" else Gaussian
     # of gradients drawn in two places, sums would be half as skewed
     feedback = kind is Gaussian and has_feedback(problem, algorithm, resolution(problem, tolerance), tolerance)
     gradients = algorithm.batch_size / algorithm.step_size
-    scheme = Scheme(grid.times, thresholds, noise_level, _defect(run, grid, lag), feedback, lag, kind(gradients))
-    return _Job(dynamics, scheme, grid, seed, run.kept)
+    scheme = Scheme(grid.times, thresholds, noise_level, defect, feedback, lag, kind(gradients))
+    return _Job(dynamics, scheme, grid, monte_carlo.seed, run.kept)
+
+
+def _job(run: Run, monte_carlo: MonteCarlo) -> _Job:
+    problem, algorithm, dual_start = run[:3]
+    lag, grid = _lag(run), path_grid(run, monte_carlo.tolerance)
+    if may_linearize(run, monte_carlo):
+        linearized, curved = linearize(run, grid, lag)
+        if curved <= _CURVED or monte_carlo.drift == "linearized":
+            # the streams of the package, whatever the problem draws from
+            dynamics = Dynamics.of(problem, algorithm, dual_start, linearized.thresholds)
+            dynamics = replace(dynamics, make_streams=Problem.make_streams)
+            return _Job(dynamics, linearized, grid, monte_carlo.seed, run.kept)
+    return _exact_job(run, monte_carlo, grid, _defect(run, grid, lag))
 
 
 def fluctuation_paths(

@@ -1,4 +1,4 @@
-"""The loop of the dual diffusion with a drift that is linear in the primal: one step costs d^2, whatever the problem."""
+"""The loop of the dual diffusion whose drift is linear in the primal: a step costs d^2, whatever the problem."""
 
 from __future__ import annotations
 

@@ -130,6 +130,10 @@ class Problem(abc.ABC):
         """Whether `drift` and `hessian_product` can be compiled, which paths of the diffusion need."""
         return True
 
+    def expectation_cost(self) -> float:
+        """About how many products of numbers `expectations` takes."""
+        return 6.0 * float(self.dimension) ** 3
+
     def drift_cost(self) -> float:
         """About how many numbers a mean gradient looks at."""
         return float(self.dimension**2)

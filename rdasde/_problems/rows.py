@@ -128,6 +128,9 @@ class RowNoise(Problem):
 
     rows: Floats
 
+    def expectation_cost(self) -> float:
+        return float(self.rows.size) * self.dimension
+
     def drift_cost(self) -> float:
         return float(self.rows.size)
 

@@ -364,6 +364,12 @@ class StochasticProblem(Problem):
     def _defining(self) -> tuple[Any, ...]:
         return *super()._defining(), self._given, self.samples  # not all functions are among the parameters
 
+    def expectation_cost(self) -> float:
+        return float("inf")  # a user's functions may cost anything
+
+    def drift_cost(self) -> float:
+        return float("inf") if self.has_exact_gradient else float(self.samples * self.dimension)
+
     def default_start(self) -> Floats:
         start = np.zeros(self.dimension)
         mean, covariance = self._estimate(start, 100, True)
