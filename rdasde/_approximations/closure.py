@@ -23,6 +23,7 @@ from rdasde._approximations.marginals import Marginals, Trace, marginal_shapes
 from rdasde._approximations.moment_equations import MomentEquations, independent_moments, joint_moments
 from rdasde._approximations.rkc import Step, integrate, integrate_steps, interpolate
 from rdasde._check import Floats
+from rdasde._engine.blocks import need_memory
 from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
 
@@ -33,11 +34,11 @@ _FIRST_STEP = 1e-3  # the first time step tried, as a share of the shortest time
 _INSIDE = 6, 2  # times within a step at which marginals are stepped: a long one, of order five, or another
 _EARLY = 50.0  # evaluations while all is in motion
 _LATE = 100.0  # time, in units of the fastest rate, after which little is
-_ARRAYS = 16.0  # of the size of the covariance that are held at once
+_ARRAYS = 20.0  # of the size of the covariance that are held at once
 
 
 def check(problem: Problem, algorithm: RDA) -> None:
-    """Gaussian moments of the mirror map must be known."""
+    """Gaussian moments of the mirror map must be known, and covariances fit in memory."""
     if not algorithm.mirror.has_moments:
         raise _check.bad(
             "method",
@@ -45,13 +46,13 @@ def check(problem: Problem, algorithm: RDA) -> None:
             "'closure' only with a separable regularizer",
             "use method='paths' instead",
         )
+    if not problem.decouples:
+        size = _ARRAYS * 8.0 * problem.dimension**2
+        need_memory(size, "The covariances of the closure", "use method='paths', or rs.simulate")
 
 
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     """The moments; nothing is drawn."""
-    if not run.problem.decouples:
-        size = _ARRAYS * 8.0 * run.problem.dimension**2
-        need_memory(size, "The covariances of the closure", "use method='paths', or rs.simulate")
     attributes = {"equation_order": run.equation_order, "closure": "diagonal" if run.problem.decouples else "full"}
     return Solution(gaussian_closure(run), attributes)
 

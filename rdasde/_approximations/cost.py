@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import warnings
 
+import numpy as np
+
 from rdasde._approximations.check import price_of_a_step
 from rdasde._approximations.closure import expected_evaluations
 from rdasde._approximations.moment_equations import joint_moments
@@ -31,7 +33,8 @@ def warn_if_dear(run: Run, monte_carlo: MonteCarlo, method: str) -> None:
     if seconds <= _NOTHING:
         return
     number = _RUNS if method == "closure" else monte_carlo.paths
-    runs = price_of_a_step(run, MonteCarlo(number, 0, AtOnce())) * int(run.axis.steps[-1]) * number
+    whole = -(-number // LANES) * LANES  # blocks
+    runs = price_of_a_step(run, MonteCarlo(number, 0, AtOnce())) * int(run.axis.steps[-1]) * whole
     if runs > 0.0 and seconds > _DEARER * runs:
         warnings.warn(
             f"method={method!r} will take about {seconds:.2g} s of processor time here, {number} runs of the algorithm "
@@ -61,6 +64,7 @@ def _of_paths(run: Run, monte_carlo: MonteCarlo) -> float:
     steps, blocks = len(path_grid(run, monte_carlo.tolerance).times) - 1, -(-monte_carlo.paths // LANES)
     if may_linearize(run, monte_carlo):
         return _of_closure(run) + _LINEAR * LANES * float(problem.dimension) ** 2 * steps * blocks
-    if problem.drift_cost() * LANES * steps * (blocks + _DEFECT) < _CHEAP_PATHS:
+    known = np.isfinite(problem.expectation_cost())  # the functions of a user may cost anything
+    if known and problem.drift_cost() * LANES * steps * (blocks + _DEFECT) < _CHEAP_PATHS:
         return 0.0
     return seconds_of_a_step(run, monte_carlo) * steps * (blocks + _DEFECT)

@@ -235,7 +235,7 @@ def _within(a: float, b: float, *, first: bool, lag: float) -> Floats:
 def check(problem: Problem, algorithm: RDA) -> None:
     """Whatever the mirror map where the drift is compiled; elsewhere it is linearized, around a closure."""
     if not algorithm.mirror.has_moments:
-        need_compiled_drift("paths", problem, f" with {algorithm.mirror!r}")
+        need_compiled_drift("paths", problem, f" with {algorithm.mirror!r}", "'sdeint' there")
 
 
 def check_drift(problem: Problem, algorithm: RDA, drift: str, noise: str) -> None:
@@ -246,16 +246,19 @@ def check_drift(problem: Problem, algorithm: RDA, drift: str, noise: str) -> Non
     if drift == "linearized" and noise == "gradients":
         raise _check.bad("drift", "'linearized' with noise='gradients'", "'exact' there", "leave drift out")
     if drift == "exact" or noise == "gradients":
-        need_compiled_drift("paths", problem, " with drift='exact'" if drift == "exact" else " with noise='gradients'")
+        also = " with drift='exact'" if drift == "exact" else " with noise='gradients'"
+        need_compiled_drift("paths", problem, also, "without it there")
 
 
-def need_compiled_drift(method: str, problem: Problem, also: str = "") -> None:
+def need_compiled_drift(
+    method: str, problem: Problem, also: str = "", accepted: str = "'closure' or 'sdeint' there"
+) -> None:
     """ValueError where the problem's mean gradient is not compiled."""
     if not problem.has_compiled_drift:
         raise _check.bad(
             "method",
             f"{method!r}{also} for a problem without a compiled mean gradient",
-            "'closure' or 'sdeint' there",
+            accepted,
             "give mean_gradient=, a function (parameters, w) that numba can compile",
         )
 

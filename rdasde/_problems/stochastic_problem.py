@@ -69,7 +69,7 @@ class StochasticProblem(Problem):
     mean_gradient, hessian, noise_covariance : callable, optional
         ``(parameters, w)`` or ``(w)`` to the expectation G(w) (d,) of the gradient, its Jacobian (d, d), and its
         covariance Sigma(w) (d, d). A `mean_gradient` of the first form that numba can compile also drives the paths
-        of the diffusion, which are not available without.
+        of the diffusion; without one their drift is linearized around the closure.
     minimizer : array_like of shape (d,), optional
         Where the mean gradient vanishes, if you know.
     rate : float, optional
@@ -366,9 +366,6 @@ class StochasticProblem(Problem):
 
     def expectation_cost(self) -> float:
         return float("inf")  # a user's functions may cost anything
-
-    def drift_cost(self) -> float:
-        return float("inf") if self.has_exact_gradient else float(self.samples * self.dimension)
 
     def default_start(self) -> Floats:
         start = np.zeros(self.dimension)
