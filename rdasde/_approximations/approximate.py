@@ -36,12 +36,13 @@ class Method(NamedTuple):
     check: Callable[[Problem, RDA], None]  # ValueError where it is not for such a problem or algorithm
     solve: Callable[[Run, MonteCarlo], Solution]
     keeps_paths: bool  # whether it may return all paths, so that they must fit in memory
+    keeps_all: bool = True  # whether it returns all coordinates, whichever are asked for
 
 
 METHODS = {
-    "closure": Method(closure.check, closure.solve, keeps_paths=False),
+    "closure": Method(closure.check, closure.solve, keeps_paths=False, keeps_all=False),
     "limit": Method(limit.check, limit.solve, keeps_paths=True),
-    "paths": Method(paths.check, paths.solve, keeps_paths=True),
+    "paths": Method(paths.check, paths.solve, keeps_paths=True, keeps_all=False),
     "sdeint": Method(sdeint.check, sdeint.solve, keeps_paths=True),
 }
 
@@ -174,9 +175,13 @@ def approximate(
     approximation.check(problem, algorithm)
     if method == "paths":
         check_drift(problem, algorithm, drift, noise)
-    width = problem.dimension if kept is None else len(kept)
     if approximation.keeps_paths:
-        size = 16.0 * number * len(axis.times) * (width if method == "paths" else problem.dimension)
+        size = (
+            16.0
+            * number
+            * len(axis.times)
+            * (problem.dimension if kept is None or approximation.keeps_all else len(kept))
+        )
         need_memory(size, "The paths", "ask for fewer times or paths")
     thresholds = algorithm.thresholds(axis.times)
     warn_if_unstable(problem, algorithm)
@@ -187,10 +192,10 @@ def approximate(
     begin = time.perf_counter()
     solution = approximation.solve(run, monte_carlo)
     seconds = time.perf_counter() - begin
-    values = {name: _of(kept, width, values) for name, values in solution.values.items()}
+    values = {name: _of(kept if approximation.keeps_all else None, x) for name, x in solution.values.items()}
     if "dual" in values:
         values |= _moments(values["dual"], values["primal"])
-    values |= {name: _of(kept, width, curve) for name, curve in _mean_curves(run, thresholds).items()}
+    values |= {name: _of(kept, curve) for name, curve in _mean_curves(run, thresholds).items()}
     result = _dataset(run, method, thresholds, values, seed)
     result.attrs |= {"equation_order": 1} | solution.attributes
     if "dual" in values:
@@ -200,9 +205,9 @@ def approximate(
     return result
 
 
-def _of(kept: NDArray[np.int64] | None, width: int, values: Floats) -> Floats:
-    """Those coordinates of values (..., coordinate) that are returned, if they are not what it has already."""
-    return values if kept is None or values.shape[-1] == width else np.ascontiguousarray(values[..., kept])
+def _of(kept: NDArray[np.int64] | None, values: Floats) -> Floats:
+    """Some coordinates of values (..., coordinate), all for None."""
+    return values if kept is None else np.ascontiguousarray(values[..., kept])
 
 
 def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:

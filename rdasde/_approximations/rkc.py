@@ -192,7 +192,9 @@ def _trial(
         ahead = _one_step(lambda at, now: rhs(at, now, ()), t, h, y, f, choice.stages(h))
         f_ahead = rhs(t + h, ahead, ())
         return _Trial(ahead, f_ahead, _OF_VALUES * (y - ahead) + _OF_SLOPES * h * (f + f_ahead), None)
-    ahead, estimate, slopes = pair.one_step(lambda i, now, slopes: rhs(t + pair.NODES[i] * h, now, slopes[:i]), h, y, f)
+    ahead, estimate, slopes = pair.one_step(
+        lambda i, now, slopes: rhs(t + pair.NODES[i] * h, now, list(slopes[:i])), h, y, f
+    )
     return _Trial(ahead, slopes[-1], estimate, slopes)
 
 
@@ -264,7 +266,7 @@ def integrate_steps(
         trial = _trial(moved, choice, t, h, y, f)
         f_ahead = trial.f_ahead
         state_ahead = trial.ahead - 0.5 * lag * f_ahead
-        guess = behind(t + h, () if trial.slopes is None else trial.slopes[:-1])
+        guess = behind(t + h, () if trial.slopes is None else list(trial.slopes[:-1]))
         size = error(trial.estimate, state, state_ahead)
         size = max(size, error(guess - 0.5 * lag * f_ahead, state, state_ahead))
         if not np.isfinite(size):
