@@ -252,8 +252,7 @@ def _shape(
     count = regularizer.span(1)  # of coordinates that the map wants: the first, or all
     times, mean, variance, slope, pull, noise = Trace(trace.times[1:], *(values[1:] for values in trace[1:]))
     levels, std = threshold(times), np.sqrt(np.maximum(variance, 0.0))
-    rows = bent if count == 1 else np.arange(mean.shape[1])
-    own = np.searchsorted(rows, bent)
+    rows, own = (bent, np.arange(len(bent))) if count == 1 else (np.arange(mean.shape[1]), bent)
     diffusion = (0.5 * noise / np.where(variance > 0.0, variance, 1.0))[:, bent]
     rest = diffusion - (pull * slope)[:, bent]
     pull = pull[:, bent] / std[:, bent]
