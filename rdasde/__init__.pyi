@@ -10,6 +10,7 @@ from ._bands import band as band
 from ._bands import coverage as coverage
 from ._errors import AccuracyWarning as AccuracyWarning
 from ._errors import ClosureWarning as ClosureWarning
+from ._errors import CostWarning as CostWarning
 from ._errors import DivergenceError as DivergenceError
 from ._errors import StabilityWarning as StabilityWarning
 from ._errors import TooMuchMemoryError as TooMuchMemoryError

@@ -45,5 +45,9 @@ class ClosureWarning(AccuracyWarning):
     """That of the Gaussian closure does."""
 
 
+class CostWarning(UserWarning):
+    """A law from `approximate` takes longer than runs of the algorithm itself that tell as much."""
+
+
 class TooMuchMemoryError(MemoryError, ValueError):
     """The result asked for would not fit in memory."""

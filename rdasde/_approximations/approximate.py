@@ -8,16 +8,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations import closure, limit, paths, sdeint
 from rdasde._approximations.check import Check, check_law
+from rdasde._approximations.cost import warn_if_dear
 from rdasde._approximations.marginals import SCORES
 from rdasde._approximations.mean_flow import MeanFlow
+from rdasde._approximations.paths import check_drift
 from rdasde._check import Floats
-from rdasde._engine.arguments import check_equation_order, check_pair, start_point, warn_if_unstable
+from rdasde._engine.arguments import check_equation_order, check_pair, kept_coordinates, start_point, warn_if_unstable
 from rdasde._engine.blocks import need_memory
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
@@ -34,12 +36,13 @@ class Method(NamedTuple):
     check: Callable[[Problem, RDA], None]  # ValueError where it is not for such a problem or algorithm
     solve: Callable[[Run, MonteCarlo], Solution]
     keeps_paths: bool  # whether it may return all paths, so that they must fit in memory
+    keeps_all: bool = True  # whether it returns all coordinates, whichever are asked for
 
 
 METHODS = {
-    "closure": Method(closure.check, closure.solve, keeps_paths=False),
+    "closure": Method(closure.check, closure.solve, keeps_paths=False, keeps_all=False),
     "limit": Method(limit.check, limit.solve, keeps_paths=True),
-    "paths": Method(paths.check, paths.solve, keeps_paths=True),
+    "paths": Method(paths.check, paths.solve, keeps_paths=True, keeps_all=False),
     "sdeint": Method(sdeint.check, sdeint.solve, keeps_paths=True),
 }
 
@@ -60,6 +63,8 @@ def approximate(
     equation_order: Literal[1, 2] = 2,
     check: Check = "auto",
     noise: Literal["gaussian", "gradients"] = "gaussian",
+    drift: Literal["auto", "exact", "linearized"] = "auto",
+    coordinates: ArrayLike | None = None,
 ) -> xr.Dataset:
     """Describe the law of the algorithm by its diffusion in the dual space.
 
@@ -106,6 +111,16 @@ def approximate(
         coverage are off by the order of the square root of the step size under Gaussian noise. Such paths cost about
         what runs of the algorithm cost.
 
+    drift : {"auto", "exact", "linearized"}
+        Of ``"paths"``. ``"exact"``: G(W). ``"linearized"``: ``E G + E[H] (W - E W)``, the regression of G on W by
+        Stein's lemma, around the closure, and noise of its mean covariance: exact in the threshold and for quadratic
+        problems, otherwise off by the order of the step size; a step costs d^2, whatever the number of rows, and no
+        mean gradient is needed. ``"auto"``: linearized where rows make exact steps dear and at most 5 % of the
+        fluctuation of G, in mean square, is not linear, and where no mean gradient is compiled. ``attrs["drift"]``
+        says which it was.
+    coordinates : array_like of int, optional
+        Which coordinates to return, in their order; all by default. All of them take part in the law.
+
     Returns
     -------
     xarray.Dataset
@@ -127,6 +142,9 @@ def approximate(
 
     Warns
     -----
+    CostWarning
+        Before it starts, if ``"closure"`` or ``"paths"`` will take more than a second of processor time and more than
+        twice what 200 runs of the algorithm itself take, or as many as paths are asked for; with both times.
     StabilityWarning
         If the step size is past the mean-square stability condition of the unregularized algorithm.
     AccuracyWarning
@@ -152,23 +170,33 @@ def approximate(
     _check.choice("noise", noise, ("gaussian", "gradients"))
     if noise == "gradients" and method != "paths":
         raise _check.bad("noise", f"'gradients' with method={method!r}", "'gaussian' there", "use method='paths'")
+    _check.choice("drift", drift, ("auto", "exact", "linearized"))
+    kept = None if coordinates is None else kept_coordinates(coordinates, problem.dimension)
     approximation = METHODS[method]
     approximation.check(problem, algorithm)
+    if method == "paths":
+        check_drift(problem, algorithm, drift, noise)
     if approximation.keeps_paths:
-        size = 16.0 * number * len(axis.times) * problem.dimension
+        size = (
+            16.0
+            * number
+            * len(axis.times)
+            * (problem.dimension if kept is None or approximation.keeps_all else len(kept))
+        )
         need_memory(size, "The paths", "ask for fewer times or paths")
     thresholds = algorithm.thresholds(axis.times)
     warn_if_unstable(problem, algorithm)
 
-    run = Run(problem, algorithm, dual_start, axis, equation_order)
-    monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise)
+    run = Run(problem, algorithm, dual_start, axis, equation_order, kept)
+    monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise, drift)
+    warn_if_dear(run, monte_carlo, method)
     begin = time.perf_counter()
     solution = approximation.solve(run, monte_carlo)
     seconds = time.perf_counter() - begin
-    values = dict(solution.values)
+    values = {name: _of(kept if approximation.keeps_all else None, x) for name, x in solution.values.items()}
     if "dual" in values:
         values |= _moments(values["dual"], values["primal"])
-    values |= _mean_curves(run, thresholds)
+    values |= {name: _of(kept, curve) for name, curve in _mean_curves(run, thresholds).items()}
     result = _dataset(run, method, thresholds, values, seed)
     result.attrs |= {"equation_order": 1} | solution.attributes
     if "dual" in values:
@@ -176,6 +204,11 @@ def approximate(
         result.attrs["tolerance"] = tolerance
     result.attrs |= check_law(result, run, bool(check) if check != "auto" else "auto", seconds, monte_carlo)
     return result
+
+
+def _of(kept: NDArray[np.int64] | None, values: Floats) -> Floats:
+    """Some coordinates of values (..., coordinate), all for None."""
+    return values if kept is None else np.ascontiguousarray(values[..., kept])
 
 
 def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
@@ -191,7 +224,7 @@ def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
 
 
 def _mean_curves(run: Run, thresholds: Floats) -> dict[str, Floats]:
-    problem, algorithm, dual_start, axis, _ = run
+    problem, algorithm, dual_start, axis = run[:4]
     flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
     curves = flow(axis.times)
     if not flow.vanishing or not algorithm.mirror.identity_at_zero:
@@ -214,7 +247,7 @@ def _dataset(run: Run, method: str, thresholds: Floats, values: dict[str, Floats
     data["threshold"] = (("time",), thresholds)
     if "dual_quantile" in values:
         data["dual_quantile"] = (("score", "time", "coordinate"), values["dual_quantile"])
-    coords: dict[str, Any] = {"time": run.axis.times, "coordinate": np.arange(run.problem.dimension)}
+    coords: dict[str, Any] = {"time": run.axis.times, "coordinate": run.coordinates}
     attributes = result_attributes(run.problem, run.algorithm, "approximate") | {"method": method}
     if "dual_quantile" in values:
         coords["score"] = SCORES

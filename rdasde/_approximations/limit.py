@@ -63,7 +63,7 @@ def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
 
 def fluctuation_limit(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
     """Gaussian moments (time, d), or paths (path, time, d) where a coordinate of the flow is zero throughout."""
-    problem, algorithm, dual_start, axis, _ = run
+    problem, algorithm, dual_start, axis = run[:4]
     mean_flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
     switches = _find_switches(algorithm, mean_flow, float(axis.times[-1]))
     root = float(np.sqrt(algorithm.step_size))

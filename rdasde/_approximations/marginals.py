@@ -26,7 +26,6 @@ is solved again on one several times as long, and counted as cut off if it reach
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -42,18 +41,18 @@ SCORES = np.linspace(-3.5, 3.5, 15)  # normal scores at which quantiles are kept
 _LEVELS = normal_cdf(SCORES)
 _CELLS, _REACH = 130, 6.5  # of the density, in standard deviations
 _WIDTH = 2.0 * _REACH / _CELLS
-_EDGES = np.linspace(-_REACH, _REACH, _CELLS + 1)
 _FINE = 6  # points in a cell, for integrals with the mirror map's kinks
-_SUBSTEPS = 2  # implicit steps within one step of the closure
 _LONGER, _LONGEST = 4, 16 * _CELLS  # by how much a grid grows, and cells at most
 _RIM, _LEAK, _CUT = 5, 1e-5, 1e-4  # cells at each end, the mass in them at which it does, and that is noticeable
+_SELDOM = 3  # steps after which they are read off
+_TOGETHER = 256  # coordinates worked on at once
 _GAUSSIAN = 0.98  # a coordinate whose mean slope never falls below this stays Gaussian
 
 
 class Trace(NamedTuple):
-    """What the closure leaves behind at its steps: the time, and by coordinate the rest."""
+    """What the closure leaves behind along its way: (time, coordinate)."""
 
-    times: Any  # a number, or (step,)
+    times: Floats  # (time,)
     mean: Floats
     variance: Floats
     slope: Floats  # E prox'
@@ -61,33 +60,23 @@ class Trace(NamedTuple):
     noise: Floats  # gamma E Sigma_jj
 
 
+class Marginals(NamedTuple):
+    """Of the closure at recorded times, (time, coordinate)."""
+
+    times: Floats
+    mean: Floats
+    variance: Floats
+
+
 class Shape(NamedTuple):
-    """By recorded time and coordinate; NaN where a coordinate is Gaussian."""
+    """What a law is less a Gaussian of the closure's mean and variance: by (time, coordinate), in units of its std."""
 
     dual_mean: Floats
     dual_std: Floats
     primal_mean: Floats
     primal_std: Floats
-    probability_zero: Floats
-    dual_quantile: Floats  # (score, time, coordinate)
-
-
-class Course(NamedTuple):
-    """What drives the densities, at their time steps."""
-
-    at: Trace
-    std: Floats  # (step, coordinate)
-    levels: Floats  # (step,), thresholds
-
-
-class Record(NamedTuple):
-    """Where they are looked at, and what is seen there."""
-
-    times: Floats
-    mean: Floats  # (time, coordinate)
-    std: Floats
-    levels: Floats  # (time,)
-    shape: Shape
+    probability_zero: Floats  # a difference of probabilities
+    dual_quantile: Floats  # (time, score, coordinate)
 
 
 class Points(NamedTuple):
@@ -185,9 +174,9 @@ def _read_off(
 ) -> None:
     """Means, deviations, P(W = 0) into `moments` (5, coordinate), dual quantiles into `quantile` (level, coordinate).
 
-    The points divide each cell evenly.
+    Those of the dual in units of `location`. The points divide each cell evenly.
     """
-    mean, std = location
+    std = location.std
     x, _, _, mapped = points
     cells, n = density.shape
     fine = x.size // cells
@@ -201,9 +190,8 @@ def _read_off(
             moments[3, j] += mass * mapped[i, j] * mapped[i, j]
             moments[4, j] += mass if mapped[i, j] == 0.0 else 0.0
     for j in range(n):
-        moments[1, j] = std[j] * np.sqrt(max(moments[1, j] - moments[0, j] * moments[0, j], 0.0))
-        moments[0, j] = mean[j] + std[j] * moments[0, j]
-        moments[3, j] = np.sqrt(max(moments[3, j] - moments[2, j] * moments[2, j], 0.0))
+        moments[1, j] = np.sqrt(max(moments[1, j] - moments[0, j] * moments[0, j], 0.0))
+        moments[3, j] = np.sqrt(max(moments[3, j] - moments[2, j] * moments[2, j], 0.0)) / std[j]
         below, cell = 0.0, 0
         for k in range(levels.size):
             while cell < cells - 1 and below + density[cell, j] * width < levels[k]:
@@ -211,87 +199,107 @@ def _read_off(
                 cell += 1
             inside = density[cell, j] * width
             share = (levels[k] - below) / inside if inside > 0.0 else 0.0
-            quantile[k, j] = mean[j] + std[j] * width * (cell - 0.5 * cells + min(share, 1.0))
+            quantile[k, j] = width * (cell - 0.5 * cells + min(share, 1.0))
 
 
 def marginal_shapes(
     regularizer: Regularizer,
     trace: Trace,
-    times: Floats,
-    mean: Floats,
-    variance: Floats,
+    marginals: Marginals,
     threshold: Callable[[Floats], Floats],
-) -> tuple[Shape, int]:
-    """The laws at `times` of the coordinates that the mirror map keeps from being Gaussian, and how many are cut off.
+    coordinates: NDArray[np.int64],
+) -> tuple[dict[str, Floats], int]:
+    """The laws of some coordinates at recorded times: moments (time, coordinate), quantiles (score, time, coordinate).
 
-    `mean` and `variance` (time, coordinate) are those of the closure at `times`.
+    And of how many the tails are cut off. Gaussian, but for those that the mirror map keeps from being so: what they differ by is found along the trace, from
+    its second time on, and is interpolated. A recorded time never moves a step: a result does not depend on which
+    others are recorded.
     """
-    d = mean.shape[1]
-    shapes = [(len(times), d)] * 5 + [(len(SCORES), len(times), d)]
-    shape = Shape(*(np.full(size, np.nan) for size in shapes))
+    times = marginals.times
+    mean, std = marginals.mean, np.sqrt(np.maximum(marginals.variance, 0.0))
+    mapped = regularizer.gaussian_moments(mean, std, threshold(times)[:, None])
+    whole = (mean, std, mapped.mean, np.sqrt(mapped.variance), mapped.zero)
+    mean, std, primal_mean, primal_std, zero = (np.ascontiguousarray(values[:, coordinates]) for values in whole)
+    quantile = mean + SCORES[:, None, None] * std
     later = slice(1, None)  # at t = 0 nothing has spread yet
-    if len(trace.times) < 3:
-        return shape, 0
-    spread = np.minimum(trace.variance, trace.noise)[later].min(axis=0) > 0.0
-    bent = np.flatnonzero(spread & (trace.slope[later].min(axis=0) < _GAUSSIAN))
-    if not bent.size:
-        return shape, 0
+    after = np.flatnonzero(times >= trace.times[1]) if len(trace.times) > 2 else np.zeros(0, dtype=np.int64)
+    spread = np.minimum(trace.variance, trace.noise)[later].min(axis=0, initial=np.inf) > 0.0
+    straight = trace.slope[later].min(axis=0, initial=1.0) >= _GAUSSIAN
+    places = np.flatnonzero((spread & ~straight)[coordinates])
+    cut = 0
+    for part in (places[i : i + _TOGETHER] for i in range(0, len(places) if after.size else 0, _TOGETHER)):
+        cells = _CELLS
+        while part.size:
+            at, shape, rim = _shape(regularizer, trace, threshold, coordinates[part], cells)
+            settled = (rim <= _LEAK) | (cells == _LONGEST)
+            cut += int(np.count_nonzero(settled & (rim > _CUT)))
+            here = np.ix_(after, part[settled])
+            d_mean, d_std, d_primal_mean, d_primal_std, d_zero, d_quantile = (
+                _interpolated(times[after], at, values[..., settled]) for values in shape
+            )
+            unit = std[here]
+            quantile[:, here[0], here[1]] = np.moveaxis(mean[here][:, None] + unit[:, None] * d_quantile, 1, 0)
+            mean[here] += unit * d_mean
+            std[here] *= np.maximum(1.0 + d_std, 0.0)
+            primal_mean[here] += unit * d_primal_mean
+            primal_std[here] = np.maximum(primal_std[here] + unit * d_primal_std, 0.0)
+            zero[here] = np.clip(zero[here] + d_zero, 0.0, 1.0)
+            part, cells = part[~settled], cells * _LONGER
+    law = {
+        "dual_mean": mean,
+        "dual_std": std,
+        "primal_mean": primal_mean,
+        "primal_std": primal_std,
+        "probability_zero": zero,
+        "dual_quantile": quantile,
+    }
+    return law, cut
 
-    grid = np.concatenate(
-        [trace.times[1:2], *(np.linspace(a, b, _SUBSTEPS + 1)[1:] for a, b in itertools.pairwise(trace.times[1:]))]
-    )
-    at = Trace(grid, *(_interpolated(grid, trace.times, values) for values in trace[1:]))
-    course = Course(at, np.sqrt(np.maximum(at.variance, 0.0)), threshold(grid))
-    record = Record(times, mean, np.sqrt(np.maximum(variance, 0.0)), threshold(times), shape)
-    cells, leaking = _CELLS, bent
-    while True:
-        rim = _follow(regularizer, course, record, leaking, cells)
-        if cells == _LONGEST or not np.any(rim > _LEAK):
-            return shape, int(np.count_nonzero(rim > _CUT))
-        cells, leaking = cells * _LONGER, leaking[rim > _LEAK]
 
-
-def _follow(regularizer: Regularizer, course: Course, record: Record, bent: NDArray[np.int64], cells: int) -> Floats:
-    """The laws of the coordinates `bent` on so many cells, into the record; the largest mass at the edge, of each."""
-    at, std, levels = course
-    d = std.shape[1]
-    grid, times = at.times, record.times
-    diffusion = (0.5 * at.noise / np.where(at.variance > 0.0, at.variance, 1.0))[:, bent]
-    rest = diffusion - (at.pull * at.slope)[:, bent]
-    pull = at.pull[:, bent] / std[:, bent]
+def _shape(
+    regularizer: Regularizer, trace: Trace, threshold: Callable[[Floats], Floats], bent: NDArray[np.int64], cells: int
+) -> tuple[Floats, Shape, Floats]:
+    """At some times of the trace, of the coordinates `bent`, on so many cells; and the largest mass at their edges."""
+    count = regularizer.span(1)  # of coordinates that the map wants: the first, or all
+    times, mean, variance, slope, pull, noise = Trace(trace.times[1:], *(values[1:] for values in trace[1:]))
+    levels, std = threshold(times), np.sqrt(np.maximum(variance, 0.0))
+    rows, own = (bent, np.arange(len(bent))) if count == 1 else (np.arange(mean.shape[1]), bent)
+    diffusion = (0.5 * noise / np.where(variance > 0.0, variance, 1.0))[:, bent]
+    rest = diffusion - (pull * slope)[:, bent]
+    pull = pull[:, bent] / std[:, bent]
+    gaussian = regularizer.gaussian_moments(mean, std, levels[:, None])
     edge = _WIDTH * (np.arange(cells + 1) - 0.5 * cells)
     fine = (edge[:-1, None] + _WIDTH * (np.arange(_FINE) + 0.5) / _FINE).ravel()
-    edges, points = (
-        Points(x, np.empty((d, len(x))), np.empty((d, len(x))), np.empty((len(x), len(bent)))) for x in (edge, fine)
-    )
     density = np.repeat(np.exp(-0.5 * (edge[:-1] + 0.5 * _WIDTH) ** 2)[:, None], len(bent), axis=1)
     density /= density.sum(axis=0) * _WIDTH
-    before = density.copy()
+    edges, points = (Points(x, *np.empty((2, len(rows), len(x))), np.empty((len(x), len(bent)))) for x in (edge, fine))
     room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((5, len(bent))))
-    moments, quantile = np.empty((5, len(bent))), np.empty((len(SCORES), len(bent)))
+    read = np.unique(np.r_[0 : len(times) : _SELDOM, len(times) - 1])
+    moments, quantile = np.zeros((len(read), 5, len(bent))), np.zeros((len(read), len(SCORES), len(bent)))
+    quantile[0] = SCORES[:, None]
     rim = np.zeros(len(bent))
-
-    for n in range(1, len(grid)):
-        before[:] = density
-        dt = grid[n] - grid[n - 1]
-        _map_points(regularizer.parameters, Location(at.mean[n], std[n]), levels[n], edges, bent)
-        _implicit_step(density, edges.mapped, Drift(pull[n], rest[n], diffusion[n]), dt, _WIDTH, room)
+    k = 1
+    for n in range(1, len(times)):
+        here = Location(mean[n, rows], std[n, rows])
+        _map_points(regularizer.parameters, here, levels[n], edges, own)
+        drift = Drift(pull[n], rest[n], diffusion[n])
+        _implicit_step(density, edges.mapped, drift, times[n] - times[n - 1], _WIDTH, room)
         np.maximum(rim, (density[:_RIM].sum(axis=0) + density[-_RIM:].sum(axis=0)) * _WIDTH, out=rim)
-        for k in np.flatnonzero((times > grid[n - 1]) & (times <= grid[n])):
-            # a recorded time never moves a step: the result does not depend on which others are recorded
-            now = before + (times[k] - grid[n - 1]) / dt * (density - before)
-            here = Location(record.mean[k], record.std[k])
-            _map_points(regularizer.parameters, here, record.levels[k], points, bent)
-            location = Location(here.mean[bent], here.std[bent])
-            _read_off(now, _WIDTH, location, points, _LEVELS, moments, quantile)
-            for known, values in zip(record.shape[:5], moments, strict=True):
-                known[k, bent] = values
-            record.shape.dual_quantile[:, k, bent] = quantile
-    return rim
+        if n == read[k]:
+            _map_points(regularizer.parameters, here, levels[n], points, own)
+            _read_off(density, _WIDTH, Location(mean[n, bent], std[n, bent]), points, _LEVELS, moments[k], quantile[k])
+            unit = std[n, bent]
+            moments[k, 1] -= 1.0
+            moments[k, 2] = (moments[k, 2] - gaussian.mean[n, bent]) / unit
+            moments[k, 3] -= np.sqrt(gaussian.variance[n, bent]) / unit
+            moments[k, 4] -= gaussian.zero[n, bent]
+            k += 1
+    return times[read], Shape(*np.moveaxis(moments, 1, 0), quantile), rim
 
 
 def _interpolated(at: Floats, times: Floats, values: Floats) -> Floats:
-    """Linear interpolation in time, column by column."""
+    """Linear interpolation in time of `values` (time, ...)."""
     right = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
-    weight = ((at - times[right - 1]) / (times[right] - times[right - 1]))[:, None]
+    weight = (at - times[right - 1]) / (times[right] - times[right - 1])
+    weight = weight.reshape(-1, *(1,) * (values.ndim - 1))
     return (1.0 - weight) * values[right - 1] + weight * values[right]

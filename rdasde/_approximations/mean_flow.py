@@ -55,7 +55,7 @@ class MeanFlow:
 
         # an average over draws is off by more, and has kinks that no high order sees through
         exact = self._problem.has_exact_gradient
-        method, rtol, atol = ("DOP853", 1e-10, 1e-12) if exact else ("RK23", 1e-3, 1e-4)
+        method, rtol, atol = ("DOP853", 1e-8, 1e-10) if exact else ("RK23", 1e-3, 1e-4)
         solution = solve_ivp(
             velocity, (0.0, self._end), self._start, method=method, dense_output=True, rtol=rtol, atol=atol
         )

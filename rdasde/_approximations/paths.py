@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,14 @@ from numpy.typing import NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._approximations.linearization import linearize
 from rdasde._approximations.time_grid import TimeGrid, diffusion_grid, has_feedback, resolution, with_middles
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._compiled.random import Streams, stacked_streams
 from rdasde._engine.blocks import AtOnce, blocks_of, run_blocks
 from rdasde._engine.dynamics import Dynamics
+from rdasde._engine.linearized import Linearized, diffuse_linearized
 from rdasde._engine.loops import (
     Drawn,
     FineGrid,
@@ -55,6 +58,8 @@ _SUBSTEPS = 2  # of the noiseless flow within a step, more in the first, where t
 _FIRST_SUBSTEPS = 16
 _EXACT = 8  # steps of the algorithm that are taken one by one rather than by two steps of the flow
 _TASK = 2**19  # coordinate updates of a task, if blocks are small: a millisecond or two
+_CURVED = 0.05  # share of the fluctuation of G, in mean square, that may be not linear where that is not asked for
+_COSTLY = 8.0  # a mean gradient over more numbers than so many squares of the dimension is linearized if it may be
 _PURPOSE = (1,)  # paths draw from other streams than the discrete algorithm under the same seed
 
 
@@ -63,9 +68,15 @@ class _Job:
     """All that a task needs; travels to other processes."""
 
     dynamics: Dynamics  # for fluctuations, along their path
-    scheme: Scheme | tuple[Fluctuation, Grid]
+    scheme: Scheme | Linearized | tuple[Fluctuation, Grid]
     grid: TimeGrid
     seed: int
+    coordinates: NDArray[np.int64] | None = None  # that are recorded, None for all
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Those that are recorded."""
+        return np.arange(len(self.dynamics.dual_start)) if self.coordinates is None else self.coordinates
 
     @property
     def blocks_a_task(self) -> int:
@@ -83,8 +94,9 @@ class _Paths:
         d, blocks = len(dynamics.dual_start), -(-len(replicates) // LANES)
         dual, primal = (lane_array(blocks * d).reshape(blocks, d, LANES) for _ in range(2))
         dual[:], primal[:] = dynamics.dual_start[:, None], dynamics.primal_start[:, None]
-        self.job, self.state = job, State(dual, primal, lane_array(5 * d))
-        self.coordinates = np.arange(d)
+        room = 5 * d + (1 if isinstance(job.scheme, Linearized) else 0)  # normals come in pairs
+        self.job, self.state = job, State(dual, primal, lane_array(room))
+        self.coordinates = job.kept
         if dynamics.make_streams is Problem.make_streams:
             streams: Any = stacked_streams(job.seed, replicates, _PURPOSE)
         else:
@@ -99,6 +111,8 @@ class _Paths:
         span, record = Span(begin, end), Record(steps, self.coordinates, dual, primal)
         if isinstance(scheme, Scheme):
             diffuse(dynamics.problem, dynamics.mirror, scheme, self.source, self.state, span, record)
+        elif isinstance(scheme, Linearized):
+            diffuse_linearized(dynamics.mirror, scheme, self.source.streams, self.state, span, record)
         else:
             fluctuate(dynamics.problem, *scheme, self.source, self.state, span, record)
 
@@ -111,8 +125,13 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], signals: Signals |
     paths, recorded, count = _Paths(job, replicates), job.grid.recorded, len(replicates)
     state = paths.state
     first = int(recorded[0] == 0)
-    begin = [states[:, None][:, :first].copy() for states in (state.dual, state.primal)]
-    shape = (len(state.dual), len(recorded) - first, *state.dual.shape[1:])  # contiguous, or loops are compiled twice
+    begin = [states[:, None][:, :first, paths.coordinates] for states in (state.dual, state.primal)]
+    shape = (
+        len(state.dual),
+        len(recorded) - first,
+        len(paths.coordinates),
+        LANES,
+    )  # contiguous, or loops compile twice
     dual, primal = np.empty(shape), np.empty(shape)
     paths.step(0, int(recorded[-1]), recorded[first:], dual, primal)
     if not np.isfinite(state.dual).all():  # where, is seen by marching
@@ -129,9 +148,8 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], signals: Signals |
 
 
 def _march_block(job: _Job, block: NDArray[np.int64], signals: Signals | None) -> Arrays:
-    count, d = len(block), len(job.dynamics.dual_start)
-    paths = _Paths(job, block)
-    shape = (count, len(job.grid.recorded), d)
+    count, paths = len(block), _Paths(job, block)
+    shape = (count, len(job.grid.recorded), len(job.kept))
     out: Arrays = {"dual": np.empty(shape), "primal": np.empty(shape)}
 
     def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
@@ -143,7 +161,7 @@ def _march_block(job: _Job, block: NDArray[np.int64], signals: Signals | None) -
 
     state = (paths.state.dual[0], paths.state.primal[0], paths.source.streams)
     out["diverged"] = march(
-        kernel, state, np.arange(d), job.grid.recorded, count, consume, signals, stop_at_divergence=True
+        kernel, state, job.kept, job.grid.recorded, count, consume, signals, stop_at_divergence=True
     )
     return out
 
@@ -151,7 +169,7 @@ def _march_block(job: _Job, block: NDArray[np.int64], signals: Signals | None) -
 def _run(
     job: _Job, paths: int, executor: concurrent.futures.Executor | None, progress: bool | None
 ) -> tuple[Floats, Floats]:
-    shape = (paths, len(job.grid.recorded), len(job.dynamics.dual_start))
+    shape = (paths, len(job.grid.recorded), len(job.kept))
     dual, primal = np.empty(shape), np.empty(shape)
     steps = int(job.grid.recorded[-1])
     signals = Signals(Progress(progress, steps * paths, "diffusion"))
@@ -183,7 +201,7 @@ def _defect(run: Run, grid: TimeGrid, lag: float) -> Floats:
     Added to every path, it makes the scheme exact for vanishing noise, however steep the threshold at 0 and however
     small the spread against the way the mean goes; so the time step need not depend on the algorithm's step size.
     """
-    problem, algorithm, dual_start, _, _ = run
+    problem, algorithm, dual_start = run[:3]
     d, steps = problem.dimension, len(grid.times) - 1
     pieces = [np.zeros(1)]
     for n, (a, b) in enumerate(itertools.pairwise(grid.times)):
@@ -215,26 +233,43 @@ def _within(a: float, b: float, *, first: bool, lag: float) -> Floats:
 
 
 def check(problem: Problem, algorithm: RDA) -> None:
-    """Whatever the mirror map; drift and noise must be compiled."""
-    need_compiled_drift("paths", problem)
+    """Whatever the mirror map where the drift is compiled; elsewhere it is linearized, around a closure."""
+    if not algorithm.mirror.has_moments:
+        need_compiled_drift("paths", problem, f" with {algorithm.mirror!r}", "'sdeint' there")
 
 
-def need_compiled_drift(method: str, problem: Problem) -> None:
+def check_drift(problem: Problem, algorithm: RDA, drift: str, noise: str) -> None:
+    """ValueError where such a drift is not to be had."""
+    if drift == "linearized" and not algorithm.mirror.has_moments:
+        got = f"'linearized' with {algorithm.mirror!r}, which couples coordinates"
+        raise _check.bad("drift", got, "'exact' there", "leave drift out")
+    if drift == "linearized" and noise == "gradients":
+        raise _check.bad("drift", "'linearized' with noise='gradients'", "'exact' there", "leave drift out")
+    if drift == "exact" or noise == "gradients":
+        also = " with drift='exact'" if drift == "exact" else " with noise='gradients'"
+        need_compiled_drift("paths", problem, also, "without it there")
+
+
+def need_compiled_drift(
+    method: str, problem: Problem, also: str = "", accepted: str = "'closure' or 'sdeint' there"
+) -> None:
     """ValueError where the problem's mean gradient is not compiled."""
     if not problem.has_compiled_drift:
         raise _check.bad(
             "method",
-            f"{method!r} for a problem without a compiled mean gradient",
-            "'closure' or 'sdeint' there",
+            f"{method!r}{also} for a problem without a compiled mean gradient",
+            accepted,
             "give mean_gradient=, a function (parameters, w) that numba can compile",
         )
 
 
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     """Paths of the dual diffusion, and in how many time steps."""
-    dual, primal = dual_paths(run, monte_carlo)
-    steps = len(path_grid(run, monte_carlo.tolerance).times) - 1
-    return Solution({"dual": dual, "primal": primal}, {"time_steps": steps, "equation_order": run.equation_order})
+    job = _job(run, monte_carlo)
+    dual, primal = _run(job, monte_carlo.paths, monte_carlo.executor, monte_carlo.progress)
+    steps, drift = len(job.grid.times) - 1, "linearized" if isinstance(job.scheme, Linearized) else "exact"
+    attributes = {"time_steps": steps, "equation_order": run.equation_order, "drift": drift}
+    return Solution({"dual": dual, "primal": primal}, attributes)
 
 
 def path_grid(run: Run, tolerance: float) -> TimeGrid:
@@ -247,19 +282,59 @@ def _lag(run: Run) -> float:
 
 
 def dual_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
-    """Paths of the dual diffusion: dual and primal, (path, time, d)."""
-    problem, algorithm, dual_start, _, _ = run
-    paths, seed, executor, progress, tolerance, noise = monte_carlo
-    lag, grid = _lag(run), path_grid(run, tolerance)
+    """Paths of the dual diffusion: dual and primal, (path, time, coordinate)."""
+    return _run(_job(run, monte_carlo), monte_carlo.paths, monte_carlo.executor, monte_carlo.progress)
+
+
+def may_linearize(run: Run, monte_carlo: MonteCarlo) -> bool:
+    """Whether the drift is to be linearized, unless that turns out to be too rough."""
+    problem = run.problem
+    if monte_carlo.drift != "auto":
+        return monte_carlo.drift == "linearized"
+    if not run.algorithm.mirror.has_moments or monte_carlo.noise == "gradients":
+        return False
+    return not problem.has_compiled_drift or problem.drift_cost() > _COSTLY * problem.dimension**2
+
+
+def seconds_of_a_step(run: Run, monte_carlo: MonteCarlo) -> float:
+    """Processor seconds that one step of one block takes, with the exact drift; compilation is not counted."""
+    d, grid = run.problem.dimension, path_grid(run, monte_carlo.tolerance)
+    one = TimeGrid(np.array([0.0, float(np.diff(grid.times).max())]), np.array([1]))
+    job = _exact_job(run, monte_carlo, one, np.zeros((1, d)))
+    begin = 0.0
+    for _ in range(2):
+        paths = _Paths(job, np.arange(LANES))
+        dual, primal = np.empty((2, 1, 1, len(job.kept), LANES))
+        begin = time.process_time()
+        paths.step(0, 1, one.recorded, dual, primal)
+    return time.process_time() - begin
+
+
+def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, defect: Floats) -> _Job:
+    problem, algorithm, dual_start = run[:3]
+    lag, tolerance = _lag(run), monte_carlo.tolerance
     thresholds = algorithm.thresholds(grid.with_middles(lag))
+    dynamics = Dynamics.of(problem, algorithm, dual_start, thresholds)
     noise_level = float(np.sqrt(algorithm.step_size / algorithm.batch_size))
-    kind = Drawn if noise == "gradients" else Gaussian
+    kind = Drawn if monte_carlo.noise == "gradients" else Gaussian
     # of gradients drawn in two places, sums would be half as skewed
     feedback = kind is Gaussian and has_feedback(problem, algorithm, resolution(problem, tolerance), tolerance)
     gradients = algorithm.batch_size / algorithm.step_size
-    scheme = Scheme(grid.times, thresholds, noise_level, _defect(run, grid, lag), feedback, lag, kind(gradients))
-    job = _Job(Dynamics.of(problem, algorithm, dual_start, thresholds), scheme, grid, seed)
-    return _run(job, paths, executor, progress)
+    scheme = Scheme(grid.times, thresholds, noise_level, defect, feedback, lag, kind(gradients))
+    return _Job(dynamics, scheme, grid, monte_carlo.seed, run.kept)
+
+
+def _job(run: Run, monte_carlo: MonteCarlo) -> _Job:
+    problem, algorithm, dual_start = run[:3]
+    lag, grid = _lag(run), path_grid(run, monte_carlo.tolerance)
+    if may_linearize(run, monte_carlo):
+        linearized, curved = linearize(run, grid, lag)
+        if curved <= _CURVED or monte_carlo.drift == "linearized":
+            # the streams of the package, whatever the problem draws from
+            dynamics = Dynamics.of(problem, algorithm, dual_start, linearized.thresholds)
+            dynamics = replace(dynamics, make_streams=Problem.make_streams)
+            return _Job(dynamics, linearized, grid, monte_carlo.seed, run.kept)
+    return _exact_job(run, monte_carlo, grid, _defect(run, grid, lag))
 
 
 def fluctuation_paths(
@@ -270,7 +345,7 @@ def fluctuation_paths(
     `fluctuation` holds at the times of the grid, `flow` also at the middles; the axis of the run is not looked at.
     """
     problem, algorithm = run.problem, run.algorithm
-    paths, seed, executor, progress, _, _ = monte_carlo
+    paths, seed, executor, progress = monte_carlo[:4]
     scheme = (fluctuation, Grid(grid.times, float(1.0 / np.sqrt(algorithm.batch_size))))
     job = _Job(Dynamics.along(problem, algorithm, flow), scheme, grid, seed)
     return _run(job, paths, executor, progress)

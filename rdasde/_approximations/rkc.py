@@ -1,18 +1,20 @@
-"""A stabilized explicit integrator: Runge-Kutta-Chebyshev of order two, with error control.
+"""An explicit integrator with error control: of order five where accuracy asks for short steps, stabilized elsewhere.
 
-Sommeijer, Shampine & Verwer, "RKC: an explicit solver for parabolic PDEs", J. Comput. Appl. Math. 88 (1998). With s
-stages the stability interval is about 0.65 s^2 long: the moment equations of a dual diffusion, whose rates are real and
-spread over two orders of magnitude, need far fewer evaluations than with a classical Runge-Kutta method.
+Where steps are shorter than the fastest rate lets them be, those of Dormand & Prince; where they could be longer,
+Runge-Kutta-Chebyshev of order two (Sommeijer, Shampine & Verwer, "RKC: an explicit solver for parabolic PDEs", J.
+Comput. Appl. Math. 88, 1998): with s stages its stability interval is about 0.65 s^2 long, and the rates of the moment
+equations of a dual diffusion are real and spread over two orders of magnitude.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from rdasde._approximations import dormand_prince as pair
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
 
@@ -26,12 +28,15 @@ _FIRST_EXACT = 8  # steps of a recursion taken as they are, where the threshold 
 _SHRINK, _GROW = 0.1, 5.0  # bounds of the ratio of two steps
 _NOT_FINITE = 1e3  # what counts as the error of a step that left the numbers
 _SHORTEST = 1e-13  # of the whole time: steps below it have stalled
+_ROOM = 2.0  # how much longer steps of the pair could be, were they stable, where the other method is tried
+_WORTH = 20.0  # time left, in units of the fastest rate, from which on that is worth it
+_PATIENCE = 4  # steps of the pair until it is tried again, twice as many each time
 
 Rhs = Callable[[float, Floats], Floats]
 
 
 class Step(NamedTuple):
-    """One accepted step, with the derivative at both ends for interpolation.
+    """One accepted step, with what interpolation needs.
 
     The state is ``y - (lag / 2) f``: y itself for a differential equation.
     """
@@ -43,6 +48,7 @@ class Step(NamedTuple):
     f0: Floats
     f1: Floats
     lag: float = 0.0
+    slopes: Floats | None = None  # of the pair, (7, ...)
 
     @property
     def end(self) -> Floats:
@@ -104,6 +110,48 @@ def _one_step(rhs: Rhs, t: float, h: float, y0: Floats, f0: Floats, stages: int)
     return now
 
 
+class _Trial(NamedTuple):
+    """A step that may be accepted."""
+
+    ahead: Floats
+    f_ahead: Floats
+    estimate: Floats  # of the local error
+    slopes: Floats | None
+
+
+class _Choice:
+    """Which of the two methods takes the next step."""
+
+    def __init__(self, rate: float, stabilized: bool) -> None:
+        self.rate, self.stabilized = rate, stabilized
+        self._taken, self._patience = 0, _PATIENCE
+
+    def stages(self, h: float) -> int:
+        """How often a step of length h asks for the right-hand side."""
+        return max(2, 1 + int(np.sqrt(1.0 + _STAGES * h * self.rate))) if self.stabilized else pair.EVALUATIONS
+
+    @property
+    def longest(self) -> float:
+        """The longest stable step."""
+        return np.inf if self.stabilized else pair.STABLE / self.rate
+
+    def factor(self, size: float) -> float:
+        """Of the next step, after one whose error was `size` times what is tolerated."""
+        power = -1.0 / 3.0 if self.stabilized else -1.0 / 5.0
+        return float(min(_GROW, max(_SHRINK, _SAFETY * (size + 1e-12) ** power)))
+
+    def reconsider(self, h: float, left: float) -> None:
+        """After a step; `h` is what the next one could be, `left` the time to go."""
+        if self.stabilized:
+            if self.stages(h) / h > pair.EVALUATIONS / (pair.STABLE / self.rate):
+                self.stabilized, self._taken = False, 0
+                self._patience *= 2
+            return
+        self._taken += 1
+        worth = h > _ROOM * self.longest and left * self.rate > _WORTH
+        self.stabilized = worth and self._taken >= self._patience
+
+
 def integrate(
     rhs: Rhs, y: Floats, end: float, *, rate: float, first_step: float, error: Callable[[Floats, Floats, Floats], float]
 ) -> Iterator[Step]:
@@ -114,24 +162,62 @@ def integrate(
     """
     t, h = 0.0, min(first_step, end)
     f = rhs(t, y)
+    choice = _Choice(rate, stabilized=False)
     while t < end:
+        h = min(h, choice.longest)
         if t + h * (1.0 + 1e-9) >= end:
             h = end - t
-        stages = max(2, 1 + int(np.sqrt(1.0 + _STAGES * h * rate)))
-        ahead = _one_step(rhs, t, h, y, f, stages)
-        f_ahead = rhs(t + h, ahead)
-        size = error(_OF_VALUES * (y - ahead) + _OF_SLOPES * h * (f + f_ahead), y, ahead)
+        trial = _trial(lambda at, now, _: rhs(at, now), choice, t, h, y, f)
+        size = error(trial.estimate, y, trial.ahead)
         if not np.isfinite(size):
             size = _NOT_FINITE
+        taken = h
+        h *= choice.factor(size)
         if size <= 1.0:
-            after = end if h == end - t else t + h
-            yield Step(t, after, y, ahead, f, f_ahead)
-            t, y, f = after, ahead, f_ahead
-        h *= min(_GROW, max(_SHRINK, _SAFETY * (size + 1e-12) ** (-1.0 / 3.0)))
+            after = end if taken == end - t else t + taken
+            yield Step(t, after, y, trial.ahead, f, trial.f_ahead, 0.0, trial.slopes)
+            t, y, f = after, trial.ahead, trial.f_ahead
+        choice.reconsider(h, end - t)
         if h < _SHORTEST * end:
             raise ArithmeticError(
                 f"The moment equations could not be solved past t = {t:g}: the step became too small."
             )
+
+
+def _trial(
+    rhs: Callable[[float, Floats, Sequence[Floats]], Floats], choice: _Choice, t: float, h: float, y: Floats, f: Floats
+) -> _Trial:
+    """A step of length h; ``rhs(t, y, slopes)`` is handed the slopes at the earlier nodes of the pair."""
+    if choice.stabilized:
+        ahead = _one_step(lambda at, now: rhs(at, now, ()), t, h, y, f, choice.stages(h))
+        f_ahead = rhs(t + h, ahead, ())
+        return _Trial(ahead, f_ahead, _OF_VALUES * (y - ahead) + _OF_SLOPES * h * (f + f_ahead), None)
+    ahead, estimate, slopes = pair.one_step(
+        lambda i, now, slopes: rhs(t + pair.NODES[i] * h, now, list(slopes[:i])), h, y, f
+    )
+    return _Trial(ahead, slopes[-1], estimate, slopes)
+
+
+class _Lag:
+    """``(lag / 2) f`` at times of a step, before f is known there."""
+
+    def __init__(self, lag: float, t: float, h: float, f: Floats, bend: Floats, before: float) -> None:
+        self.lag, self.t, self.h, self.f, self.bend, self.before = lag, t, h, f, bend, before
+
+    def __call__(self, at: float, slopes: Sequence[Floats] = ()) -> Floats:
+        """From the slopes of the step so far, and where there are none from how f changed in the step before."""
+        x = (at - self.t) / self.h
+        known = len(slopes)
+        if known < 2:
+            return 0.5 * self.lag * (self.f + min(at - self.t, self.before) * self.bend)
+        if known > pair.EVALUATIONS - 1:
+            return np.asarray(0.5 * self.lag * slopes[-1])  # at the same time
+        places = [0, 1] if known == 2 else [0, known - 2, known - 1]
+        total = np.zeros_like(self.f)
+        for i in places:
+            others = [pair.NODES[j] for j in places if j != i]
+            total += np.prod([(x - c) / (pair.NODES[i] - c) for c in others]) * slopes[i]
+        return 0.5 * self.lag * total
 
 
 def integrate_steps(
@@ -146,19 +232,19 @@ def integrate_steps(
     """``x_{n+1} = x_n + lag rhs(t_n, x_n)``, ``t_n = n lag``, n up to `count`, in fewer steps where x moves slowly.
 
     By the formula of Euler & Maclaurin, a sum of ``lag f`` over n is the integral of f less half of what ``lag f``
-    changes by, up to third order in the lag. So ``y = x + (lag / 2) f`` solves ``dy/dt = rhs(t, x)``, which
-    Runge-Kutta-Chebyshev steps integrate; within one of them, f in ``x = y - (lag / 2) f`` goes on as it went before.
+    changes by, up to third order in the lag. So ``y = x + (lag / 2) f`` solves ``dy/dt = rhs(t, x)``, which the steps
+    of `integrate` are for; within one of them, f in ``x = y - (lag / 2) f`` is extrapolated.
     The first steps, where the threshold is steep, and those that are cheaper so, are taken as they are.
     """
     n, wanted, exact = 0, _FIRST_EXACT, _FIRST_EXACT
     f = rhs(0.0, state)
     bend, before = np.zeros_like(state), 0.0  # the slope of f over the last step, and how long that was
+    choice = _Choice(rate, stabilized=pair.EVALUATIONS * rate * lag >= pair.STABLE)
     while n < count:
         t = n * lag
-        k = min(wanted, count - n)
+        k = int(min(wanted, count - n, max(1.0, choice.longest / lag)))
         h = k * lag
-        stages = max(2, 1 + int(np.sqrt(1.0 + _STAGES * h * rate)))
-        if not exact and k <= stages:
+        if not exact and k <= choice.stages(h):
             exact, wanted = k, 2 * k
         if exact:
             state_ahead = state + lag * f
@@ -171,39 +257,52 @@ def integrate_steps(
             n, exact = n + 1, exact - 1
             continue
 
-        def extrapolated(at: float, t: float = t, f: Floats = f, bend: Floats = bend, most: float = before) -> Floats:
-            return 0.5 * lag * (f + min(at - t, most) * bend)
-
+        behind = _Lag(lag, t, h, f, bend, before)
         y = state + 0.5 * lag * f
-        y_ahead = _one_step(lambda at, now: rhs(at, now - extrapolated(at)), t, h, y, f, stages)
-        guess = extrapolated(t + h)
-        f_ahead = rhs(t + h, y_ahead - guess)
-        state_ahead = y_ahead - 0.5 * lag * f_ahead
-        estimate = _OF_VALUES * (y - y_ahead) + _OF_SLOPES * h * (f + f_ahead)
-        size = error(estimate, state, state_ahead)
+
+        def moved(at: float, now: Floats, slopes: Sequence[Floats], behind: _Lag = behind) -> Floats:
+            return rhs(at, now - behind(at, slopes))
+
+        trial = _trial(moved, choice, t, h, y, f)
+        f_ahead = trial.f_ahead
+        state_ahead = trial.ahead - 0.5 * lag * f_ahead
+        guess = behind(t + h, () if trial.slopes is None else list(trial.slopes[:-1]))
+        size = error(trial.estimate, state, state_ahead)
         size = max(size, error(guess - 0.5 * lag * f_ahead, state, state_ahead))
         if not np.isfinite(size):
             size = _NOT_FINITE
+        factor = choice.factor(size)
         if size <= 1.0:
-            yield Step(t, t + h, y, y_ahead, f, f_ahead, lag)
+            yield Step(t, t + h, y, trial.ahead, f, f_ahead, lag, trial.slopes)
             bend, before = (f_ahead - f) / h, h
             state, f = state_ahead, f_ahead
             n += k
-        factor = min(_GROW, max(_SHRINK, _SAFETY * (size + 1e-12) ** (-1.0 / 3.0)))
+        choice.reconsider(factor * h, (count - n) * lag)
         wanted = max(1, int(k * factor))
 
 
 def interpolate(step: Step, t: Floats, pick: Callable[[Floats], Floats]) -> Floats:
-    """Cubic Hermite interpolation of ``pick(state)``, linear in the state, at times `t` in the step: (time, ...)."""
+    """``pick(state)``, linear in the state, at times `t` in the step: (time, ...)."""
+    return interpolate_both(step, t, pick)[0]
+
+
+def interpolate_both(step: Step, t: Floats, pick: Callable[[Floats], Floats]) -> tuple[Floats, Floats]:
+    """The state and the right-hand side, both picked from, at times `t` in the step: (time, ...).
+
+    By the interpolant of the pair, or by cubic Hermite interpolation.
+    """
     h = step.t1 - step.t0
-    x = ((t - step.t0) / h)[:, None]
-    y0, y1, f0, f1 = pick(step.y0), pick(step.y1), pick(step.f0), pick(step.f1)
+    x = (t - step.t0) / h
+    y0 = pick(step.y0)
+    if step.slopes is not None:
+        values, slope = pair.interpolated(x, y0, np.array([pick(f) for f in step.slopes]), h)
+        return values - 0.5 * step.lag * slope, slope
+    x = x.reshape(-1, *(1,) * y0.ndim)
+    y1, f0, f1 = pick(step.y1), pick(step.f0), pick(step.f1)
     values = (
         (1.0 + 2.0 * x) * (1.0 - x) ** 2 * y0
         + x**2 * (3.0 - 2.0 * x) * y1
         + h * (x * (1.0 - x) ** 2 * f0 - x**2 * (1.0 - x) * f1)
     )
-    if step.lag:
-        slope = 6.0 * x * (1.0 - x) * (y1 - y0) / h + (1.0 - x) * (1.0 - 3.0 * x) * f0 - x * (2.0 - 3.0 * x) * f1
-        values = values - 0.5 * step.lag * slope
-    return np.asarray(values)
+    slope = 6.0 * x * (1.0 - x) * (y1 - y0) / h + (1.0 - x) * (1.0 - 3.0 * x) * f0 - x * (2.0 - 3.0 * x) * f1
+    return values - 0.5 * step.lag * slope, slope

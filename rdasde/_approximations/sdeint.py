@@ -35,7 +35,7 @@ def sdeint_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
     except ImportError:
         raise ImportError("method='sdeint' needs the sdeint package: pip install 'rdasde[sdeint]'.") from None
 
-    problem, algorithm, dual_start, axis, _ = run
+    problem, algorithm, dual_start, axis = run[:4]
     mirror = algorithm.mirror
     level = float(np.sqrt(algorithm.step_size / algorithm.batch_size))
     longest = min(_RESOLUTION / problem.fastest_rate(), max(axis.times[-1], 1e-300) / _STEPS)

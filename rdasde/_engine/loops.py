@@ -124,7 +124,8 @@ class Record(NamedTuple):
 
 
 @compilable
-def _keep(state, record, k):
+def keep(state, record, k):
+    """The state into place k of the record."""
     for i in range(record.coordinates.size):
         j = record.coordinates[i]
         for lane in range(state.dual.shape[1]):
@@ -149,7 +150,7 @@ def advance(
             flat_gradient[i] = 0.0
         mirror(regularizer, v, rule.thresholds[n], w)
         if k < record.steps.size and record.steps[k] == n:
-            _keep(state, record, k)
+            keep(state, record, k)
             k += 1
 
 
@@ -207,7 +208,7 @@ def _diffuse(problem, regularizer, scheme, source, state, span, record):
                 flat[i] = fma(-early, flat_ahead[i] - flat_mean[i], moved) + missed
         mirror(regularizer, v, thresholds[2 * n], w)
         if k < record.steps.size and record.steps[k] == n:
-            _keep(state, record, k)
+            keep(state, record, k)
             k += 1
 
 
@@ -320,7 +321,7 @@ def _fluctuate(along, table, grid, source, state, span, record):
                 flat[i] = moved
                 flat_mapped[i] = _fluctuation(moved, a, b, c)
         if k < record.steps.size and record.steps[k] == n:
-            _keep(state, record, k)
+            keep(state, record, k)
             k += 1
 
 

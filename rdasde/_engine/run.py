@@ -5,6 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._engine.time_axis import TimeAxis
@@ -21,6 +24,12 @@ class Run(NamedTuple):
     dual_start: Floats
     axis: TimeAxis
     equation_order: int = 1  # of the diffusion in the step size
+    kept: NDArray[np.int64] | None = None  # which coordinates, None for all
+
+    @property
+    def coordinates(self) -> NDArray[np.int64]:
+        """Those that a result holds."""
+        return np.arange(self.problem.dimension) if self.kept is None else self.kept
 
 
 class MonteCarlo(NamedTuple):
@@ -32,6 +41,7 @@ class MonteCarlo(NamedTuple):
     progress: bool | None = False  # whether to show a bar, None for where somebody would see it
     tolerance: float = TOLERANCE
     noise: Literal["gaussian", "gradients"] = "gaussian"  # of paths
+    drift: Literal["auto", "exact", "linearized"] = "exact"  # of paths
 
 
 class Solution(NamedTuple):

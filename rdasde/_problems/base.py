@@ -78,6 +78,15 @@ class Expectations(NamedTuple):
     gradient: Floats  # E G(W), (d,)
     hessian: Callable[[Floats], Floats]  # X -> E[H(W)] X, for X (d, d)
     noise: Floats  # E Sigma(W), (d, d)
+    scatter: Floats | None = None  # E[H(W)] Cov(W) E[H(W)]', where it came up on the way
+
+
+class Diagonals(NamedTuple):
+    """`Expectations` where the Hessian is diagonal and constant: what means and variances depend on, each (d,)."""
+
+    gradient: Floats
+    hessian: Floats
+    noise: Floats
 
 
 class Problem(abc.ABC):
@@ -103,6 +112,7 @@ class Problem(abc.ABC):
     has_kinks: bool = False  # whether the slope of `mean_gradient` jumps
     has_jumps: bool = False  # whether `mean_gradient` jumps, so that `hessian` does not tell its slope
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
+    decouples: bool = False  # whether `diagonal_expectations` is known
     is_gaussian_least_squares: bool = False  # linear regression with a Gaussian design, whose moments close
     row_model: ClassVar[RowModel | None] = None  # what `fit` needs of the class, if it can be fitted
     parameters: NamedTuple  # what compiled code sees
@@ -121,6 +131,14 @@ class Problem(abc.ABC):
     def has_compiled_drift(self) -> bool:
         """Whether `drift` and `hessian_product` can be compiled, which paths of the diffusion need."""
         return True
+
+    def expectation_cost(self) -> float:
+        """About how many products of numbers `expectations` takes."""
+        return 6.0 * float(self.dimension) ** 3
+
+    def drift_cost(self) -> float:
+        """About how many numbers a mean gradient looks at."""
+        return float(self.dimension**2)
 
     @abc.abstractmethod
     def mean_gradient(self, w: ArrayLike) -> Floats:
@@ -175,6 +193,10 @@ class Problem(abc.ABC):
         gradient = sigma_average(self.mean_gradient, mean, covariance)
         hessian = self.hessian(mean)
         return Expectations(gradient, lambda x: hessian @ x, self.noise_covariance(mean))
+
+    def diagonal_expectations(self, mean: Floats, variance: Floats) -> Diagonals:
+        """The same from the variances of W alone, where the problem `decouples`."""
+        raise NotImplementedError
 
     def _defining(self) -> tuple[Any, ...]:
         """What sets problems of one class apart."""

@@ -101,6 +101,11 @@ class Covariance(abc.ABC):
         return float(self.eigenvalues().sum())
 
     @property
+    def longest_row(self) -> float:
+        """The largest norm of a row."""
+        return float(np.linalg.norm(self.matrix, axis=1).max())
+
+    @property
     def largest(self) -> float:
         """The largest eigenvalue."""
         return float(self.eigenvalues()[-1])
@@ -154,6 +159,10 @@ class Diagonal(Covariance):
 
     def modes(self, x: Floats) -> Modes:
         return Modes(self.parameters.variance, x, None)
+
+    @property
+    def longest_row(self) -> float:
+        return float(self.parameters.variance.max())
 
     def __repr__(self) -> str:
         variance = self.parameters.variance
@@ -225,6 +234,11 @@ class AR1(Covariance):
 
     def eigenvalues(self) -> Floats:
         return self._spectrum
+
+    @property
+    def longest_row(self) -> float:
+        middle = np.abs(np.arange(self.dimension) - (self.dimension - 1) // 2)  # the row with the most near it
+        return float(np.linalg.norm(self.parameters.rho**middle))
 
     @functools.cached_property
     def _spectrum(self) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +11,11 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
-from rdasde._problems.base import Expectations, Problem, gaussian_instability
-from rdasde._problems.covariance import Covariance, Dense, as_covariance
+from rdasde._problems.base import Diagonals, Expectations, Problem, gaussian_instability
+from rdasde._problems.covariance import Covariance, Dense, Diagonal, as_covariance
 from rdasde._problems.linear_regression_lanes import GaussianAlong, GaussianParameters, RowParameters, gaussian_layout
 from rdasde._problems.row_terms import LinearModel, RowModel
-from rdasde._problems.rows import RowNoise, mean_square_growth, row_layout
+from rdasde._problems.rows import RowNoise, RowSample, mean_square_growth, row_layout, row_sample
 
 
 @Kernel
@@ -115,7 +116,7 @@ class LinearRegression(Problem):
         return self.covariance.largest
 
     def typical_rate(self) -> float:
-        return float(np.linalg.norm(self.covariance.matrix, axis=1).max())
+        return self.covariance.longest_row
 
     def trace(self) -> float:
         return self.covariance.trace
@@ -134,9 +135,21 @@ class LinearRegression(Problem):
         gradient = self.covariance.multiply(error[:, None])[:, 0]
         spread = self.covariance.multiply(covariance)
         level = float(error @ gradient) + float(np.trace(spread)) + self.noise_std**2
-        sigma = self.covariance.multiply(spread.T)
+        scatter = self.covariance.multiply(spread.T)
+        sigma = scatter.copy()
         _add_level(level, self.covariance.matrix, gradient, sigma)
-        return Expectations(gradient, self.covariance.multiply, sigma)
+        return Expectations(gradient, self.covariance.multiply, sigma, scatter)
+
+    @property
+    def decouples(self) -> bool:  # type: ignore[override]
+        """Whether the covariance is diagonal."""
+        return isinstance(self.covariance, Diagonal)
+
+    def diagonal_expectations(self, mean: Floats, variance: Floats) -> Diagonals:
+        assert isinstance(self.covariance, Diagonal)
+        h, error = self.covariance.parameters.variance, mean - self.coef
+        second = h * (error**2 + variance)
+        return Diagonals(h * error, h, h * (float(second.sum()) + self.noise_std**2 + second))
 
     def __repr__(self) -> str:
         return (
@@ -156,7 +169,7 @@ class _RowRegression(RowNoise, LinearRegression):
         self.response = _check.array("y", y, (n,), mend="give one response for each row of X")
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)
-        target = self.rows.T @ self.response / n
+        target = self._target = self.rows.T @ self.response / n
         self.coef = np.asarray(np.linalg.lstsq(self.rows, self.response, rcond=None)[0], dtype=np.float64)
         self.noise_std = float(np.std(self.rows @ self.coef - self.response))
         self.minimizer = self.coef.copy()
@@ -176,13 +189,22 @@ class _RowRegression(RowNoise, LinearRegression):
         return self.rows * self._residuals(w)[:, None]
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
-        n = len(self.rows)
-        residuals = self._residuals(mean)
-        gradient = self.rows.T @ residuals / n
-        squares = residuals**2 + np.einsum("ij,ij->i", self.rows @ covariance, self.rows)
-        hessian = self.covariance.dense()
-        sigma = (self.rows.T * squares) @ self.rows / n - np.outer(gradient, gradient) - hessian @ covariance @ hessian
-        return Expectations(gradient, self.covariance.multiply, sigma)
+        sample, hessian = self.sample, self.covariance.dense()
+        gradient = hessian @ mean - self._target
+        spread = np.einsum("ij,ij->i", sample.rows @ covariance, sample.rows)
+        squares = sample.grams(((sample.rows @ mean - sample.response) ** 2 + spread)[None])[0]
+        scatter = hessian @ covariance @ hessian
+        noise = squares - np.outer(gradient, gradient) - scatter
+        return Expectations(gradient, self.covariance.multiply, noise, scatter)
+
+    @functools.cached_property
+    def sample(self) -> RowSample:
+        """What the noise is averaged over."""
+
+        def weights(rows: Floats, response: Floats) -> Floats:
+            return np.asarray((rows @ self.coef - response) ** 2)[None]
+
+        return row_sample(self.rows, self.response, self.covariance.dense(), weights)
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
         return mean_square_growth(self.rows, np.ones(len(self.rows)), step_size, batch_size)

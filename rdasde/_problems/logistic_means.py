@@ -10,14 +10,19 @@ here: their error is ``exp(-c sqrt(nodes / q))`` for s of variance q.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from rdasde._compiled.jit import compilable, fma
+from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel, compilable, fma
 
 _NODES = 56  # on each side of 0, for means of functions of s
 _REACH = 8.3  # standard deviations that matter
 _DECAY = 36.0  # where p' is below 3e-16
 _JOINT_REACH, _JOINT_STEP, _JOINT_NODES = 6.5, 0.8, 84  # the same for means of functions of s and s*
+_RULES = 3, 6, 16  # nodes of Gauss-Hermite rules
+_FEW, _MORE = 0.25, 0.7  # standard deviations up to which the first two do
 _DENSITY = float(1.0 / np.sqrt(2.0 * np.pi))
 
 
@@ -140,3 +145,46 @@ def factored(moments, q, c, q_star, inner, inner_star):
     f_first = (s11 - level) * first
     f_second = (s21 * first + (s22 - level) * second) * per_rho
     return level, f_first * per_size - beta * f_second, f_second
+
+
+@Kernel
+def slope_means_of(q: float) -> tuple[float, float]:
+    """`slope_means`, compiled."""
+    return slope_means(q)
+
+
+@Kernel
+def noise_moments_of(q: float, c: float, q_star: float, curvature_star: float) -> tuple[float, float, float, float]:
+    """`noise_moments`, compiled."""
+    return noise_moments(q, c, q_star, curvature_star)
+
+
+@Kernel
+def row_means(rules: tuple[Floats, ...], score: Floats, variance: Floats, labels: Floats, out: Floats) -> None:
+    """Of rows whose scores s are normal: E p - p(E s), E p', E (p - y)^2 into `out` (3, row).
+
+    By the shortest of some Gauss-Hermite rules, each nodes and weights (2, node), that is accurate to 1e-5.
+    """
+    for i in range(score.size):
+        deviation = np.sqrt(max(variance[i], 0.0))
+        rule = rules[0] if deviation < _FEW else rules[1] if deviation < _MORE else rules[2]
+        first, slope, square = 0.0, 0.0, 0.0
+        for k in range(rule.shape[1]):
+            p = 0.5 + centred_logistic(score[i] + deviation * rule[0, k])
+            weight, residual = rule[1, k], p - labels[i]
+            first += weight * p
+            slope += weight * p * (1.0 - p)
+            square += weight * residual * residual
+        out[0, i] = first - 0.5 - centred_logistic(score[i])
+        out[1, i] = slope
+        out[2, i] = square
+
+
+@functools.cache
+def hermite_rules() -> tuple[Floats, ...]:
+    """Nodes and weights (2, node) for means over a standard normal, as `row_means` takes them."""
+    rules = []
+    for number in _RULES:
+        nodes, weights = np.polynomial.hermite_e.hermegauss(number)
+        rules.append(np.ascontiguousarray([nodes, weights / weights.sum()]))
+    return tuple(rules)

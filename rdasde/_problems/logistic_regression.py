@@ -12,11 +12,18 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._problems.base import Expectations, Problem, gaussian_instability
 from rdasde._problems.covariance import Covariance, Dense, as_covariance
-from rdasde._problems.logistic_means import noise_moments, noise_weights, slope_means
+from rdasde._problems.logistic_means import (
+    hermite_rules,
+    noise_moments_of,
+    noise_weights,
+    row_means,
+    slope_means,
+    slope_means_of,
+)
 from rdasde._problems.logistic_regression_lanes import GaussianParameters, RowParameters, gaussian_layout
 from rdasde._problems.maximum_likelihood import maximum_likelihood
 from rdasde._problems.row_terms import LogisticModel, RowModel
-from rdasde._problems.rows import RowNoise, row_layout
+from rdasde._problems.rows import RowNoise, RowSample, row_layout, row_sample
 
 
 class LogisticRegression(Problem):
@@ -105,16 +112,16 @@ class LogisticRegression(Problem):
 
     def mean_gradient(self, w: ArrayLike) -> Floats:
         star, image, q, _ = self._images(self._point(w))
-        return slope_means(q)[0] * image - self._curvature * star
+        return slope_means_of(q)[0] * image - self._curvature * star
 
     def hessian(self, w: ArrayLike) -> Floats:
         _, image, q, _ = self._images(self._point(w))
-        curvature, third = slope_means(q)
+        curvature, third = slope_means_of(q)
         return curvature * self.covariance.matrix + third * np.outer(image, image)
 
     def noise_covariance(self, w: ArrayLike) -> Floats:
         star, image, q, c = self._images(self._point(w))
-        tau, k_star, k_cross, k_own = noise_moments(q, c, self._variance, self._curvature)
+        tau, k_star, k_cross, k_own = noise_moments_of(q, c, self._variance, self._curvature)
         both = np.column_stack([star, image])
         return tau * self.covariance.matrix + both @ np.array([[k_star, k_cross], [k_cross, k_own]]) @ both.T
 
@@ -134,20 +141,18 @@ class LogisticRegression(Problem):
         star, image, q, c = self._images(mean)
         spread = self.covariance.multiply(covariance)
         q += max(float(np.trace(spread)), 0.0)
-        curvature, third = slope_means(q)
+        curvature, third = slope_means_of(q)
         gradient = curvature * image + third * (spread @ image) - self._curvature * star
         # H M H
         second = self.covariance.multiply(np.ascontiguousarray(spread.T)) + np.outer(image, image)
 
-        def hessian(x: Floats) -> Floats:
-            return curvature * self.covariance.multiply(x) + third * (second @ x)
-
-        tau, k_star, k_cross, k_own = noise_moments(q, c, self._variance, self._curvature)
+        hessian = curvature * self.covariance.matrix + third * second
+        tau, k_star, k_cross, k_own = noise_moments_of(q, c, self._variance, self._curvature)
         cross = np.outer(star, image)
         noise = (
             tau * self.covariance.matrix + k_star * np.outer(star, star) + k_cross * (cross + cross.T) + k_own * second
         )
-        return Expectations(gradient, hessian, noise)
+        return Expectations(gradient, lambda x: hessian @ x, noise)
 
     def default_start(self) -> Floats:
         return np.zeros(self.dimension)
@@ -186,13 +191,17 @@ class _RowLogistic(RowNoise, LogisticRegression):
         self.parameters = RowParameters(self.rows, self.labels - 0.5)
         self.scratch = row_layout(d)
 
-    def _probabilities(self, w: Floats) -> Floats:
+    def _probabilities(self, w: Floats, part: slice = slice(None)) -> Floats:
         from scipy.special import expit
 
-        return np.asarray(expit(self.rows @ w))
+        return np.asarray(expit(self.rows[part] @ w))
 
     def mean_gradient(self, w: ArrayLike) -> Floats:
-        return self.rows.T @ (self._probabilities(self._point(w)) - self.labels) / len(self.rows)
+        w = self._point(w)
+        total = np.zeros(self.dimension)
+        for part in self.parts():
+            total += (self._probabilities(w, part) - self.labels[part]) @ self.rows[part]
+        return total / len(self.rows)
 
     def hessian(self, w: ArrayLike) -> Floats:
         p = self._probabilities(self._point(w))
@@ -202,27 +211,34 @@ class _RowLogistic(RowNoise, LogisticRegression):
         return self.rows * (self._probabilities(w) - self.labels)[:, None]
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
-        """Row by row: ``x_i'W`` as if normal, its functions by Gauss-Hermite quadrature."""
-        from scipy.special import expit
+        """Row by row: ``x_i'W`` as if normal, its functions by Gauss-Hermite quadrature.
 
-        n = len(self.rows)
-        deviation = np.sqrt(np.maximum(np.einsum("ij,ij->i", self.rows @ covariance, self.rows), 0.0))
-        nodes, weights = _hermite_rule()
-        p = expit((self.rows @ mean)[:, None] + deviation[:, None] * nodes)
-        curvature = (self.rows.T * ((p * (1.0 - p)) @ weights)) @ self.rows / n
-        gradient = self.rows.T @ (p @ weights - self.labels) / n
-        squares = (p - self.labels[:, None]) ** 2 @ weights
-        noise = (self.rows.T * squares) @ self.rows / n - np.outer(gradient, gradient)
-        noise -= curvature @ covariance @ curvature
-        return Expectations(gradient, lambda x: curvature @ x, noise)
+        Of very many rows, E G has the mean gradient at the mean from all of them, and from a sample (`RowSample`) what
+        the spread of W adds to it; so have the others what they are.
+        """
+        sample, n = self.sample, len(self.sample.rows)
+        score = sample.rows @ mean
+        means = np.empty((3, n))
+        variance = np.einsum("ij,ij->i", sample.rows @ covariance, sample.rows)
+        row_means(hermite_rules(), score, variance, sample.response, means)
+        gradient = self.mean_gradient(mean) + means[0] @ sample.rows / n
+        curvature, squares = sample.grams(means[1:])
+        scatter = curvature @ covariance @ curvature
+        noise = squares - np.outer(gradient, gradient) - scatter
+        return Expectations(gradient, lambda x: curvature @ x, noise, scatter)
+
+    @functools.cached_property
+    def sample(self) -> RowSample:
+        """What expectations beyond the mean gradient are taken over."""
+        return row_sample(self.rows, self.labels, self.covariance.matrix, self._settled_weights)
+
+    def _settled_weights(self, rows: Floats, labels: Floats) -> Floats:
+        """p' and (p - y)^2 of rows at the minimizer, or where there is none at zero."""
+        means = np.empty((3, len(rows)))
+        at = np.zeros(self.dimension) if self.minimizer is None else self.minimizer
+        row_means(hermite_rules(), rows @ at, np.zeros(len(rows)), labels, means)
+        return means[1:]
 
     def __repr__(self) -> str:
         n, d = self.rows.shape
         return f"LogisticRegression.from_data(<n={n}, d={d}>)"
-
-
-@functools.cache
-def _hermite_rule() -> tuple[Floats, Floats]:
-    """Nodes and weights for means over a standard normal."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(16)
-    return nodes, weights / weights.sum()

@@ -7,7 +7,6 @@ Both follow the leading eigenvector of ``A = E ZZ'``, and differ in how they hol
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +23,15 @@ from rdasde._problems.spiked import Spiked
 
 _SIMPLE = 1e-10  # relative gap below which the leading eigenvalue counts as multiple
 _VARIANTS = ("oja", "krasulina")
+
+
+class _Rate(NamedTuple):
+    """The mean of ``q / N``."""
+
+    value: float
+    slope: Floats  # its gradient at the mean of W
+    scale: float  # of its second derivative
+    norm: float  # E N
 
 
 class OnlinePCA(Problem):
@@ -167,45 +175,45 @@ class OnlinePCA(Problem):
         ``E G = r m + c - A m``, ``E H = r I + m s' + Cov(W) ds - A``, and in Sigma ``E r ww' = r M + m c' + c m'``,
         ``E r^2 ww' = r^2 M + 2 r (m c' + c m') + (s'c) mm'``, ``M = E WW'``.
         """
-        r, slope, bend, image = self._expected_rate(mean, covariance)
+        image, spread = self.covariance.multiply(mean), self.covariance.multiply(covariance)
+        rate = self._expected_rate(mean, covariance, image, float(np.trace(spread)))
+        r, slope, scale, norm = rate
         along = covariance @ slope
-
-        def hessian(x: Floats) -> Floats:
-            return r * x + np.outer(mean, slope @ x) + covariance @ bend(x) - self.covariance.multiply(x)
-
+        # scale (A - r I) or, for Oja's rule, scale A is the second derivative of q / N, but for smaller terms
+        hessian = np.outer(mean, slope) + scale * spread.T - self.covariance.matrix
+        if norm != 1.0 or self.variant == "krasulina":
+            hessian -= scale * r * covariance
+        hessian[np.diag_indices(self.dimension)] += r
         gradient = r * mean + along - image
-        spread = hessian(np.ascontiguousarray(hessian(covariance).T))  # Cov G(W) to first order
-        drifts = np.outer(gradient, gradient) + spread
-        return Expectations(gradient, hessian, self._expected_noise(mean, covariance, r, slope, along, drifts))
+        scatter = hessian @ (hessian @ covariance).T  # Cov G(W) to first order
+        drifts = np.outer(gradient, gradient) + scatter
+        noise = self._expected_noise(mean, covariance, rate, along, drifts, np.outer(image, mean) + spread)
+        return Expectations(gradient, lambda x: hessian @ x, noise, scatter)
 
-    def _expected_rate(
-        self, mean: Floats, covariance: Floats
-    ) -> tuple[float, Floats, Callable[[Floats], Floats], Floats]:
-        """r, its gradient at the mean, the second derivative of ``q / N`` as a map (leading term), and ``A m``."""
-        image = self.covariance.multiply(mean)
-        spread = float(np.trace(self.covariance.multiply(covariance)))
+    def _expected_rate(self, mean: Floats, covariance: Floats, image: Floats, spread: float) -> _Rate:
         q = float(mean @ image) + spread
         if self.variant == "oja":
-            return q, 2.0 * image, lambda x: 2.0 * self.covariance.multiply(x), image
+            return _Rate(q, 2.0 * image, 2.0, 1.0)
         norm = float(mean @ mean) + float(np.trace(covariance))
         r = q / norm if norm > 0.0 else 0.0
         scale = 2.0 / norm if norm > 0.0 else 0.0
-        return r, scale * (image - r * mean), lambda x: scale * (self.covariance.multiply(x) - r * x), image
+        return _Rate(r, scale * (image - r * mean), scale, norm)
 
     def _expected_noise(
-        self, mean: Floats, covariance: Floats, r: float, slope: Floats, along: Floats, drifts: Floats
+        self, mean: Floats, covariance: Floats, rate: _Rate, along: Floats, drifts: Floats, moved: Floats
     ) -> Floats:
-        second = np.outer(mean, mean) + covariance
+        """E Sigma; `drifts` is E GG', `moved` is A E WW'."""
+        r = rate.value
+        own = np.outer(mean, mean)
         mixed = np.outer(mean, along)
         mixed = mixed + mixed.T
-        first_rate = r * second + mixed
-        second_rate = r**2 * second + 2.0 * r * mixed + float(slope @ along) * np.outer(mean, mean)
-        image = self.covariance.multiply(second)
-        q = float(np.trace(image))
-        cross = self.covariance.multiply(first_rate)
-        noise = q * self.covariance.matrix + self.covariance.multiply(np.ascontiguousarray(image.T))
+        image = self.covariance.multiply(np.column_stack([mean, along]))
+        cross = np.outer(image[:, 0], along) + np.outer(image[:, 1], mean) + r * moved
+        noise = float(np.trace(moved)) * self.covariance.matrix
+        noise += self.covariance.multiply(np.ascontiguousarray(moved.T))
         noise -= 2.0 * (cross + cross.T)
-        return noise + 2.0 * second_rate
+        noise += 2.0 * (r**2 * (own + covariance) + 2.0 * r * mixed + float(rate.slope @ along) * own)
+        return noise
 
     def default_start(self) -> Floats:
         raise _check.bad(
@@ -308,13 +316,13 @@ class _RowPCA(RowNoise, OnlinePCA):
         return np.outer(y**2 / norm if norm > 0.0 else np.zeros_like(y), w) - self.rows * y[:, None]
 
     def _expected_noise(
-        self, mean: Floats, covariance: Floats, r: float, slope: Floats, along: Floats, drifts: Floats
+        self, mean: Floats, covariance: Floats, rate: _Rate, along: Floats, drifts: Floats, moved: Floats
     ) -> Floats:
         # given a row z, y = z'W is normal with mean a and variance t^2, and Cov(W, y) = Cov(W) z
         n = len(self.rows)
         a = self.rows @ mean
         variance = np.einsum("ij,ij->i", self.rows @ covariance, self.rows)
-        norm = 1.0 if self.variant == "oja" else float(mean @ mean) + float(np.trace(covariance))
+        norm = rate.norm
         second = a**2 + variance
         cubes = self.rows.T @ (a**3 + 3.0 * a * variance) / n
         fourth = float(np.mean(a**4 + 6.0 * a**2 * variance + 3.0 * variance**2))

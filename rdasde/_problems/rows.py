@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,9 @@ from rdasde._compiled.scratch import ROW, Layout
 from rdasde._problems.base import Problem, drift
 
 _CHUNK = 64  # rows whose noise is drawn at a time
+_PART = 2**16  # numbers of rows that are looked at once: they stay in the cache
+_PRODUCTS = 1.2e7  # of numbers, in a Gram matrix of the rows that stand for all where there are twice as many
+_FOR_EACH = 100  # rows for each coordinate, at least
 
 
 class RowScratch(NamedTuple):
@@ -110,10 +113,71 @@ def mean_square_growth(rows: Floats, weights: Floats, step_size: float, batch_si
     return f"the mean square grows by the factor {growth:.4g} a step" if growth > 1.0 + 1e-6 else None
 
 
+class RowSample(NamedTuple):
+    """Rows that stand for all: all of them, or a fixed sample of very many.
+
+    A sample is mapped linearly so that its second moments are those of all rows; what its weighted ones then still lack
+    at the minimizer is added everywhere. Elsewhere they are off by about ``1 / sqrt(rows)`` of what they change by.
+    """
+
+    rows: Floats  # (n, d)
+    response: Floats  # (n,)
+    missing: Floats  # (k, d, d), of `grams`, or (1, 1, 1) for nothing
+
+    def grams(self, weights: Floats) -> Floats:
+        """``sum_i weights_ki x_i x_i' / n`` for k sets of weights (k, n)."""
+        return _grams(self.rows, weights) + self.missing
+
+
+def _grams(rows: Floats, weights: Floats) -> Floats:
+    n, d = rows.shape
+    total = np.zeros((d, len(weights) * d))
+    for part in _parts(n, d):
+        x = rows[part]
+        total += x.T @ np.concatenate([weight[part, None] * x for weight in weights], axis=1)
+    return np.stack(np.split(total / n, len(weights), axis=1))
+
+
+def _parts(n: int, d: int) -> Iterator[slice]:
+    size = max(1, _PART // d)
+    return (slice(i, i + size) for i in range(0, n, size))
+
+
+def row_sample(
+    rows: Floats, response: Floats, second: Floats, weights: Callable[[Floats, Floats], Floats]
+) -> RowSample:
+    """A `RowSample`; ``weights(rows, response)`` (k, n) are those of `grams` at the minimizer, `second` is X'X / n."""
+    n, d = rows.shape
+    number = max(int(_PRODUCTS / d**2), _FOR_EACH * d)
+    if n < 2 * number:
+        return RowSample(rows, response, np.zeros((1, 1, 1)))
+    picked = np.sort(np.random.default_rng(0).choice(n, number, replace=False))
+    own, y = rows[picked], response[picked]
+    try:
+        # own L^-T R' has the second moments R R', where L L' are those of `own`
+        left, right = np.linalg.cholesky(own.T @ own / number), np.linalg.cholesky(second)
+        own = np.linalg.solve(left, own.T).T @ right.T
+    except np.linalg.LinAlgError:
+        pass  # columns that depend on each other are left as they are
+    own = np.ascontiguousarray(own)
+    missing = _grams(rows, weights(rows, response)) - _grams(own, weights(own, y))
+    return RowSample(own, y, missing)
+
+
 class RowNoise(Problem):
     """A problem on `rows` (n, d) that knows the gradient of each: its noise, exactly."""
 
     rows: Floats
+
+    def expectation_cost(self) -> float:
+        return float(self.rows.size) * self.dimension
+
+    def drift_cost(self) -> float:
+        return float(self.rows.size)
+
+    def parts(self) -> Iterator[slice]:
+        """All rows, a few at a time."""
+        return _parts(*self.rows.shape)
 
     @abc.abstractmethod
     def row_gradients(self, w: Floats) -> Floats:

@@ -77,7 +77,7 @@ class StochasticProblem(Problem):
     mean_gradient, hessian, noise_covariance : callable, optional
         ``(parameters, w)`` or ``(w)`` to the expectation G(w) (d,) of the gradient, its Jacobian (d, d), and its
         covariance Sigma(w) (d, d). A `mean_gradient` of the first form that numba can compile also drives the paths
-        of the diffusion, which are not available without.
+        of the diffusion; without one their drift is linearized around the closure.
     minimizer : array_like of shape (d,), optional
         Where the mean gradient vanishes, if you know.
     rate : float, optional
@@ -377,6 +377,9 @@ class StochasticProblem(Problem):
 
     def _defining(self) -> tuple[Any, ...]:
         return *super()._defining(), self._given, self.samples  # not all functions are among the parameters
+
+    def expectation_cost(self) -> float:
+        return float("inf")  # a user's functions may cost anything
 
     def default_start(self) -> Floats:
         start = np.zeros(self.dimension)

@@ -12,6 +12,7 @@ from rdasde._compiled.random import Streams, block_streams, normals
 from rdasde._compiled.scratch import Layout, Lines
 from rdasde._problems.base import add_gradient, drift, hessian_product, noise
 
+_BLOCK = 128  # pairs of states whose gradients are multiplied at once
 _DRAWS = 32  # gradients that one noise vector is made of
 _DIFFERENCE = float(np.cbrt(np.finfo(float).eps))  # step of central differences, in units of the point's size
 
@@ -158,30 +159,32 @@ def joint_moments(
     ``xi xi'`` and of ``g g'``. The first two generators start in the same state, the third draws xi.
     """
     d = mean.size
-    point, ahead, behind, origin, xi = np.empty(d), np.empty(d), np.empty(d), np.empty(d), np.empty(d)
+    point, origin = np.empty(d), np.zeros(d)
+    xi, ahead, behind = np.empty((_BLOCK, d)), np.empty((_BLOCK, d)), np.empty((_BLOCK, d))
+    turned = np.ascontiguousarray(root.T)
     sums[:] = 0.0
-    for n in range(pairs):
-        for j in range(d):
-            xi[j] = generators[2].standard_normal()
-        for sign, generator, out in ((1.0, generators[0], ahead), (-1.0, generators[1], behind)):
-            for i in range(d):
-                point[i] = mean[i]
-                for j in range(d):
-                    point[i] += sign * root[i, j] * xi[j]
-            out[:] = 0.0
-            gradient(parameters, point, generator, out)
-        if n == 0:
-            for i in range(d):
-                origin[i] = ahead[i]
-        for i in range(d):
-            ahead[i] -= origin[i]
-            behind[i] -= origin[i]
-            sums[1, i] += ahead[i] + behind[i]
-        for i in range(d):
-            half = 0.5 * (ahead[i] - behind[i])
+    for start in range(0, pairs, _BLOCK):
+        count = min(_BLOCK, pairs - start)
+        for n in range(count):
             for j in range(d):
-                sums[2 + i, j] += half * xi[j]
-                sums[2 + d + i, j] += xi[i] * xi[j]
-                sums[2 + 2 * d + i, j] += ahead[i] * ahead[j] + behind[i] * behind[j]
+                xi[n, j] = generators[2].standard_normal()
+        moved = np.dot(xi[:count], turned)
+        for n in range(count):
+            for sign, generator, out in ((1.0, generators[0], ahead[n]), (-1.0, generators[1], behind[n])):
+                for i in range(d):
+                    point[i] = mean[i] + sign * moved[n, i]
+                out[:] = 0.0
+                gradient(parameters, point, generator, out)
+            if start == 0 and n == 0:
+                for i in range(d):
+                    origin[i] = ahead[0, i]
+            for i in range(d):
+                ahead[n, i] -= origin[i]
+                behind[n, i] -= origin[i]
+                sums[1, i] += ahead[n, i] + behind[n, i]
+        x, plus, minus = xi[:count], ahead[:count], behind[:count]
+        sums[2 : 2 + d] += 0.5 * np.dot((plus - minus).T, x)
+        sums[2 + d : 2 + 2 * d] += np.dot(x.T, x)
+        sums[2 + 2 * d :] += np.dot(plus.T, plus) + np.dot(minus.T, minus)
     for i in range(d):
         sums[0, i] = origin[i]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,24 +10,67 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import implements, one_row
-from rdasde._normal import normal_cdf, positive_part, standardized
+from rdasde._compiled.jit import Kernel, compilable, implements, one_row
 from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
+
+_SURE = 40.0  # standard deviations beyond which the normal law has nothing
+_HALF = math.sqrt(0.5)
+_DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
+
+
+@compilable
+def _standardized(x, std):
+    """x / std within what matters; the limit of it where std is 0."""
+    if std > 0.0:
+        return min(max(x / std, -_SURE), _SURE)
+    return _SURE * np.sign(x)
+
+
+@compilable
+def _cdf(x):
+    return 0.5 * math.erfc(-x * _HALF)
+
+
+@compilable
+def _positive_part(mean, std):
+    """Mean, variance, P(X > 0) and the density at 0 of ``max(X, 0)``: see `rdasde._normal.positive_part`."""
+    a = _standardized(mean, std)
+    above, below = _cdf(a), _cdf(-a)
+    density = _DENSITY * math.exp(-0.5 * a * a) if std > 0.0 else 0.0
+    first = max(mean * above + std * density, 0.0)
+    share = above + a * a * above * below + a * density * (below - above) - density * density
+    return first, max(std * std * share, 0.0), above, density / std if std > 0.0 else 0.0
+
+
+@Kernel
+def _soft_threshold_moments(mean: Floats, std: Floats, threshold: Floats, out: Floats) -> None:
+    """`soft_threshold_moments` of flat arrays into the rows of `out` (5, ...)."""
+    for i in range(mean.size):
+        m, s, g = mean[i], std[i], threshold[i]
+        if np.isnan(m) or np.isnan(s):
+            out[:, i] = np.nan
+            continue
+        right, right_variance, above, right_density = _positive_part(m - g, s)
+        left, left_variance, below, left_density = _positive_part(-m - g, s)
+        out[0, i] = right - left
+        out[1, i] = right_variance + left_variance + 2.0 * right * left
+        out[2, i] = above + below
+        out[3, i] = right_density - left_density
+        # both tails from the side where they are small: 1 - P(right) - P(left) would cancel
+        far = abs(m)
+        out[4, i] = _cdf(_standardized(g - far, s)) - _cdf(_standardized(-g - far, s))
+        if s <= 0.0 and far <= g:
+            out[4, i] = 1.0
 
 
 def soft_threshold_moments(mean: Floats, std: Floats, threshold: Floats) -> GaussianMoments:
     """Of ``S(V, g) = max(V - g, 0) - max(-V - g, 0)``: never both parts at once (theory, section 4)."""
-    right, left = positive_part(mean - threshold, std), positive_part(-mean - threshold, std)
-    # both tails from the side where they are small: 1 - P(right) - P(left) would cancel
-    far = np.abs(mean)
-    zero = normal_cdf(standardized(threshold - far, std)) - normal_cdf(standardized(-threshold - far, std))
-    return GaussianMoments(
-        right.mean - left.mean,
-        right.variance + left.variance + 2.0 * right.mean * left.mean,
-        right.probability + left.probability,
-        right.density - left.density,
-        np.where((std <= 0.0) & (far <= threshold), 1.0, zero),
-    )
+    shape = np.broadcast_shapes(np.shape(mean), np.shape(std), np.shape(threshold))
+    flat = [np.broadcast_to(np.asarray(x, dtype=np.float64), shape).ravel() for x in (mean, std, threshold)]
+    flat = [x if x.flags.writeable else x.copy() for x in flat]
+    out = np.empty((5, flat[0].size))
+    _soft_threshold_moments(flat[0], flat[1], flat[2], out)
+    return GaussianMoments(*out.reshape(5, *shape))
 
 
 class L1Parameters(NamedTuple):

@@ -212,7 +212,7 @@ def _mean_path(problem: Problem, algorithm: RDA, dual_start: Floats, end: float)
     mirror = algorithm.mirror
     if mirror.has_moments and mirror.separable:
         axis = TimeAxis(np.arange(len(times)), times, _NODES)
-        law = gaussian_closure(Run(problem, algorithm, dual_start, axis)).values
+        law, _ = gaussian_closure(Run(problem, algorithm, dual_start, axis))
         thresholds = algorithm.thresholds(times)[:, None]
         slope = mirror.gaussian_moments(law["dual_mean"], law["dual_std"], thresholds).slope
         return np.ascontiguousarray(law["primal_mean"]), np.ascontiguousarray(slope)

@@ -179,7 +179,7 @@ def _minimum(v: Values) -> str | None:
 def _expectations(v: Values) -> str | None:
     d = v.problem.dimension
     for k, w in enumerate(v.points):
-        gradient, hessian, noise = v.problem.expectations(w, np.zeros((d, d)))
+        gradient, hessian, noise = v.problem.expectations(w, np.zeros((d, d)))[:3]
         law = "expectations of a W without spread are to be the values at its mean"
         for name, got, expected, unit in (
             ("mean_gradient", gradient, v.gradients[k], v.slope),

@@ -9,7 +9,7 @@ import scipy.stats
 import xarray as xr
 
 import rdasde as rs
-from rdasde._approximations.closure import primal_covariance
+from rdasde._approximations.moment_equations import primal_covariance
 
 
 def lyapunov_at(problem, t, step):

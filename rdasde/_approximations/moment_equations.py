@@ -1,0 +1,192 @@
+"""The equations of mean and covariance that the closure solves: of all pairs, or of each coordinate alone.
+
+``dm/dt = -E G(W)``, ``dC/dt = -E[H D] C - C E[D H'] + gamma E Sigma(W)``, for the recursion of second order with
+``gamma Cov G(W)`` more (`closure`).
+
+Where the Hessian is diagonal and constant, E G and the diagonals of E[H D] C and of E Sigma, for least squares
+``(tr(H M) + sigma^2) h_j + h_j^2 M_jj`` with ``M = E[(W - w*) (W - w*)']``, depend on the marginal laws alone. Noise
+does correlate coordinates, by ``gamma h_i h_j M_ij``, but nothing of that comes back: means and variances are those of
+the full equations, in O(d).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel
+from rdasde._engine.run import Run
+from rdasde._problems.base import Expectations
+from rdasde._regularizers.base import GaussianMoments
+
+_TOLERANCE = 1e-3  # local error, in units of the standard deviation of each coordinate
+_LEAST_VARIANCE = 1e-4  # in these units: that of a coordinate which hardly moves, as a share of the largest
+_LEAST_BEND = 1e-3  # below it a coordinate counts as straight where it is asked whose bend is the larger
+_TILE = 32  # rows and columns worked on at once where a matrix meets its transpose
+
+
+class MomentEquations(NamedTuple):
+    """What moves, and what is read off it."""
+
+    state: Floats  # at the start
+    rhs: Callable[[float, Floats], Floats]
+    error: Callable[[Floats, Floats, Floats], float]  # of a step, in units of what is tolerated
+    pick: Callable[[Floats], Floats]  # mean and variance (2, d) of a state, linear in it
+    trace: Callable[[Floats], Floats]  # pull and noise (2, d) at the state that `rhs` was asked for last
+    matrices: Callable[[], tuple[Floats, Floats]]  # E H and E Sigma (d, d) there
+
+
+@Kernel
+def _primal_covariance(slope: Floats, curvature: Floats, variance: Floats, covariance: Floats, out: Floats) -> None:
+    d = slope.size
+    for i in range(d):
+        for j in range(d):
+            second = 0.5 * curvature[i] * curvature[j]
+            out[i, j] = covariance[i, j] * (slope[i] * slope[j] + second * covariance[i, j])
+        out[i, i] = variance[i]
+
+
+def primal_covariance(moments: GaussianMoments, covariance: Floats) -> Floats:
+    """Cov W from Cov V: exact on the diagonal, to second order in the correlation off it."""
+    result = np.empty_like(covariance)
+    _primal_covariance(moments.slope, moments.curvature, moments.variance, covariance, result)
+    return result
+
+
+@Kernel
+def _velocity(noise: Floats, decay: Floats, gamma: float, out: Floats) -> None:
+    """``gamma noise - decay - decay'`` into `out`, by tiles."""
+    d = noise.shape[0]
+    for top in range(0, d, _TILE):
+        for left in range(0, d, _TILE):
+            for i in range(top, min(top + _TILE, d)):
+                for j in range(left, min(left + _TILE, d)):
+                    out[i, j] = gamma * noise[i, j] - decay[i, j] - decay[j, i]
+
+
+@Kernel
+def _largest(difference: Floats, std: Floats) -> float:
+    """The largest entry of `difference` (1 + d, d), a mean and a covariance, in units of `std`."""
+    d = std.size
+    worst = 0.0
+    for j in range(d):
+        size = abs(difference[0, j]) / std[j]
+        worst = size if size > worst or np.isnan(size) else worst
+    for i in range(d):
+        row = 0.0
+        for j in range(d):
+            size = abs(difference[1 + i, j]) / std[j]
+            row = size if size > row or np.isnan(size) else row
+        row /= std[i]
+        worst = row if row > worst or np.isnan(row) else worst
+    return worst
+
+
+@Kernel
+def _likeness(covariance: Floats, std: Floats, bend: Floats, out: Floats) -> None:
+    """``(i, j)``: how much of i's pull on j is bent like j's own, the cube of their correlation."""
+    d = std.size
+    for i in range(d):
+        for j in range(d):
+            correlation = covariance[i, j] / (std[i] * std[j])
+            out[i, j] = correlation * correlation * correlation * min(1.0, bend[i] / max(bend[j], _LEAST_BEND))
+        out[i, i] = 1.0
+
+
+def _mapped(run: Run) -> Callable[[float, Floats, Floats], GaussianMoments]:
+    """Of W at a time, from means and variances of V."""
+    mirror, thresholds = run.algorithm.mirror, run.algorithm.thresholds
+
+    def moments(t: float, mean: Floats, variance: Floats) -> GaussianMoments:
+        return mirror.gaussian_moments(mean, np.sqrt(np.maximum(variance, 0.0)), float(thresholds(np.array([t]))[0]))
+
+    return moments
+
+
+def _spread(before: Floats, after: Floats) -> Floats:
+    """Standard deviations that errors are measured by, from variances."""
+    variance = np.maximum(before, after)
+    largest = max(float(variance.max()), np.finfo(float).tiny)
+    return np.sqrt(np.maximum(variance, _LEAST_VARIANCE * largest))
+
+
+def joint_moments(run: Run) -> MomentEquations:
+    """Of mean and covariance, a state (1 + d, d)."""
+    problem, algorithm, dual_start = run[:3]
+    step_size, gamma = algorithm.step_size, algorithm.step_size / algorithm.batch_size
+    moments_at = _mapped(run)
+    latest: list[tuple[GaussianMoments, Expectations, Floats]] = []
+
+    def rhs(t: float, state: Floats) -> Floats:
+        mean, covariance = state[0], state[1:]
+        moments = moments_at(t, mean, np.diagonal(covariance))
+        mapped = primal_covariance(moments, covariance)
+        expected = problem.expectations(moments.mean, mapped)
+        decay = expected.hessian(moments.slope[:, None] * covariance)
+        out = np.empty_like(state)
+        np.negative(expected.gradient, out=out[0])
+        _velocity(expected.noise, decay, gamma, out[1:])
+        noise = gamma * np.diagonal(expected.noise)
+        if run.equation_order == 2:
+            scatter = expected.scatter
+            if scatter is None:
+                scatter = expected.hessian(expected.hessian(mapped).T)
+            out[1:] += step_size * scatter
+            noise = noise + step_size * np.diagonal(scatter)
+        latest[:] = [(moments, expected, noise)]
+        return out
+
+    def error(difference: Floats, before: Floats, after: Floats) -> float:
+        return float(_largest(difference, _spread(np.diagonal(before[1:]), np.diagonal(after[1:])))) / _TOLERANCE
+
+    def pick(state: Floats) -> Floats:
+        return np.stack([state[0], np.diagonal(state[1:])])
+
+    def trace(state: Floats) -> Floats:
+        moments, expected, noise = latest[0]
+        covariance = state[1:]
+        variance = np.diagonal(covariance)
+        std = np.sqrt(np.where(variance > 0.0, variance, 1.0))
+        likeness = np.empty_like(covariance)
+        _likeness(covariance, std, moments.slope * (1.0 - moments.slope), likeness)
+        return np.stack([np.diagonal(expected.hessian(likeness)), noise])
+
+    def matrices() -> tuple[Floats, Floats]:
+        expected = latest[0][1]
+        return expected.hessian(np.eye(problem.dimension)), expected.noise
+
+    state = np.zeros((problem.dimension + 1, problem.dimension))
+    state[0] = dual_start
+    return MomentEquations(state, rhs, error, pick, trace, matrices)
+
+
+def independent_moments(run: Run) -> MomentEquations:
+    """Of means and variances, a state (2, d), where these are all that enters."""
+    problem, algorithm, dual_start = run[:3]
+    step_size, gamma = algorithm.step_size, algorithm.step_size / algorithm.batch_size
+    moments_at = _mapped(run)
+    latest: list[Floats] = []
+
+    def rhs(t: float, state: Floats) -> Floats:
+        moments = moments_at(t, *state)
+        gradient, hessian, noise = problem.diagonal_expectations(moments.mean, moments.variance)
+        noise = gamma * noise
+        if run.equation_order == 2:
+            noise = noise + step_size * hessian**2 * moments.variance
+        latest[:] = [np.stack([hessian, noise])]
+        return np.stack([-gradient, noise - 2.0 * hessian * moments.slope * state[1]])
+
+    def error(difference: Floats, before: Floats, after: Floats) -> float:
+        std = _spread(before[1], after[1])
+        worst = np.maximum(np.abs(difference[0]) / std, np.abs(difference[1]) / std**2)
+        return float(worst.max()) / _TOLERANCE
+
+    state = np.stack([dual_start, np.zeros(problem.dimension)])
+
+    def matrices() -> tuple[Floats, Floats]:
+        raise NotImplementedError  # they are not formed
+
+    return MomentEquations(state, rhs, error, lambda state: state, lambda state: latest[0], matrices)

@@ -1,0 +1,79 @@
+"""The loop of the dual diffusion whose drift is linear in the primal: a step costs d^2, whatever the problem."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel, compilable, fma, one_row
+from rdasde._compiled.lanes import LANES, move, multiply
+from rdasde._compiled.random import block_streams, normals
+from rdasde._engine.loops import Record, Span, State, keep
+from rdasde._regularizers.base import mirror
+
+
+class Linearized(NamedTuple):
+    """``dV = -(c + H W) dt + noise_level B dB``, ``W = prox(V, g)``, c, H, g and B at the times of a grid."""
+
+    times: Floats
+    thresholds: Floats  # (time,)
+    noise_level: float
+    offset: Floats  # c (time, d)
+    hessian: Floats  # H (time, d, d), or (1, d, d) where it is always the same
+    factor: Floats  # B of each step (time - 1, d, d)
+    defect: Floats  # (time - 1, d): what is added after each step
+    lag: float  # as in `Scheme`
+
+
+@compilable
+def _slope(scheme, k, w, out):
+    multiply(scheme.hessian[min(k, scheme.hessian.shape[0] - 1)], w, out)
+    for j in range(out.shape[0]):
+        for lane in range(out.shape[1]):
+            out[j, lane] += scheme.offset[k, j]
+
+
+@compilable
+def _diffuse(regularizer, scheme, streams, state, span, record):
+    """The steps of `rdasde._engine.loops`, whose noise is that of the middle of a step already."""
+    v, w, work = state
+    d = v.shape[0]
+    even = d + d % 2  # normals come in pairs
+    normal, xi, slope = work[:even], work[even : even + d], work[even + d : even + 2 * d]
+    ahead, slope_ahead = work[even + 2 * d : even + 3 * d], work[even + 3 * d : even + 4 * d]
+    flat, flat_slope, flat_ahead = one_row(v), one_row(slope), one_row(slope_ahead)
+    lanes = np.uint64(LANES)
+    k = 0
+    for n in range(span.start + 1, span.stop + 1):
+        h = scheme.times[n] - scheme.times[n - 1]
+        early = 0.5 * (h - scheme.lag) if h > 1.5 * scheme.lag else 0.0
+        _slope(scheme, n - 1, w, slope)
+        normals(streams, normal)
+        multiply(scheme.factor[n - 1], normal[:d], xi)
+        move(v, -scheme.noise_level * np.sqrt(h), xi, v)
+        move(v, h, slope, ahead)
+        mirror(regularizer, ahead, scheme.thresholds[n], w)
+        _slope(scheme, n, w, slope_ahead)
+        for j in range(d):
+            missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
+            for lane in range(lanes):
+                i = row + lane
+                moved = fma(early - h, flat_slope[i], flat[i])
+                flat[i] = fma(-early, flat_ahead[i], moved) + missed
+        mirror(regularizer, v, scheme.thresholds[n], w)
+        if k < record.steps.size and record.steps[k] == n:
+            keep(state, record, k)
+            k += 1
+
+
+@Kernel
+def diffuse_linearized(
+    regularizer: Any, scheme: Linearized, streams: Any, state: State, span: Span, record: Record
+) -> None:
+    """`_diffuse` of blocks, one after the other."""
+    for block in range(state.dual.shape[0]):
+        own_state = State(state.dual[block], state.primal[block], state.work)
+        own_record = Record(record.steps, record.coordinates, record.dual[block], record.primal[block])
+        _diffuse(regularizer, scheme, block_streams(streams, block), own_state, span, own_record)
