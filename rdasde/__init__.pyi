@@ -5,8 +5,8 @@ from . import testing as testing
 from . import validate as validate
 from ._algorithm import RDA as RDA
 from ._approximations.approximate import approximate as approximate
-from ._bands import band as band
-from ._bands import coverage as coverage
+from ._bands.band import band as band
+from ._bands.coverage import coverage as coverage
 from ._errors import AccuracyWarning as AccuracyWarning
 from ._errors import ClosureWarning as ClosureWarning
 from ._errors import DivergenceError as DivergenceError

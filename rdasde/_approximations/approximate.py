@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from rdasde._engine.arguments import check_equation_order, check_pair, start_poi
 from rdasde._engine.blocks import need_memory
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
+from rdasde._engine.statistics import Statistic, check_statistics, evaluated
 from rdasde._engine.time_axis import time_axis
 from rdasde._problems.base import Problem
 
@@ -60,6 +61,7 @@ def approximate(
     equation_order: Literal[1, 2] = 2,
     check: Check = "auto",
     noise: Literal["gaussian", "gradients"] = "gaussian",
+    statistics: Mapping[str, Statistic] | None = None,
 ) -> xr.Dataset:
     """Describe the law of the algorithm by its diffusion in the dual space.
 
@@ -104,6 +106,9 @@ def approximate(
         time of a step. For features that are rare or heavy-tailed, whose noise is skewed, so that P(w_j = 0) and
         coverage are off by the order of the square root of the step size under Gaussian noise. Such paths cost about
         what runs of the algorithm cost.
+    statistics : dict of str to callable, optional
+        Functions of the primal state w, as in `simulate`, of every path at every time: with paths only. `band` takes
+        their names.
 
     Returns
     -------
@@ -113,7 +118,7 @@ def approximate(
         ``primal_std``, ``probability_zero``, all (time, coordinate); ``threshold`` (time); with Monte Carlo also
         ``dual``, ``primal`` (path, time, coordinate); from the closure ``dual_quantile`` (score, time, coordinate), the
         dual quantile at some normal scores: where a coordinate rests inside the threshold its law is not Gaussian,
-        and one Fokker-Planck equation a coordinate gives its shape.
+        and one Fokker-Planck equation a coordinate gives its shape; one (path, time) variable for each statistic.
 
     Raises
     ------
@@ -152,6 +157,9 @@ def approximate(
     if noise == "gradients" and method != "paths":
         raise _check.bad("noise", f"'gradients' with method={method!r}", "'gaussian' there", "use method='paths'")
     approximation = METHODS[method]
+    vectorized = check_statistics(statistics, problem.dimension, None)
+    if statistics and not approximation.keeps_paths:
+        raise _pathless(method)
     approximation.check(problem, algorithm)
     if approximation.keeps_paths:
         size = 16.0 * number * len(axis.times) * problem.dimension
@@ -167,14 +175,27 @@ def approximate(
     values = dict(solution.values)
     if "dual" in values:
         values |= _moments(values["dual"], values["primal"])
+        for name, function in (statistics or {}).items():
+            values[name] = evaluated(function, vectorized[name], values["primal"])
+    elif statistics:
+        raise _pathless(method)
     values |= _mean_curves(run, thresholds)
-    result = _dataset(run, method, thresholds, values, seed)
+    result = _dataset(run, method, thresholds, values, seed, tuple(vectorized))
     result.attrs |= {"equation_order": 1} | solution.attributes
     if "dual" in values:
         # what a mean may be off by beside its Monte Carlo error: `band` makes room for it
         result.attrs["tolerance"] = tolerance
     result.attrs |= check_law(result, run, bool(check) if check != "auto" else "auto", seconds, monte_carlo)
     return result
+
+
+def _pathless(method: str) -> ValueError:
+    return _check.bad(
+        "statistics",
+        f"given with method={method!r}, which has no paths here",
+        "given where there are paths",
+        "use method='paths'",
+    )
 
 
 def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
@@ -202,7 +223,9 @@ def _mean_curves(run: Run, thresholds: Floats) -> dict[str, Floats]:
     return {"primal_ode": curves.primal, "dual_ode": curves.primal + thresholds[:, None] * side}
 
 
-def _dataset(run: Run, method: str, thresholds: Floats, values: dict[str, Floats], seed: int) -> xr.Dataset:
+def _dataset(
+    run: Run, method: str, thresholds: Floats, values: dict[str, Floats], seed: int, statistics: tuple[str, ...]
+) -> xr.Dataset:
     import xarray as xr
 
     order = ("dual", "primal", "dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero")
@@ -210,6 +233,8 @@ def _dataset(run: Run, method: str, thresholds: Floats, values: dict[str, Floats
     for name in (*order, "dual_ode", "primal_ode"):
         if name in values:
             data[name] = (("path", "time", "coordinate")[3 - values[name].ndim :], values[name])
+    for name in statistics:
+        data[name] = (("path", "time"), values[name])
     data["threshold"] = (("time",), thresholds)
     if "dual_quantile" in values:
         data["dual_quantile"] = (("score", "time", "coordinate"), values["dual_quantile"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from rdasde._approximations.paths import dual_paths
-from rdasde._bands import band
+from rdasde._bands.band import band
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES
 from rdasde._engine.run import MonteCarlo, Run

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rdasde._bands.inside import Counts, Inside
 from rdasde._check import Floats
 from rdasde._compiled.lanes import lane_array
 from rdasde._engine.dynamics import Dynamics
 from rdasde._engine.loops import Record, Rule, Source, Span, State, advance, lane_moments
 from rdasde._engine.march import march
 from rdasde._engine.progress import Signals
+from rdasde._engine.statistics import Statistic, evaluated
 from rdasde._engine.store import Arrays
-from rdasde._simulation.statistics import Statistic
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Job:
     statistics: Mapping[str, Statistic]
     vectorized: Mapping[str, bool]
     stop_at_divergence: bool
+    inside: Inside | None = None
 
 
 def simulate_block(job: Job, block: NDArray[np.int64], signals: Signals | None) -> Arrays:
@@ -55,6 +57,8 @@ def simulate_block(job: Job, block: NDArray[np.int64], signals: Signals | None) 
     else:
         out["dual"], out["primal"] = np.empty((count, *shape)), np.empty((count, *shape))
 
+    counts = None if job.inside is None else Counts(job.inside, count)
+
     def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
         record = Record(steps, recorded, dual, primal)
         advance(dynamics.problem, dynamics.mirror, rule, source, state, Span(begin, end), record)
@@ -62,11 +66,12 @@ def simulate_block(job: Job, block: NDArray[np.int64], signals: Signals | None) 
     def consume(part: slice, dual: Floats, primal: Floats) -> None:
         if job.statistics:
             states = np.ascontiguousarray(np.moveaxis(primal, 2, 0)[:count])  # (replicate, time, d)
-            flat = states.reshape(-1, d)
             for name, function in job.statistics.items():
-                values = function(flat) if job.vectorized[name] else [function(row) for row in flat]
-                out[name][:, part] = np.asarray(values, dtype=np.float64).reshape(count, -1)
+                out[name][:, part] = evaluated(function, job.vectorized[name], states)
             dual, primal = np.ascontiguousarray(dual[:, where]), np.ascontiguousarray(primal[:, where])
+        if counts is not None:
+            kept = {"dual": dual, "primal": primal}.get(counts.variable)
+            counts.add(part, out[counts.variable][:, part] if kept is None else np.moveaxis(kept, 2, 0)[:count])
         if job.summary:
             lane_moments(dual, count, out["dual_mean"][part], out["dual_squares"][part], ignored[part])
             lane_moments(primal, count, out["primal_mean"][part], out["primal_squares"][part], out["zeros"][part])
@@ -84,4 +89,6 @@ def simulate_block(job: Job, block: NDArray[np.int64], signals: Signals | None) 
         signals,
         stop_at_divergence=job.stop_at_divergence,
     )
+    if counts is not None:
+        out["inside"] = counts.total()
     return out

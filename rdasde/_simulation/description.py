@@ -30,6 +30,7 @@ def description(job: Job, problem: Problem) -> dict[str, Any]:
         "coordinates": digest(job.coordinates.tobytes()),
         "keep": "summary" if job.summary else "paths",
         "statistics": sorted(job.statistics),
+        "inside": None if job.inside is None else job.inside.digest,
         "on_divergence": "raise" if job.stop_at_divergence else "keep",
     }
 

@@ -75,7 +75,11 @@ def theory_and_runs(problem: rs.Problem, rda: rs.RDA) -> tuple[xr.Dataset, xr.Da
     risk: dict[str, Callable[[Array], Array]] = {"risk": lambda w: (w**2).sum(axis=-1)}
     rs.simulate(problem, rda, 1.0, statistics=risk, coordinates=[0], start=np.zeros(problem.dimension))
     theory: xr.Dataset = rs.approximate(problem, rda, 1.0, times=5, method="closure")
-    paths = rs.approximate(problem, rda, 1.0, times=5, method="paths", paths=32, seed=0, tolerance=1e-2)
+    rs.approximate(problem, rda, 1.0, times=5, method="paths", paths=32, seed=0, tolerance=1e-2)
+    paths = rs.approximate(problem, rda, 1.0, times=5, method="paths", paths=32, seed=0, statistics=risk)
+    wide: xr.Dataset = rs.band(paths, 0.9, of="risk", simultaneous=True)
+    counted = rs.simulate(problem, rda, 1.0, times=5, replicates=20, keep="summary", statistics=risk, inside=wide)
+    assert 0.0 <= float(rs.coverage(counted, wide)) <= 1.0
     assert set(summary.dims) == {"time", "coordinate"}
     assert "path" in paths.dims
     return theory, runs
