@@ -62,6 +62,7 @@ def approximate(
     check: Check = "auto",
     noise: Literal["gaussian", "gradients"] = "gaussian",
     statistics: Mapping[str, Statistic] | None = None,
+    average: bool = False,
 ) -> xr.Dataset:
     """Describe the law of the algorithm by its diffusion in the dual space.
 
@@ -109,6 +110,10 @@ def approximate(
     statistics : dict of str to callable, optional
         Functions of the primal state w, as in `simulate`, of every path at every time: with paths only. `band` takes
         their names.
+    average : bool
+        Whether to describe the running average of the primal, too, ``(w_0 + ... + w_{n-1}) / n`` after step n, as
+        `simulate` keeps it: ``"closure"``, by the covariance of its integral with the dual (1.5 times the cost), and
+        ``"paths"``.
 
     Returns
     -------
@@ -119,6 +124,7 @@ def approximate(
         ``dual``, ``primal`` (path, time, coordinate); from the closure ``dual_quantile`` (score, time, coordinate), the
         dual quantile at some normal scores: where a coordinate rests inside the threshold its law is not Gaussian,
         and one Fokker-Planck equation a coordinate gives its shape; one (path, time) variable for each statistic.
+        With `average`, ``average`` (path, time, coordinate), or ``average_mean`` and ``average_std``.
 
     Raises
     ------
@@ -157,18 +163,21 @@ def approximate(
     if noise == "gradients" and method != "paths":
         raise _check.bad("noise", f"'gradients' with method={method!r}", "'gaussian' there", "use method='paths'")
     approximation = METHODS[method]
-    vectorized = check_statistics(statistics, problem.dimension, None)
+    average = _check.flag("average", average)
+    if average and method not in ("closure", "paths"):
+        raise _check.bad("average", f"True with method={method!r}", "False there", "use method='closure' or 'paths'")
+    vectorized = check_statistics(statistics, problem.dimension, None, average)
     if statistics and not approximation.keeps_paths:
         raise _pathless(method)
     approximation.check(problem, algorithm)
     if approximation.keeps_paths:
-        size = 16.0 * number * len(axis.times) * problem.dimension
+        size = (24.0 if average else 16.0) * number * len(axis.times) * problem.dimension
         need_memory(size, "The paths", "ask for fewer times or paths")
     thresholds = algorithm.thresholds(axis.times)
     warn_if_unstable(problem, algorithm)
 
     run = Run(problem, algorithm, dual_start, axis, equation_order)
-    monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise)
+    monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise, average)
     begin = time.perf_counter()
     solution = approximation.solve(run, monte_carlo)
     seconds = time.perf_counter() - begin
@@ -228,9 +237,9 @@ def _dataset(
 ) -> xr.Dataset:
     import xarray as xr
 
-    order = ("dual", "primal", "dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero")
+    states = ("dual", "primal", "average", "dual_mean", "dual_std", "primal_mean", "primal_std")
     data: dict[str, Any] = {}
-    for name in (*order, "dual_ode", "primal_ode"):
+    for name in (*states, "average_mean", "average_std", "probability_zero", "dual_ode", "primal_ode"):
         if name in values:
             data[name] = (("path", "time", "coordinate")[3 - values[name].ndim :], values[name])
     for name in statistics:

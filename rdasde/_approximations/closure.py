@@ -9,6 +9,14 @@ That is of first order in the step size. Of second order are the moments of the 
     m_{n+1} = m_n - gamma E G,   C_{n+1} = C_n + gamma (gamma E Sigma / b - E[H D] C - C E[D H'] + gamma Cov G(W)),
 
 with ``Cov G = E[H] Cov W E[H]'`` up to third order, exactly for a quadratic problem.
+
+The running average of the primal is ``I(t) / t``, ``dI = W dt``. By Stein's lemma again, with ``K = Cov(I, V)``,
+
+    dE I/dt = E W,   dK/dt = E[D] C - K E[D H'],   d Var I_j/dt = 2 K_jj E D_j,
+
+and of the algorithm, whose average is over the states before its steps, ``I_{n+1} = I_n + gamma w_n``,
+
+    K_{n+1} = K_n + gamma (E[D] C - K_n E[D H'] - gamma Cov(W, G)),   Var I_{n+1} likewise with ``gamma Var W`` more.
 """
 
 from __future__ import annotations
@@ -105,11 +113,14 @@ def check(problem: Problem, algorithm: RDA) -> None:
 
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     """The moments; nothing is drawn."""
-    return Solution(gaussian_closure(run), {"equation_order": run.equation_order})
+    return Solution(gaussian_closure(run, monte_carlo.average), {"equation_order": run.equation_order})
 
 
-def gaussian_closure(run: Run) -> dict[str, Floats]:
-    """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d); dual quantiles (score, time, d)."""
+def gaussian_closure(run: Run, average: bool = False) -> dict[str, Floats]:
+    """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d); dual quantiles (score, time, d).
+
+    With `average` also mean and standard deviation of the running average of the primal.
+    """
     problem, algorithm, dual_start, axis, _ = run
     d, mirror = problem.dimension, algorithm.mirror
     step_size, gamma = algorithm.step_size, algorithm.step_size / algorithm.batch_size
@@ -124,32 +135,41 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
     latest: list[tuple[GaussianMoments, Expectations, Floats]] = []  # of the last state asked for
 
     def rhs(t: float, state: Floats) -> Floats:
-        mean, covariance = state[0], state[1:]
+        mean, covariance = state[0], state[1 : 1 + d]
         moments = moments_at(t, mean, np.diagonal(covariance))
         mapped = primal_covariance(moments, covariance)
         expected = problem.expectations(moments.mean, mapped)
         decay = expected.hessian(moments.slope[:, None] * covariance)
         out = np.empty_like(state)
         np.negative(expected.gradient, out=out[0])
-        _velocity(expected.noise, decay, gamma, out[1:])
+        _velocity(expected.noise, decay, gamma, out[1 : 1 + d])
         noise = gamma * np.diagonal(expected.noise)
         if second:
             scatter = expected.hessian(expected.hessian(mapped).T)
-            out[1:] += step_size * scatter
+            out[1 : 1 + d] += step_size * scatter
             noise = noise + step_size * np.diagonal(scatter)
+        if average:
+            cross = state[3 + d :]  # Cov(I, V)
+            out[1 + d] = moments.mean
+            out[2 + d] = 2.0 * np.diagonal(cross) * moments.slope
+            out[3 + d :] = moments.slope[:, None] * covariance - expected.hessian(moments.slope[:, None] * cross.T).T
+            if second:
+                out[2 + d] += step_size * moments.variance
+                out[3 + d :] -= step_size * expected.hessian(mapped).T
         latest[:] = [(moments, expected, noise)]
         return out
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
-        variance = np.maximum(np.diagonal(before[1:]), np.diagonal(after[1:]))
+        variance = np.maximum(np.diagonal(before[1 : 1 + d]), np.diagonal(after[1 : 1 + d]))
         largest = max(float(variance.max()), np.finfo(float).tiny)
         std = np.sqrt(np.maximum(variance, _LEAST_VARIANCE * largest))
-        return float(_largest(difference, std)) / _TOLERANCE
+        return float(_largest(difference[: 1 + d], std)) / _TOLERANCE
 
-    state = np.zeros((d + 1, d))
+    state = np.zeros((2 * d + 3 if average else d + 1, d))
     state[0] = dual_start
     mean, variance = np.full((len(axis.times), d), np.nan), np.zeros((len(axis.times), d))
     mean[0] = dual_start
+    integral, spread = np.zeros_like(mean), np.zeros_like(mean)  # of the primal: its mean and variance
     end = float(axis.times[-1])
     rate = _FASTEST * problem.fastest_rate() + 1e-12  # positive where nothing moves
     rhs(0.0, state)
@@ -166,7 +186,10 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
             inside = np.flatnonzero((axis.times > step.t0 + slack) & (axis.times <= step.t1 + slack))
             if inside.size:
                 mean[inside] = interpolate(step, axis.times[inside], lambda y: y[0])
-                variance[inside] = interpolate(step, axis.times[inside], lambda y: np.diagonal(y[1:]))
+                variance[inside] = interpolate(step, axis.times[inside], lambda y: np.diagonal(y[1 : 1 + d]))
+                if average:
+                    integral[inside] = interpolate(step, axis.times[inside], lambda y: y[1 + d])
+                    spread[inside] = interpolate(step, axis.times[inside], lambda y: y[2 + d])
             # the last evaluation of an accepted step is the one at its end
             trace.append(_traced(step.t1, step.end, *latest[0]))
     std = np.sqrt(np.maximum(variance, 0.0))
@@ -178,16 +201,28 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
         "primal_std": np.sqrt(mapped.variance),
         "probability_zero": mapped.zero,
     }
+    averages = _averages(integral, spread, axis.times, mapped.mean) if average else {}
     traced = Trace(*(np.array(values) for values in zip(*trace, strict=True)))
     shape = marginal_shapes(mirror, traced, axis.times, mean, variance, algorithm.thresholds)
-    return {name: _where_known(getattr(shape, name), values) for name, values in gaussian.items()} | {
-        "dual_quantile": _where_known(shape.dual_quantile, mean + SCORES[:, None, None] * gaussian["dual_std"])
+    better = {name: _where_known(getattr(shape, name), values) for name, values in gaussian.items()}
+    quantile = _where_known(shape.dual_quantile, mean + SCORES[:, None, None] * gaussian["dual_std"])
+    return better | averages | {"dual_quantile": quantile}
+
+
+def _averages(integral: Floats, variance: Floats, times: Floats, primal: Floats) -> dict[str, Floats]:
+    """Of the running average: that of the primal so far, and at t = 0 the primal itself."""
+    later = (times > 0.0)[:, None]
+    total = np.where(later, times[:, None], 1.0)
+    return {
+        "average_mean": np.where(later, integral / total, primal),
+        "average_std": np.where(later, np.sqrt(np.maximum(variance, 0.0)) / total, 0.0),
     }
 
 
 def _traced(t: float, state: Floats, moments: GaussianMoments, expected: Expectations, noise: Floats) -> Trace:
     """What the shapes of the marginals need of a state of the closure."""
-    mean, covariance = state[0], state[1:]
+    mean = state[0]
+    covariance = np.ascontiguousarray(state[1 : 1 + len(mean)])
     variance = np.diagonal(covariance).copy()
     std = np.sqrt(np.where(variance > 0.0, variance, 1.0))
     likeness = np.empty_like(covariance)

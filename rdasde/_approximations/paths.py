@@ -66,6 +66,12 @@ class _Job:
     scheme: Scheme | tuple[Fluctuation, Grid]
     grid: TimeGrid
     seed: int
+    average: bool = False
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """What is kept of every path."""
+        return ("dual", "primal", "average") if self.average else ("dual", "primal")
 
     @property
     def blocks_a_task(self) -> int:
@@ -83,7 +89,9 @@ class _Paths:
         d, blocks = len(dynamics.dual_start), -(-len(replicates) // LANES)
         dual, primal = (lane_array(blocks * d).reshape(blocks, d, LANES) for _ in range(2))
         dual[:], primal[:] = dynamics.dual_start[:, None], dynamics.primal_start[:, None]
-        self.job, self.state = job, State(dual, primal, lane_array(5 * d))
+        average = lane_array(blocks * d if job.average else 0).reshape(blocks, d if job.average else 0, LANES)
+        average[:] = primal[:, : average.shape[1]]
+        self.job, self.state = job, State(dual, primal, lane_array(5 * d), average)
         self.coordinates = np.arange(d)
         if dynamics.make_streams is Problem.make_streams:
             streams: Any = stacked_streams(job.seed, replicates, _PURPOSE)
@@ -93,10 +101,12 @@ class _Paths:
                 streams = streams._replace(state=streams.state[None])
         self.source = Source(streams, dynamics.scratch.allocate())
 
-    def step(self, begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
-        """Steps begin + 1, ..., end; dual and primal (blocks, time, d, LANES) are recorded after `steps`."""
+    def step(
+        self, begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats, average: Floats
+    ) -> None:
+        """Steps begin + 1, ..., end; dual, primal, average (blocks, time, d, LANES) are recorded after `steps`."""
         dynamics, scheme = self.job.dynamics, self.job.scheme
-        span, record = Span(begin, end), Record(steps, self.coordinates, dual, primal)
+        span, record = Span(begin, end), Record(steps, self.coordinates, dual, primal, average)
         if isinstance(scheme, Scheme):
             diffuse(dynamics.problem, dynamics.mirror, scheme, self.source, self.state, span, record)
         else:
@@ -111,10 +121,10 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], signals: Signals |
     paths, recorded, count = _Paths(job, replicates), job.grid.recorded, len(replicates)
     state = paths.state
     first = int(recorded[0] == 0)
-    begin = [states[:, None][:, :first].copy() for states in (state.dual, state.primal)]
-    shape = (len(state.dual), len(recorded) - first, *state.dual.shape[1:])  # contiguous, or loops are compiled twice
-    dual, primal = np.empty(shape), np.empty(shape)
-    paths.step(0, int(recorded[-1]), recorded[first:], dual, primal)
+    begin = [states[:, None][:, :first].copy() for states in (state.dual, state.primal, state.primal)]
+    # contiguous, or loops are compiled twice
+    kept = [np.empty((len(x), len(recorded) - first, *x.shape[1:])) for x in (state.dual, state.primal, state.average)]
+    paths.step(0, int(recorded[-1]), recorded[first:], *kept)
     if not np.isfinite(state.dual).all():  # where, is seen by marching
         parts = [_march_block(job, block, None) for block in blocks_of(replicates)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -125,23 +135,24 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], signals: Signals |
         whole = np.concatenate([start, x], axis=1) if first else x
         return np.moveaxis(whole, 3, 1).reshape(-1, len(recorded), x.shape[2])[:count]
 
-    return {"dual": by_path(begin[0], dual), "primal": by_path(begin[1], primal), "diverged": np.full(count, -1)}
+    out: Arrays = {space: by_path(*both) for space, *both in zip(job.spaces, begin, kept, strict=False)}
+    return out | {"diverged": np.full(count, -1)}
 
 
 def _march_block(job: _Job, block: NDArray[np.int64], signals: Signals | None) -> Arrays:
     count, d = len(block), len(job.dynamics.dual_start)
     paths = _Paths(job, block)
     shape = (count, len(job.grid.recorded), d)
-    out: Arrays = {"dual": np.empty(shape), "primal": np.empty(shape)}
+    out: Arrays = {space: np.empty(shape) for space in job.spaces}
 
-    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
-        paths.step(begin, end, steps, dual[None], primal[None])
+    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats, average: Floats) -> None:
+        paths.step(begin, end, steps, dual[None], primal[None], average[None])
 
-    def consume(part: slice, dual: Floats, primal: Floats) -> None:
-        out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
-        out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
+    def consume(part: slice, *kept: Floats) -> None:
+        for space, states in zip(job.spaces, kept, strict=False):
+            out[space][:, part] = np.moveaxis(states, 2, 0)[:count]
 
-    state = (paths.state.dual[0], paths.state.primal[0], paths.source.streams)
+    state = (paths.state.dual[0], paths.state.primal[0], paths.state.average[0], paths.source.streams)
     out["diverged"] = march(
         kernel, state, np.arange(d), job.grid.recorded, count, consume, signals, stop_at_divergence=True
     )
@@ -150,9 +161,9 @@ def _march_block(job: _Job, block: NDArray[np.int64], signals: Signals | None) -
 
 def _run(
     job: _Job, paths: int, executor: concurrent.futures.Executor | None, progress: bool | None
-) -> tuple[Floats, Floats]:
+) -> dict[str, Floats]:
     shape = (paths, len(job.grid.recorded), len(job.dynamics.dual_start))
-    dual, primal = np.empty(shape), np.empty(shape)
+    kept = {space: np.empty(shape) for space in job.spaces}
     steps = int(job.grid.recorded[-1])
     signals = Signals(Progress(progress, steps * paths, "diffusion"))
     tasks = blocks_of(np.arange(paths), job.blocks_a_task)
@@ -161,7 +172,8 @@ def _run(
     parts = run_blocks(_diffusion_task, job, tasks, executor=executor, signals=signals, steps=steps)
     try:
         for block, arrays in parts:
-            dual[block[0] : block[-1] + 1], primal[block[0] : block[-1] + 1] = arrays["dual"], arrays["primal"]
+            for space, states in kept.items():
+                states[block[0] : block[-1] + 1] = arrays[space]
             if np.any(arrays["diverged"] >= 0):
                 lane = int(np.flatnonzero(arrays["diverged"] >= 0)[0])
                 step = int(arrays["diverged"][lane])
@@ -174,11 +186,11 @@ def _run(
                 )
     finally:
         parts.close()
-    return dual, primal
+    return kept
 
 
-def _defect(run: Run, grid: TimeGrid, lag: float) -> Floats:
-    """What each step of `diffuse` misses of the noiseless flow, (steps, d).
+def _defect(run: Run, grid: TimeGrid, lag: float, average: bool = False) -> tuple[Floats, Floats]:
+    """What each step of `diffuse` misses of the noiseless flow, (steps, d), and of its integral (none without average).
 
     Added to every path, it makes the scheme exact for vanishing noise, however steep the threshold at 0 and however
     small the spread against the way the mean goes; so the time step need not depend on the algorithm's step size.
@@ -191,14 +203,17 @@ def _defect(run: Run, grid: TimeGrid, lag: float) -> Floats:
         pieces[-1][-1] = b
     fine = np.concatenate(pieces)
     nodes = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces[1:]])])
-    state, out = State(lane_array(d), lane_array(d), lane_array(5 * d)), np.empty((steps, d))
+    state = State(lane_array(d), lane_array(d), lane_array(5 * d), lane_array(0))
+    out, integral = np.empty((steps, d)), np.empty((steps if average else 0, d))
     state.dual[:] = dual_start[:, None]
     middles = with_middles(fine)
     thresholds, back = (algorithm.thresholds(np.maximum(middles - shift, 0.0)) for shift in (0.0, 0.5 * lag))
     fine_grid = FineGrid(fine, thresholds, back, nodes, lag)
-    follow(problem.parameters, algorithm.mirror.parameters, fine_grid, problem.scratch.allocate(), state, out)
-    out[~np.isfinite(out).all(axis=1)] = 0.0  # a flow that diverges is no guide: paths say so themselves
-    return out
+    scratch = problem.scratch.allocate()
+    follow(problem.parameters, algorithm.mirror.parameters, fine_grid, scratch, state, out, integral)
+    for missed in (out, integral):
+        missed[~np.isfinite(missed).all(axis=1)] = 0.0  # a flow that diverges is no guide: paths say so themselves
+    return out, integral
 
 
 def _within(a: float, b: float, *, first: bool, lag: float) -> Floats:
@@ -232,9 +247,9 @@ def need_compiled_drift(method: str, problem: Problem) -> None:
 
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     """Paths of the dual diffusion, and in how many time steps."""
-    dual, primal = dual_paths(run, monte_carlo)
+    states = _paths(run, monte_carlo)
     steps = len(path_grid(run, monte_carlo.tolerance).times) - 1
-    return Solution({"dual": dual, "primal": primal}, {"time_steps": steps, "equation_order": run.equation_order})
+    return Solution(states, {"time_steps": steps, "equation_order": run.equation_order})
 
 
 def path_grid(run: Run, tolerance: float) -> TimeGrid:
@@ -248,8 +263,13 @@ def _lag(run: Run) -> float:
 
 def dual_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
     """Paths of the dual diffusion: dual and primal, (path, time, d)."""
+    states = _paths(run, monte_carlo)
+    return states["dual"], states["primal"]
+
+
+def _paths(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
     problem, algorithm, dual_start, _, _ = run
-    paths, seed, executor, progress, tolerance, noise = monte_carlo
+    paths, seed, executor, progress, tolerance, noise, average = monte_carlo
     lag, grid = _lag(run), path_grid(run, tolerance)
     thresholds = algorithm.thresholds(grid.with_middles(lag))
     noise_level = float(np.sqrt(algorithm.step_size / algorithm.batch_size))
@@ -257,9 +277,23 @@ def dual_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
     # of gradients drawn in two places, sums would be half as skewed
     feedback = kind is Gaussian and has_feedback(problem, algorithm, resolution(problem, tolerance), tolerance)
     gradients = algorithm.batch_size / algorithm.step_size
-    scheme = Scheme(grid.times, thresholds, noise_level, _defect(run, grid, lag), feedback, lag, kind(gradients))
-    job = _Job(Dynamics.of(problem, algorithm, dual_start, thresholds), scheme, grid, seed)
+    defect, integral = _defect(run, grid, lag, average)
+    shares = _shares(grid.times, lag)
+    missed = integral / grid.times[1:][: len(integral), None]
+    scheme = Scheme(grid.times, thresholds, noise_level, defect, feedback, lag, kind(gradients), shares, missed)
+    job = _Job(Dynamics.of(problem, algorithm, dual_start, thresholds), scheme, grid, seed, average)
     return _run(job, paths, executor, progress)
+
+
+def _shares(times: Floats, lag: float) -> Floats:
+    """Of the average before a step, and of the states at its two ends, in the average after it, (steps, 3).
+
+    The integral over a step is that of the states half a lag before, in the trapezoidal rule of the drift: what the
+    algorithm's sum of the states before its steps is, of second order in the lag, and exactly for a step of one lag.
+    """
+    h, total = np.diff(times), times[1:]
+    early = np.where(h > 1.5 * lag, 0.5 * (h - lag), 0.0)
+    return np.ascontiguousarray(np.stack([times[:-1], h - early, early], axis=1) / total[:, None])
 
 
 def fluctuation_paths(
@@ -270,7 +304,8 @@ def fluctuation_paths(
     `fluctuation` holds at the times of the grid, `flow` also at the middles; the axis of the run is not looked at.
     """
     problem, algorithm = run.problem, run.algorithm
-    paths, seed, executor, progress, _, _ = monte_carlo
+    paths, seed, executor, progress, *_ = monte_carlo
     scheme = (fluctuation, Grid(grid.times, float(1.0 / np.sqrt(algorithm.batch_size))))
     job = _Job(Dynamics.along(problem, algorithm, flow), scheme, grid, seed)
-    return _run(job, paths, executor, progress)
+    states = _run(job, paths, executor, progress)
+    return states["dual"], states["primal"]

@@ -13,12 +13,11 @@ from rdasde import _check
 from rdasde._check import Floats
 
 Statistic = Callable[[Floats], Any]
-_MOMENTS = {
-    f"{name}_{moment}" for name in ("dual", "primal", "average") for moment in ("mean", "std", "ode", "quantile")
-}
 # names that results give to something else, or `band` to what it is asked of
-_TAKEN = {"dual", "primal", "average", "threshold", "probability_zero", "inside", "iterate", "mean"} | _MOMENTS
+_TAKEN = {f"{space}_{what}" for space in ("dual", "primal") for what in ("mean", "std", "ode", "quantile")}
+_TAKEN |= {"dual", "primal", "threshold", "probability_zero", "inside", "iterate", "mean"}
 _TAKEN |= {"replicate", "path", "time", "coordinate", "score"}
+_AVERAGES = {"average", "average_mean", "average_std"}
 _CHUNK = 2**21  # numbers that a function is given at once
 
 
@@ -28,7 +27,10 @@ def probe_states(dimension: int) -> Floats:
 
 
 def check_statistics(
-    statistics: Mapping[str, Statistic] | None, dimension: int, executor: concurrent.futures.Executor | None
+    statistics: Mapping[str, Statistic] | None,
+    dimension: int,
+    executor: concurrent.futures.Executor | None,
+    average: bool = False,
 ) -> dict[str, bool]:
     """By name, whether a statistic takes many states at once."""
     if statistics is None:
@@ -39,7 +41,7 @@ def check_statistics(
     probe = probe_states(dimension)
     vectorized = {}
     for name, function in statistics.items():
-        if not isinstance(name, str) or name in _TAKEN:
+        if not isinstance(name, str) or name in _TAKEN or (average and name in _AVERAGES):
             raise _check.bad("statistics", f"named {name!r}", "named by other words than the results", "rename it")
         alone = [np.asarray(function(w.copy())) for w in probe]
         if any(value.ndim != 0 or value.dtype.kind not in "biuf" for value in alone):

@@ -34,50 +34,58 @@ class Job:
     vectorized: Mapping[str, bool]
     stop_at_divergence: bool
     inside: Inside | None = None
+    average: bool = False
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """What is kept of every run."""
+        return ("dual", "primal", "average") if self.average else ("dual", "primal")
 
 
 def simulate_block(job: Job, block: NDArray[np.int64], signals: Signals | None) -> Arrays:
     """One block of replicates from start to end."""
     dynamics, count = job.dynamics, len(block)
     d = len(dynamics.dual_start)
-    state = State(lane_array(d), lane_array(d), lane_array(d))
+    state = State(lane_array(d), lane_array(d), lane_array(d), lane_array(d if job.average else 0))
     state.dual[:], state.primal[:] = dynamics.dual_start[:, None], dynamics.primal_start[:, None]
+    state.average[:] = state.primal[: len(state.average)]
     source = Source(dynamics.make_streams(job.seed, block), dynamics.scratch.allocate())
-    rule = Rule(dynamics.thresholds, job.step_size, job.batch_size)
+    rule = Rule(dynamics.thresholds, np.array([-job.step_size / job.batch_size]), job.batch_size, 0.0)
     everything = np.arange(d)
     recorded = everything if job.statistics else job.coordinates
     where = job.coordinates if job.statistics else np.arange(len(job.coordinates))
     shape = (len(job.steps), len(job.coordinates))
     out: Arrays = {name: np.empty((count, len(job.steps))) for name in job.statistics}
     if job.summary:
-        for space in ("dual", "primal"):
+        for space in job.spaces:
             out[f"{space}_mean"], out[f"{space}_squares"] = np.empty(shape), np.empty(shape)
         out["zeros"] = np.empty(shape)
         ignored = np.empty(shape)
     else:
-        out["dual"], out["primal"] = np.empty((count, *shape)), np.empty((count, *shape))
-
+        out |= {space: np.empty((count, *shape)) for space in job.spaces}
     counts = None if job.inside is None else Counts(job.inside, count)
 
-    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
-        record = Record(steps, recorded, dual, primal)
+    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats, average: Floats) -> None:
+        record = Record(steps, recorded, dual, primal, average)
         advance(dynamics.problem, dynamics.mirror, rule, source, state, Span(begin, end), record)
 
-    def consume(part: slice, dual: Floats, primal: Floats) -> None:
+    def consume(part: slice, dual: Floats, primal: Floats, average: Floats) -> None:
         if job.statistics:
             states = np.ascontiguousarray(np.moveaxis(primal, 2, 0)[:count])  # (replicate, time, d)
             for name, function in job.statistics.items():
                 out[name][:, part] = evaluated(function, job.vectorized[name], states)
-            dual, primal = np.ascontiguousarray(dual[:, where]), np.ascontiguousarray(primal[:, where])
+        kept = dict(zip(job.spaces, (dual, primal, average), strict=False))
+        if job.statistics:
+            kept = {space: np.ascontiguousarray(values[:, where]) for space, values in kept.items()}
         if counts is not None:
-            kept = {"dual": dual, "primal": primal}.get(counts.variable)
-            counts.add(part, out[counts.variable][:, part] if kept is None else np.moveaxis(kept, 2, 0)[:count])
-        if job.summary:
-            lane_moments(dual, count, out["dual_mean"][part], out["dual_squares"][part], ignored[part])
-            lane_moments(primal, count, out["primal_mean"][part], out["primal_squares"][part], out["zeros"][part])
-        else:
-            out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
-            out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
+            in_lanes = kept.get(counts.variable)
+            counts.add(part, out[counts.variable][:, part] if in_lanes is None else np.moveaxis(in_lanes, 2, 0)[:count])
+        for space, values in kept.items():
+            if job.summary:
+                zeros = out["zeros"] if space == "primal" else ignored
+                lane_moments(values, count, out[f"{space}_mean"][part], out[f"{space}_squares"][part], zeros[part])
+            else:
+                out[space][:, part] = np.moveaxis(values, 2, 0)[:count]
 
     out["diverged"] = march(
         kernel,

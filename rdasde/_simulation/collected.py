@@ -31,10 +31,10 @@ class Collected:
         self.diverged = 0
         self.arrays: Arrays = {name: np.full((len(numbers), shape[0]), np.nan) for name in job.statistics}
         if job.summary:
-            names = ("dual_mean", "dual_squares", "primal_mean", "primal_squares", "zeros")
-            self.arrays |= {name: np.zeros(shape) for name in names}
+            names = [f"{space}_{moment}" for space in job.spaces for moment in ("mean", "squares")]
+            self.arrays |= {name: np.zeros(shape) for name in [*names, "zeros"]}
         else:
-            self.arrays |= {name: np.empty((len(numbers), *shape)) for name in ("dual", "primal")}
+            self.arrays |= {name: np.empty((len(numbers), *shape)) for name in job.spaces}
         self.inside: Floats | float = 0.0  # how many runs are
 
     def add(self, block: NDArray[np.int64], part: Arrays) -> None:
@@ -43,7 +43,7 @@ class Collected:
         for name in self.job.statistics:
             self.arrays[name][rows] = part[name]
         if self.job.summary:
-            for space in ("dual", "primal"):
+            for space in self.job.spaces:
                 mean, squares = self.arrays[f"{space}_mean"], self.arrays[f"{space}_squares"]
                 with np.errstate(over="ignore", invalid="ignore"):  # a run on its way to infinity
                     both = pooled(float(self.done), mean, float(len(block)), part[f"{space}_mean"])
@@ -52,7 +52,7 @@ class Collected:
                     mean[:] = both.mean
             self.arrays["zeros"] += part["zeros"]
         else:
-            for name in ("dual", "primal"):
+            for name in self.job.spaces:
                 self.arrays[name][rows] = part[name]
         if self.job.inside is not None:
             self.inside = self.inside + part["inside"]
@@ -68,7 +68,7 @@ class Collected:
         if job.summary:
             n = self.done
             grid = ("time", "coordinate")
-            for space in ("dual", "primal"):
+            for space in job.spaces:
                 data[f"{space}_mean"] = (grid, self.arrays[f"{space}_mean"] if n else np.nan * self.arrays["zeros"])
                 with np.errstate(invalid="ignore"):
                     variance = self.arrays[f"{space}_squares"] / (n - 1) if n > 1 else np.nan * self.arrays["zeros"]
@@ -77,7 +77,7 @@ class Collected:
             # a diverged replicate is neither zero nor not
             data["probability_zero"] = (grid, np.where(np.isnan(self.arrays["primal_mean"]), np.nan, share))
         else:
-            for name in ("dual", "primal"):
+            for name in job.spaces:
                 self.arrays[name][self.done :] = np.nan
                 data[name] = (("replicate", "time", "coordinate"), self.arrays[name])
         for name in job.statistics:

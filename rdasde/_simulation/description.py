@@ -31,6 +31,7 @@ def description(job: Job, problem: Problem) -> dict[str, Any]:
         "keep": "summary" if job.summary else "paths",
         "statistics": sorted(job.statistics),
         "inside": None if job.inside is None else job.inside.digest,
+        "average": True if job.average else None,
         "on_divergence": "raise" if job.stop_at_divergence else "keep",
     }
 

@@ -49,6 +49,7 @@ def simulate(
     on_divergence: Literal["raise", "keep"] = "raise",
     progress: bool | None = None,
     inside: xr.Dataset | None = None,
+    average: bool = False,
 ) -> xr.Dataset:
     """Run the algorithm itself: ``v <- v - gamma grad f(w; Z)``, ``w = prox(v, g(n, gamma))``.
 
@@ -88,6 +89,9 @@ def simulate(
     inside : xarray.Dataset, optional
         With ``keep="summary"``, a band from `band` on the same times: how many runs lie inside is counted as they
         finish, and ``rs.coverage(runs, band)`` says so, without paths in memory.
+    average : bool
+        Whether to keep the running average of the primal over every step, too (Polyak & Ruppert):
+        ``(w_0 + ... + w_{n-1}) / n`` after step n, and w_0 for n = 0.
 
     Returns
     -------
@@ -95,7 +99,8 @@ def simulate(
         ``dual``, ``primal`` (replicate, time, coordinate), or with ``keep="summary"`` ``dual_mean``, ``dual_std``,
         ``primal_mean``, ``primal_std``, ``probability_zero`` (time, coordinate), standard deviations with n - 1 in
         the denominator; ``threshold`` (time); one (replicate, time) variable for each statistic; with
-        `inside` the share of runs ``inside``, dims as those of `coverage`.
+        `average` also ``average`` (replicate, time, coordinate), or ``average_mean`` and ``average_std``; with `inside`
+        the share of runs ``inside``, dims as those of `coverage`.
 
     Raises
     ------
@@ -120,16 +125,21 @@ def simulate(
     kept = kept_coordinates(coordinates, problem.dimension)
     summary = _check.choice("keep", keep, ("paths", "summary")) == "summary"
     stop = _check.choice("on_divergence", on_divergence, ("raise", "keep")) == "raise"
-    vectorized = check_statistics(statistics, problem.dimension, executor)
+    average = _check.flag("average", average)
+    vectorized = check_statistics(statistics, problem.dimension, executor, average)
     _check.executor(executor)
-    counted = None if inside is None else _counted(inside, summary, axis.times, kept, tuple(vectorized))
+    counted = (
+        None
+        if inside is None
+        else _counted(inside, summary, axis.times, kept, (*SPACES, *["average"][: int(average)], *vectorized))
+    )
     if store is not None and not isinstance(store, str | os.PathLike):
         raise _check.wrong_kind("store", store, "a path or None", "name a directory")
     if seed is None and store is not None:
         seed = Store.seed_in(store)
     seed = _check.seed(seed)
     bar = Progress(progress, int(axis.steps[-1]) * len(numbers), "simulate")
-    size = len(axis.steps) * len(kept) * 16.0 * (5 if summary else len(numbers))
+    size = len(axis.steps) * len(kept) * (24.0 if average else 16.0) * (5 if summary else len(numbers))
     size += 8.0 * len(axis.steps) * len(numbers) * len(vectorized)
     need_memory(size, "The result", 'use keep="summary", fewer times, or coordinates=')
     warn_if_unstable(problem, algorithm)
@@ -147,6 +157,7 @@ def simulate(
         vectorized=vectorized,
         stop_at_divergence=stop,
         inside=counted,
+        average=average,
     )
     kept_store = None if store is None else Store(store, description(job, problem))
     collected = Collected(job, numbers, axis, problem, algorithm)
@@ -186,7 +197,7 @@ def _replicate_numbers(replicates: int | ArrayLike) -> NDArray[np.int64]:
 
 
 def _counted(
-    inside: xr.Dataset, summary: bool, times: Floats, kept: NDArray[np.int64], statistics: tuple[str, ...]
+    inside: xr.Dataset, summary: bool, times: Floats, kept: NDArray[np.int64], known: tuple[str, ...]
 ) -> Inside:
     """The band that runs are counted in."""
     check_band("inside", inside)
@@ -198,13 +209,12 @@ def _counted(
             "paths are counted by rs.coverage",
         )
     counted = inside_of("inside", inside, times, kept)
-    known = (*SPACES, *statistics)
     if counted.variable not in known:
         raise _check.bad(
             "inside",
             f"a band of {counted.variable!r}",
             f"of what the runs have, {', '.join(map(repr, known))}",
-            f"record {counted.variable!r} with statistics=",
+            "use average=True" if counted.variable == "average" else f"record {counted.variable!r} with statistics=",
         )
     return counted
 

@@ -63,7 +63,7 @@ def test_twin(step, order):
     twice = has_feedback(problem, algorithm, longest, 0.05)
     assert twice == (step == 0.01)
     grid = diffusion_grid(np.array([end]), longest, lag=lag)
-    defect = _diffusion._defect(Run(problem, algorithm, start, axis(end), order), grid, lag)
+    defect, _ = _diffusion._defect(Run(problem, algorithm, start, axis(end), order), grid, lag)
     streams = problem.make_streams(3, np.arange(16), (1,))
     scratch, xi, lanes = problem.scratch.allocate(), lane_array(3), lane_array(3)
     v = np.repeat(start[:, None], 16, axis=1)

@@ -80,6 +80,8 @@ def theory_and_runs(problem: rs.Problem, rda: rs.RDA) -> tuple[xr.Dataset, xr.Da
     wide: xr.Dataset = rs.band(paths, 0.9, of="risk", simultaneous=True)
     counted = rs.simulate(problem, rda, 1.0, times=5, replicates=20, keep="summary", statistics=risk, inside=wide)
     assert 0.0 <= float(rs.coverage(counted, wide)) <= 1.0
+    averages: xr.Dataset = rs.approximate(problem, rda, 1.0, times=5, average=True)
+    rs.coverage(rs.simulate(problem, rda, 1.0, times=5, average=True), rs.band(averages, of="average"))
     assert set(summary.dims) == {"time", "coordinate"}
     assert "path" in paths.dims
     return theory, runs
