@@ -41,6 +41,7 @@ from ._schedule import Linear as Linear
 from ._schedule import PowerLaw as PowerLaw
 from ._schedule import Schedule as Schedule
 from ._simulation.simulate import simulate as simulate
+from ._step_size import PowerStep as PowerStep
 from ._weak_error.weak_error import weak_error as weak_error
 
 __version__: str

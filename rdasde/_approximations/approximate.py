@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -22,8 +23,9 @@ from rdasde._engine.blocks import need_memory
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
 from rdasde._engine.statistics import Statistic, check_statistics, evaluated
-from rdasde._engine.time_axis import time_axis
+from rdasde._engine.time_axis import TimeAxis, time_axis
 from rdasde._problems.base import Problem
+from rdasde._schedule import Interpolated
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -96,7 +98,8 @@ def approximate(
         for paths the stochastic modified equation ``V(t) = V(0) - int F ds + (gamma/2) (F(V(t), t) - F(V(0), 0)) +
         sqrt(gamma) int Sigma(W_-)^(1/2) dB``, ``F(v, t) = G(prox(v, g(t)))``, W_- where the flow was half a step before
         (Li, Tai & E 2019). 1: the dual diffusion as above. ``"limit"`` and ``"sdeint"`` know the first order only;
-        ``attrs["equation_order"]`` says which it was.
+        ``attrs["equation_order"]`` says which it was. Of momentum the law is that of the first order at the effective
+        step, which leaves out how it builds up at first: of the order of the effective step over t.
     check : {"auto", True, False}
         Whether the law is compared with 512 runs of the algorithm itself (2 048 others where these leave a doubt, 8 192
         where ``step_size tr(H) / batch_size`` is above .5), on other streams than those of `simulate` under any seed.
@@ -148,8 +151,8 @@ def approximate(
         found of each, chance included, ``attrs["checked_replicates"]`` from how many runs. For the closure it is a
         `ClosureWarning`.
     """
-    check_pair(problem, algorithm)
-    axis = time_axis(horizon, times, algorithm.step_size)
+    check_pair(problem, algorithm, plain=False)
+    axis = time_axis(horizon, times, algorithm.effective.step_size)
     dual_start = start_point(start, problem)
     _check.choice("method", method, tuple(METHODS))
     number = _check.count("paths", paths, mend="give the number of Monte Carlo paths")
@@ -162,6 +165,7 @@ def approximate(
     _check.choice("noise", noise, ("gaussian", "gradients"))
     if noise == "gradients" and method != "paths":
         raise _check.bad("noise", f"'gradients' with method={method!r}", "'gaussian' there", "use method='paths'")
+    _need_plain(algorithm, method, noise)
     approximation = METHODS[method]
     average = _check.flag("average", average)
     if average and method not in ("closure", "paths"):
@@ -173,10 +177,11 @@ def approximate(
     if approximation.keeps_paths:
         size = (24.0 if average else 16.0) * number * len(axis.times) * problem.dimension
         need_memory(size, "The paths", "ask for fewer times or paths")
-    thresholds = algorithm.thresholds(axis.times)
-    warn_if_unstable(problem, algorithm)
+    warn_if_unstable(problem, algorithm.effective, axis)
+    paced = _paced(algorithm, axis)
+    thresholds = paced.thresholds(axis.times)
 
-    run = Run(problem, algorithm, dual_start, axis, equation_order)
+    run = Run(problem, paced, dual_start, axis, 1 if algorithm.momentum else equation_order)
     monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise, average)
     begin = time.perf_counter()
     solution = approximation.solve(run, monte_carlo)
@@ -189,11 +194,12 @@ def approximate(
     elif statistics:
         raise _pathless(method)
     values |= _mean_curves(run, thresholds)
-    result = _dataset(run, method, thresholds, values, seed, tuple(vectorized))
+    result = _dataset(run._replace(algorithm=algorithm), method, thresholds, values, seed, tuple(vectorized))
     result.attrs |= {"equation_order": 1} | solution.attributes
     if "dual" in values:
         # what a mean may be off by beside its Monte Carlo error: `band` makes room for it
         result.attrs["tolerance"] = tolerance
+    run = run._replace(algorithm=algorithm)
     result.attrs |= check_law(result, run, bool(check) if check != "auto" else "auto", seconds, monte_carlo)
     return result
 
@@ -205,6 +211,28 @@ def _pathless(method: str) -> ValueError:
         "given where there are paths",
         "use method='paths'",
     )
+
+
+def _need_plain(algorithm: RDA, method: str, noise: str) -> None:
+    """ValueError where the law of steps that fall, or of momentum, is not known."""
+    if not (algorithm.is_falling or algorithm.momentum):
+        return
+    what = "a step size that falls" if algorithm.is_falling else "momentum"
+    if method not in ("closure", "paths"):
+        raise _check.bad("method", f"{method!r} with {what}", "'closure' or 'paths' there", "use one of these")
+    if noise == "gradients":
+        raise _check.bad("noise", f"'gradients' with {what}", "'gaussian' there", "simulate the algorithm itself")
+
+
+def _paced(algorithm: RDA, axis: TimeAxis) -> RDA:
+    """Without momentum, and of steps that fall the largest, with their thresholds as a function of time."""
+    plain = algorithm.effective
+    if axis.sizes is None or axis.clock is None:
+        return plain
+    schedule = None
+    if plain.schedule is not None:
+        schedule = Interpolated(axis.clock, plain.accumulated(axis.sizes), plain.schedule)
+    return dataclasses.replace(plain, step_size=float(axis.sizes.max()), schedule=schedule)
 
 
 def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:

@@ -21,7 +21,10 @@ and of the algorithm, whose average is over the states before its steps, ``I_{n+
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
@@ -123,8 +126,9 @@ def gaussian_closure(run: Run, average: bool = False) -> dict[str, Floats]:
     """
     problem, algorithm, dual_start, axis, _ = run
     d, mirror = problem.dimension, algorithm.mirror
-    step_size, gamma = algorithm.step_size, algorithm.step_size / algorithm.batch_size
     second = run.equation_order == 2
+    sizes, clock = axis.sizes, axis.clock
+    numbers = np.arange(axis.total + 1, dtype=np.float64)
 
     def threshold(t: float) -> float:
         return float(algorithm.thresholds(np.array([t]))[0])
@@ -134,7 +138,9 @@ def gaussian_closure(run: Run, average: bool = False) -> dict[str, Floats]:
 
     latest: list[tuple[GaussianMoments, Expectations, Floats]] = []  # of the last state asked for
 
-    def rhs(t: float, state: Floats) -> Floats:
+    def velocity(t: float, state: Floats, step_size: float, weight: float) -> Floats:
+        """By time, where a step is `step_size` and the average gives the primal so much `weight`."""
+        gamma = step_size / algorithm.batch_size
         mean, covariance = state[0], state[1 : 1 + d]
         moments = moments_at(t, mean, np.diagonal(covariance))
         mapped = primal_covariance(moments, covariance)
@@ -150,14 +156,25 @@ def gaussian_closure(run: Run, average: bool = False) -> dict[str, Floats]:
             noise = noise + step_size * np.diagonal(scatter)
         if average:
             cross = state[3 + d :]  # Cov(I, V)
-            out[1 + d] = moments.mean
-            out[2 + d] = 2.0 * np.diagonal(cross) * moments.slope
-            out[3 + d :] = moments.slope[:, None] * covariance - expected.hessian(moments.slope[:, None] * cross.T).T
+            out[1 + d] = weight * moments.mean
+            out[2 + d] = 2.0 * weight * np.diagonal(cross) * moments.slope
+            out[3 + d :] = (weight * moments.slope)[:, None] * covariance
+            out[3 + d :] -= expected.hessian(moments.slope[:, None] * cross.T).T
             if second:
-                out[2 + d] += step_size * moments.variance
-                out[3 + d :] -= step_size * expected.hessian(mapped).T
+                out[2 + d] += step_size * weight**2 * moments.variance
+                out[3 + d :] -= step_size * weight * expected.hessian(mapped).T
         latest[:] = [(moments, expected, noise)]
         return out
+
+    def rhs(at: float, state: Floats) -> Floats:
+        """By time; of the algorithm whose step size falls, by the number of steps."""
+        if sizes is None or clock is None:
+            return velocity(at, state, algorithm.step_size, 1.0)
+        if second:
+            size = float(np.interp(at, numbers[:-1], sizes))
+            return size * velocity(float(np.interp(at, numbers, clock)), state, size, 1.0 / size)
+        size = float(np.interp(at, clock[:-1], sizes))
+        return velocity(at, state, size, 1.0 / size)
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
         variance = np.maximum(np.diagonal(before[1 : 1 + d]), np.diagonal(after[1 : 1 + d]))
@@ -171,27 +188,33 @@ def gaussian_closure(run: Run, average: bool = False) -> dict[str, Floats]:
     mean[0] = dual_start
     integral, spread = np.zeros_like(mean), np.zeros_like(mean)  # of the primal: its mean and variance
     end = float(axis.times[-1])
-    rate = _FASTEST * problem.fastest_rate() + 1e-12  # positive where nothing moves
+    by_number = second and sizes is not None
+    lag = 1.0 if by_number else algorithm.step_size
+    at = axis.steps.astype(np.float64) if by_number else axis.times  # what steps are counted in
+    rate = (
+        _FASTEST * problem.fastest_rate() * (algorithm.step_size if by_number else 1.0) + 1e-12
+    )  # positive where nothing moves
     rhs(0.0, state)
-    slack = 0.25 * step_size if second else 0.0  # where times are multiples of the step size, up to rounding
+    slack = 0.25 * lag if second else 0.0  # where times are multiples of the step size, up to rounding
     trace = [_traced(0.0, state, *latest[0])]
     if end > 0.0:
         first_step = _FIRST_STEP * min(end, 1.0 / rate)
         steps = (
-            integrate_steps(rhs, state, int(axis.steps[-1]), step_size, rate=rate, error=error)
+            integrate_steps(rhs, state, int(axis.steps[-1]), lag, rate=rate, error=error)
             if second
             else integrate(rhs, state, end, rate=rate, first_step=first_step, error=error)
         )
         for step in steps:
-            inside = np.flatnonzero((axis.times > step.t0 + slack) & (axis.times <= step.t1 + slack))
+            inside = np.flatnonzero((at > step.t0 + slack) & (at <= step.t1 + slack))
             if inside.size:
-                mean[inside] = interpolate(step, axis.times[inside], lambda y: y[0])
-                variance[inside] = interpolate(step, axis.times[inside], lambda y: np.diagonal(y[1 : 1 + d]))
+                mean[inside] = interpolate(step, at[inside], lambda y: y[0])
+                variance[inside] = interpolate(step, at[inside], lambda y: np.diagonal(y[1 : 1 + d]))
                 if average:
-                    integral[inside] = interpolate(step, axis.times[inside], lambda y: y[1 + d])
-                    spread[inside] = interpolate(step, axis.times[inside], lambda y: y[2 + d])
+                    integral[inside] = interpolate(step, at[inside], lambda y: y[1 + d])
+                    spread[inside] = interpolate(step, at[inside], lambda y: y[2 + d])
             # the last evaluation of an accepted step is the one at its end
-            trace.append(_traced(step.t1, step.end, *latest[0]))
+            now = float(np.interp(step.t1, numbers, clock)) if by_number and clock is not None else step.t1
+            trace.append(_traced(now, step.end, *latest[0]))
     std = np.sqrt(np.maximum(variance, 0.0))
     mapped = mirror.gaussian_moments(mean, std, algorithm.thresholds(axis.times)[:, None])
     gaussian = {
@@ -201,7 +224,7 @@ def gaussian_closure(run: Run, average: bool = False) -> dict[str, Floats]:
         "primal_std": np.sqrt(mapped.variance),
         "probability_zero": mapped.zero,
     }
-    averages = _averages(integral, spread, axis.times, mapped.mean) if average else {}
+    averages = _averages(integral, spread, axis.times if sizes is None else axis.steps, mapped.mean) if average else {}
     traced = Trace(*(np.array(values) for values in zip(*trace, strict=True)))
     shape = marginal_shapes(mirror, traced, axis.times, mean, variance, algorithm.thresholds)
     better = {name: _where_known(getattr(shape, name), values) for name, values in gaussian.items()}
@@ -209,10 +232,10 @@ def gaussian_closure(run: Run, average: bool = False) -> dict[str, Floats]:
     return better | averages | {"dual_quantile": quantile}
 
 
-def _averages(integral: Floats, variance: Floats, times: Floats, primal: Floats) -> dict[str, Floats]:
-    """Of the running average: that of the primal so far, and at t = 0 the primal itself."""
-    later = (times > 0.0)[:, None]
-    total = np.where(later, times[:, None], 1.0)
+def _averages(integral: Floats, variance: Floats, over: NDArray[Any], primal: Floats) -> dict[str, Floats]:
+    """Of the running average `over` time or steps: that of the primal so far, and at first the primal itself."""
+    later = (over > 0.0)[:, None]
+    total = np.where(later, over[:, None], 1.0)
     return {
         "average_mean": np.where(later, integral / total, primal),
         "average_std": np.where(later, np.sqrt(np.maximum(variance, 0.0)) / total, 0.0),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._approximations.pace import FineSteps, Pace, falling_grid, fine_steps, pace_of, shares, steps_between
 from rdasde._approximations.time_grid import TimeGrid, diffusion_grid, has_feedback, resolution, with_middles
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES, lane_array
@@ -189,7 +190,7 @@ def _run(
     return kept
 
 
-def _defect(run: Run, grid: TimeGrid, lag: float, average: bool = False) -> tuple[Floats, Floats]:
+def _defect(run: Run, grid: TimeGrid, pace: Pace, average: bool = False) -> tuple[Floats, Floats]:
     """What each step of `diffuse` misses of the noiseless flow, (steps, d), and of its integral (none without average).
 
     Added to every path, it makes the scheme exact for vanishing noise, however steep the threshold at 0 and however
@@ -197,18 +198,19 @@ def _defect(run: Run, grid: TimeGrid, lag: float, average: bool = False) -> tupl
     """
     problem, algorithm, dual_start, _, _ = run
     d, steps = problem.dimension, len(grid.times) - 1
-    pieces = [np.zeros(1)]
-    for n, (a, b) in enumerate(itertools.pairwise(grid.times)):
-        pieces.append(_within(a, b, first=n == 0, lag=lag))
-        pieces[-1][-1] = b
-    fine = np.concatenate(pieces)
-    nodes = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces[1:]])])
+    ends = enumerate(itertools.pairwise(grid.times))
+    pieces = [_within(run, a, b, first=n == 0, lag=float(pace.lag[n])) for n, (a, b) in ends]
+    fine = np.concatenate([np.zeros(1), *(piece.times for piece in pieces)])
+    lags = np.concatenate([np.zeros(0), *(piece.lags for piece in pieces)])
+    counts = np.concatenate([np.zeros(0), *(piece.counts for piece in pieces)])
+    nodes = np.concatenate([[0], np.cumsum([len(piece.times) for piece in pieces], dtype=np.int64)])
     state = State(lane_array(d), lane_array(d), lane_array(5 * d), lane_array(0))
     out, integral = np.empty((steps, d)), np.empty((steps if average else 0, d))
     state.dual[:] = dual_start[:, None]
     middles = with_middles(fine)
-    thresholds, back = (algorithm.thresholds(np.maximum(middles - shift, 0.0)) for shift in (0.0, 0.5 * lag))
-    fine_grid = FineGrid(fine, thresholds, back, nodes, lag)
+    shift = 0.5 * np.append(np.repeat(lags, 2), lags[-1:] if len(lags) else 0.0)
+    thresholds, back = algorithm.thresholds(middles), algorithm.thresholds(np.maximum(middles - shift, 0.0))
+    fine_grid = FineGrid(fine, thresholds, back, nodes, lags, pace.lag, counts, pace.ends)
     scratch = problem.scratch.allocate()
     follow(problem.parameters, algorithm.mirror.parameters, fine_grid, scratch, state, out, integral)
     for missed in (out, integral):
@@ -216,17 +218,12 @@ def _defect(run: Run, grid: TimeGrid, lag: float, average: bool = False) -> tupl
     return out, integral
 
 
-def _within(a: float, b: float, *, first: bool, lag: float) -> Floats:
+def _within(run: Run, a: float, b: float, *, first: bool, lag: float) -> FineSteps:
     """Where the noiseless flow is stepped from a to b; a step of one lag is one of the algorithm, which is exact."""
-    steps = int(np.rint((b - a) / lag)) if lag > 0.0 else 0
+    steps = steps_between(run, a, b) if lag > 0.0 else 0
     taken = min(steps, _FIRST_SUBSTEPS) if first else steps if steps <= _EXACT else 0
-    exact: Floats = a + lag * np.arange(1, taken + 1, dtype=np.float64)
-    if steps and taken == steps:
-        return exact
-    number = _FIRST_SUBSTEPS if first else _SUBSTEPS
-    start = a + lag * taken
-    inside: Floats = (np.arange(1, number + 1) / number) ** (2 if first else 1)
-    return np.concatenate([exact, start + (b - start) * inside])
+    number = 0 if steps and taken == steps else _FIRST_SUBSTEPS if first else _SUBSTEPS
+    return fine_steps(run, a, b, lag, taken, (np.arange(1, number + 1) / max(number, 1)) ** (2 if first else 1))
 
 
 def check(problem: Problem, algorithm: RDA) -> None:
@@ -254,6 +251,8 @@ def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
 
 def path_grid(run: Run, tolerance: float) -> TimeGrid:
     """Where paths are stepped."""
+    if run.axis.sizes is not None:
+        return falling_grid(run.axis, resolution(run.problem, tolerance))
     return diffusion_grid(run.axis.times, resolution(run.problem, tolerance), lag=_lag(run))
 
 
@@ -270,30 +269,21 @@ def dual_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
 def _paths(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
     problem, algorithm, dual_start, _, _ = run
     paths, seed, executor, progress, tolerance, noise, average = monte_carlo
-    lag, grid = _lag(run), path_grid(run, tolerance)
-    thresholds = algorithm.thresholds(grid.with_middles(lag))
-    noise_level = float(np.sqrt(algorithm.step_size / algorithm.batch_size))
+    grid = path_grid(run, tolerance)
+    pace = pace_of(run, grid.times)
+    thresholds = algorithm.thresholds(with_middles(grid.times, pace.lag))
+    noise_level = np.sqrt(pace.size / algorithm.batch_size)
     kind = Drawn if noise == "gradients" else Gaussian
     # of gradients drawn in two places, sums would be half as skewed
     feedback = kind is Gaussian and has_feedback(problem, algorithm, resolution(problem, tolerance), tolerance)
     gradients = algorithm.batch_size / algorithm.step_size
-    defect, integral = _defect(run, grid, lag, average)
-    shares = _shares(grid.times, lag)
-    missed = integral / grid.times[1:][: len(integral), None]
-    scheme = Scheme(grid.times, thresholds, noise_level, defect, feedback, lag, kind(gradients), shares, missed)
+    defect, integral = _defect(run, grid, pace, average)
+    missed = integral / pace.total[1:][: len(integral), None]
+    scheme = Scheme(
+        grid.times, thresholds, noise_level, defect, feedback, pace.lag, kind(gradients), shares(pace), missed
+    )
     job = _Job(Dynamics.of(problem, algorithm, dual_start, thresholds), scheme, grid, seed, average)
     return _run(job, paths, executor, progress)
-
-
-def _shares(times: Floats, lag: float) -> Floats:
-    """Of the average before a step, and of the states at its two ends, in the average after it, (steps, 3).
-
-    The integral over a step is that of the states half a lag before, in the trapezoidal rule of the drift: what the
-    algorithm's sum of the states before its steps is, of second order in the lag, and exactly for a step of one lag.
-    """
-    h, total = np.diff(times), times[1:]
-    early = np.where(h > 1.5 * lag, 0.5 * (h - lag), 0.0)
-    return np.ascontiguousarray(np.stack([times[:-1], h - early, early], axis=1) / total[:, None])
 
 
 def fluctuation_paths(

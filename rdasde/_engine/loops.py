@@ -69,10 +69,10 @@ class Scheme(NamedTuple):
 
     times: Floats  # of the grid
     thresholds: Floats  # at its times and, in turn, at the middles, half a `lag` before them
-    noise_level: float
+    noise_level: Floats  # (time,), of each step
     defect: Floats  # (time, d): what each step misses of the noiseless flow, from `follow`
     feedback: bool  # whether the noise of a step is drawn in two halves
-    lag: float  # the algorithm's step size for the equation of second order, 0 for that of first
+    lag: Floats  # (time,): the algorithm's step size for the equation of second order, 0 for that of first
     kind: Any  # of its noise, `Gaussian` or `Drawn`
     shares: Floats  # (time, 3): of the average before a step, and of the states at its ends, in that after it
     missed: Floats  # (time, d): what the averages so made miss of those of the noiseless flow, from `follow`
@@ -92,7 +92,10 @@ class FineGrid(NamedTuple):
     thresholds: Floats  # at its times and middles in turn
     back: Floats  # the same half a `lag` before
     nodes: NDArray[np.int64]  # where each node of the coarser grid stands in it
-    lag: float
+    lags: Floats  # (time,), of its own steps
+    lag: Floats  # of the coarser grid's
+    counts: Floats  # (time,): what its steps count for in an average
+    ends: Floats  # (time, 2): what the states at both ends of a coarser step count for
 
 
 class Source(NamedTuple):
@@ -188,8 +191,9 @@ def _diffuse(problem, regularizer, scheme, source, state, span, record):
     k = 0
     for n in range(span.start + 1, span.stop + 1):
         h = times[n] - times[n - 1]
-        early = 0.5 * (h - scheme.lag) if h > 1.5 * scheme.lag else 0.0
-        spread = scheme.noise_level * np.sqrt(h)
+        lag = scheme.lag[n - 1]
+        early = 0.5 * (h - lag) if h > 1.5 * lag else 0.0
+        spread = scheme.noise_level[n - 1] * np.sqrt(h)
         if average.shape[0] > 0:
             share, left = scheme.shares[n - 1, 0], scheme.shares[n - 1, 1]
             for j in range(d):
@@ -264,14 +268,14 @@ def follow(
     the primal from node n - 1 to node n less that by the two states there. `state.work` is (5 d, lanes).
     """
     v, w, work, _ = state
-    times, thresholds, back, nodes, lag = grid
+    times, thresholds, back, nodes, lags, coarse_lag, counts, ends = grid
     d = v.shape[0]
     slope, total, ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d]
     coarse, before = work[3 * d : 4 * d], work[4 * d :]
     for n in range(1, nodes.size):
         first, last = nodes[n - 1], nodes[n]
         h = times[last] - times[first]
-        early = 0.5 * (h - lag) if h > 1.5 * lag else 0.0
+        early = 0.5 * (h - coarse_lag[n - 1]) if h > 1.5 * coarse_lag[n - 1] else 0.0
         copy(v, ahead)
         copy(v, coarse)
         for stage in range(2):
@@ -280,10 +284,10 @@ def follow(
             move(coarse, early if stage == 1 else h - early, slope, coarse)
             if stage == 0 and integral.shape[0] > 0:
                 for j in range(d):
-                    integral[n - 1, j] = (early - h) * w[j, 0]
+                    integral[n - 1, j] = -ends[n - 1, 0] * w[j, 0]
             move(v, h, slope, ahead)
         for k in range(first, last):
-            h = times[k + 1] - times[k]
+            h, lag = times[k + 1] - times[k], lags[k]
             exact = h < 1.5 * lag
             copy(v, total)
             copy(v, ahead)
@@ -297,7 +301,7 @@ def follow(
                 weight = 1.0 if exact else 1.0 / 6.0 if stage == 0 or stage == 3 else 1.0 / 3.0
                 if integral.shape[0] > 0:
                     for j in range(d):
-                        integral[n - 1, j] += weight * h * w[j, 0]
+                        integral[n - 1, j] += weight * counts[k] * w[j, 0]
                 move(total, weight * h, slope, total)
                 move(v, h if stage == 2 else 0.5 * h, slope, ahead)
             copy(total, v)
@@ -306,7 +310,7 @@ def follow(
         if integral.shape[0] > 0:
             mirror(regularizer, v, thresholds[2 * last], w)
             for j in range(d):
-                integral[n - 1, j] -= early * w[j, 0]
+                integral[n - 1, j] -= ends[n - 1, 1] * w[j, 0]
 
 
 @compilable

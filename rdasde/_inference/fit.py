@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._engine.arguments import need_plain
 from rdasde._inference.average import Covariance
 from rdasde._inference.online_fit import OnlineFit
 from rdasde._problems.base import Problem
@@ -126,6 +127,7 @@ def fit(
             "pass the class itself",
         )
     _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
+    need_plain(algorithm)
     passes = _check.count("passes", passes, mend="give how often to go through the rows")
     kind = cast(Covariance, _check.choice("covariance", covariance, ("independent", "batch-means")))
     online = OnlineFit(problem_class, algorithm, _check.level(level), kind)

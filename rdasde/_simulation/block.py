@@ -24,7 +24,8 @@ class Job:
     """All that a block needs; travels to other processes."""
 
     dynamics: Dynamics
-    step_size: float
+    step_size: float | None  # where it is constant
+    rates: Floats  # of a step, less the step size over the batch size: one for all, or for each from step 0 on
     batch_size: int
     seed: int
     steps: NDArray[np.int64]
@@ -35,6 +36,7 @@ class Job:
     stop_at_divergence: bool
     inside: Inside | None = None
     average: bool = False
+    momentum: float = 0.0
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -50,7 +52,7 @@ def simulate_block(job: Job, block: NDArray[np.int64], signals: Signals | None) 
     state.dual[:], state.primal[:] = dynamics.dual_start[:, None], dynamics.primal_start[:, None]
     state.average[:] = state.primal[: len(state.average)]
     source = Source(dynamics.make_streams(job.seed, block), dynamics.scratch.allocate())
-    rule = Rule(dynamics.thresholds, np.array([-job.step_size / job.batch_size]), job.batch_size, 0.0)
+    rule = Rule(dynamics.thresholds, job.rates, job.batch_size, job.momentum)
     everything = np.arange(d)
     recorded = everything if job.statistics else job.coordinates
     where = job.coordinates if job.statistics else np.arange(len(job.coordinates))

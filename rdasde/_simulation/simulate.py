@@ -60,7 +60,8 @@ def simulate(
     algorithm : RDA
         How: step size, regularizer, schedule, batch size.
     horizon : float
-        Length of the run in units of ``t = n * step_size``: ``N = floor(horizon / step_size + 1e-9)`` steps.
+        Length of the run in units of ``t = n * step_size``: ``N = floor(horizon / step_size + 1e-9)`` steps. Where the
+        step size falls, t is the sum of the steps so far and N the largest number of them within the horizon.
     replicates : int or array_like of int
         How many independent runs, or the numbers of the runs to replay. Run r depends on (`seed`, r) alone, bit
         for bit, whatever the executor, the number of workers and of replicates.
@@ -118,8 +119,9 @@ def simulate(
     -----
     If you interrupt a run, the KeyboardInterrupt carries what was finished as its attribute ``partial``.
     """
-    check_pair(problem, algorithm)
-    axis = time_axis(horizon, times, algorithm.step_size)
+    check_pair(problem, algorithm, plain=False)
+    effective = algorithm.effective
+    axis = time_axis(horizon, times, effective.step_size)
     numbers = _replicate_numbers(replicates)
     dual_start = start_point(start, problem)
     kept = kept_coordinates(coordinates, problem.dimension)
@@ -142,12 +144,19 @@ def simulate(
     size = len(axis.steps) * len(kept) * (24.0 if average else 16.0) * (5 if summary else len(numbers))
     size += 8.0 * len(axis.steps) * len(numbers) * len(vectorized)
     need_memory(size, "The result", 'use keep="summary", fewer times, or coordinates=')
-    warn_if_unstable(problem, algorithm)
-    thresholds = algorithm.thresholds(np.arange(axis.steps[-1] + 1) * algorithm.step_size)
+    warn_if_unstable(problem, effective, axis)
+    number = int(axis.steps[-1])
+    if axis.sizes is None:
+        thresholds = effective.thresholds(np.arange(number + 1, dtype=np.float64) * effective.step_size)
+        rates = np.array([-algorithm.step_size / algorithm.batch_size])
+    else:
+        thresholds = effective.accumulated(axis.sizes[:number])
+        rates = np.concatenate([[0.0], -(1.0 - algorithm.momentum) * axis.sizes[:number] / algorithm.batch_size])
 
     job = Job(
         dynamics=Dynamics.of(problem, algorithm, dual_start, thresholds),
-        step_size=algorithm.step_size,
+        step_size=None if algorithm.is_falling else algorithm.step_size,
+        rates=rates,
         batch_size=algorithm.batch_size,
         seed=seed,
         steps=axis.steps,
@@ -158,6 +167,7 @@ def simulate(
         stop_at_divergence=stop,
         inside=counted,
         average=average,
+        momentum=algorithm.momentum,
     )
     kept_store = None if store is None else Store(store, description(job, problem))
     collected = Collected(job, numbers, axis, problem, algorithm)
@@ -174,7 +184,7 @@ def simulate(
         for block, arrays in parts:
             collected.add(block, arrays)
             if stop and np.any(arrays["diverged"] >= 0):
-                raise _divergence(block, arrays["diverged"], problem, algorithm, collected)
+                raise _divergence(block, arrays["diverged"], problem, effective, collected)
     except KeyboardInterrupt as interrupt:
         interrupt.partial = collected.dataset()  # type: ignore[attr-defined]
         raise
@@ -228,16 +238,19 @@ def _divergence(
 ) -> DivergenceError:
     lane = int(np.flatnonzero(diverged >= 0)[0])
     step, replicate = int(diverged[lane]), int(block[lane])
-    load = algorithm.step_size * problem.trace()
+    axis = collected.axis
+    size = algorithm.step_size if axis.sizes is None else float(axis.sizes.max())
+    at = step * algorithm.step_size if axis.clock is None else float(axis.clock[step])
+    load = size * problem.trace()
     message = (
-        f"Replicate {replicate} is not finite after step {step} (t = {step * algorithm.step_size:g}): "
+        f"Replicate {replicate} is not finite after step {step} (t = {at:g}): "
         f"step_size * trace of the Hessian is {load:.3g} with batch_size {algorithm.batch_size}; "
         "take a smaller step_size or a larger batch_size."
     )
     return DivergenceError(
         message,
         step=step,
-        time=step * algorithm.step_size,
+        time=at,
         replicate=replicate,
         partial=collected.dataset(),
     )
