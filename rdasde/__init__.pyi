@@ -6,8 +6,8 @@ from . import testing as testing
 from . import validate as validate
 from ._algorithm import RDA as RDA
 from ._approximations.approximate import approximate as approximate
-from ._bands import band as band
-from ._bands import coverage as coverage
+from ._bands.band import band as band
+from ._bands.coverage import coverage as coverage
 from ._errors import AccuracyWarning as AccuracyWarning
 from ._errors import ClosureWarning as ClosureWarning
 from ._errors import CostWarning as CostWarning
@@ -46,6 +46,7 @@ from ._schedule import Linear as Linear
 from ._schedule import PowerLaw as PowerLaw
 from ._schedule import Schedule as Schedule
 from ._simulation.simulate import simulate as simulate
+from ._step_size import PowerStep as PowerStep
 from ._suggestion import suggest as suggest
 from ._weak_error.weak_error import weak_error as weak_error
 

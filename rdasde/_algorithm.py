@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.unregularized import Unregularized
-from rdasde._schedule import Schedule, schedule_name, thresholds
+from rdasde._schedule import Schedule, accumulated, schedule_name, thresholds
+from rdasde._step_size import StepSizes, said
 
 
 @dataclass(frozen=True, repr=False)
 class RDA:
-    """Generalized regularized dual averaging at a constant step size.
+    """Generalized regularized dual averaging.
 
     ``v <- v - gamma grad f(w; Z)`` in the dual, ``w = prox(v, g(n, gamma))`` in the primal (Chao & Cheng 2019).
     Without a regularizer it is stochastic gradient descent.
 
     Parameters
     ----------
-    step_size : float
-        gamma > 0.
+    step_size : float or callable
+        gamma > 0, or a function of the number of the step, 1, 2, ..., for example ``rs.PowerStep(0.1, 0.5)``; it is
+        called with an array of numbers, once before a run. Time is then ``t = gamma_1 + ... + gamma_n``, and the
+        threshold grows by the increments ``g(n gamma_n, gamma_n) - g((n - 1) gamma_n, gamma_n)``. In `simulate` and
+        `approximate`.
     regularizer : Regularizer, optional
         Its mirror map takes the dual to the primal, for example ``rs.L1()``.
     schedule : callable, optional
         ``schedule(t, step_size) -> threshold``, for example ``rs.PowerLaw(c=0.5, mu=0.6)``.
     batch_size : int
         Gradients averaged in each step.
+    momentum : float
+        beta of the heavy ball, in [0, 1): ``m <- beta m + grad f(w; Z)``, ``v <- v - gamma m``. In the long run it is a
+        step of ``gamma / (1 - beta)``, the *effective* step: time is ``t = n gamma / (1 - beta)``, and the schedule of
+        thresholds is called with these. In `simulate` and `approximate`.
 
     Attributes
     ----------
@@ -37,21 +49,38 @@ class RDA:
     Raises
     ------
     ValueError
-        If `step_size` is not positive, `batch_size` below 1, or a regularizer that uses a threshold comes
-        without a schedule.
+        If `step_size` is not positive, `batch_size` below 1, `momentum` outside [0, 1), or a regularizer that uses a
+        threshold comes without a schedule.
     TypeError
         If an argument is of the wrong kind.
     """
 
-    step_size: float
+    step_size: float  # or a function of the number of the step: `simulate` and `approximate` alone ask
     regularizer: Regularizer | None = None
     schedule: Schedule | None = None
     batch_size: int = 1
+    momentum: float = 0.0
     reasons: tuple[str, ...] = field(default=(), init=False, compare=False)
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            step_size: float | StepSizes,
+            regularizer: Regularizer | None = None,
+            schedule: Schedule | None = None,
+            batch_size: int = 1,
+            momentum: float = 0.0,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        step_size = _check.number("step_size", self.step_size, above=0.0, mend="give for example step_size=1e-3")
-        object.__setattr__(self, "step_size", step_size)
+        if not self.is_falling:
+            step_size = _check.number("step_size", self.step_size, above=0.0, mend="give for example step_size=1e-3")
+            object.__setattr__(self, "step_size", step_size)
+        momentum = _check.number("momentum", self.momentum, least=0.0, most=1.0, mend="give for example momentum=0.9")
+        if momentum == 1.0:
+            raise _check.bad("momentum", self.momentum, "a finite number >= 0 and < 1", "give for example momentum=0.9")
+        object.__setattr__(self, "momentum", momentum)
         batch_size = _check.count("batch_size", self.batch_size, mend="give the number of gradients averaged in a step")
         object.__setattr__(self, "batch_size", batch_size)
         if self.regularizer is not None:
@@ -71,9 +100,28 @@ class RDA:
             )
 
     @property
+    def is_falling(self) -> bool:
+        """Whether the step size is a function of the number of the step."""
+        return callable(self.step_size)
+
+    @property
+    def effective(self) -> RDA:
+        """The same without momentum, at the effective step."""
+        if not self.momentum:
+            return self
+        steps: Any = self.step_size
+        share = 1.0 - self.momentum
+        sizes: Any = (lambda n: np.asarray(steps(n)) / share) if callable(steps) else steps / share
+        return dataclasses.replace(self, step_size=sizes, momentum=0.0)
+
+    @property
     def mirror(self) -> Regularizer:
         """The regularizer, or the one that does nothing."""
         return Unregularized() if self.regularizer is None else self.regularizer
+
+    def accumulated(self, sizes: Floats) -> Floats:
+        """The threshold after the steps 0, 1, ..., of these sizes; zero where the mirror map does not use it."""
+        return accumulated(self.schedule if self.mirror.needs_schedule else None, sizes)
 
     def thresholds(self, times: Floats) -> Floats:
         """``g`` at every time; zero where the mirror map does not use it."""
@@ -82,7 +130,8 @@ class RDA:
 
     def __repr__(self) -> str:
         schedule = schedule_name(self.schedule)
+        momentum = f", momentum={self.momentum!r}" if self.momentum else ""
         return (
-            f"RDA(step_size={self.step_size!r}, regularizer={self.regularizer!r}, schedule={schedule}, "
-            f"batch_size={self.batch_size!r})"
+            f"RDA(step_size={said(self.step_size)}, regularizer={self.regularizer!r}, schedule={schedule}, "
+            f"batch_size={self.batch_size!r}{momentum})"
         )

@@ -146,6 +146,13 @@ def choice(argument: str, value: object, accepted: tuple[str, ...]) -> str:
     return value
 
 
+def flag(argument: str, value: object) -> bool:
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise wrong_kind(argument, value, "True or False", "choose one of these")
+    return bool(value)
+
+
 def level(value: object) -> float:
     """A confidence level, strictly between 0 and 1."""
     result = number("level", value, above=0.0, most=1.0, mend="give for example level=0.95")

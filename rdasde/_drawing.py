@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde._bands import SPACES, band
+from rdasde._bands.band import band
+from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
 from rdasde._engine.results import mirror_of
 

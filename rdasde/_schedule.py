@@ -167,6 +167,10 @@ def thresholds(schedule: Schedule | None, times: Floats, step_size: float) -> Fl
         values = np.asarray(schedule(times, step_size), dtype=np.float64)
     else:
         values = np.array([_one(schedule, float(t), step_size) for t in times])
+    return _checked(values, times)
+
+
+def _checked(values: Floats, times: Floats) -> Floats:
     if not (np.all(np.isfinite(values)) and np.all(values >= 0.0)):
         where = int(np.argmin(np.isfinite(values) & (values >= 0.0)))
         raise _check.bad(
@@ -176,6 +180,40 @@ def thresholds(schedule: Schedule | None, times: Floats, step_size: float) -> Fl
             "mend the function schedule(t, step_size)",
         )
     return np.ascontiguousarray(values)
+
+
+def accumulated(schedule: Schedule | None, sizes: Floats) -> Floats:
+    """The threshold after the steps 0, 1, ..., of these sizes: grown by the increments of the schedule at each size."""
+    if schedule is None:
+        return np.zeros(len(sizes) + 1)
+    number = np.arange(1, len(sizes) + 1)
+    if getattr(schedule, "takes_arrays", False):
+        every: Any = sizes  # each at its own
+        after, before = (np.asarray(schedule(n * sizes, every), dtype=np.float64) for n in (number, number - 1))
+    else:
+        after, before = (
+            np.array([_one(schedule, float(n * size), float(size)) for n, size in zip(numbers, sizes, strict=True)])
+            for numbers in (number, number - 1)
+        )
+    values = np.concatenate([before[:1], before[0] + np.cumsum(after - before)])
+    return _checked(values, np.concatenate([[0.0], np.cumsum(sizes)]))
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolated:
+    """Thresholds that are known at some times, and linear in between; in the limit those of `schedule`."""
+
+    times: Floats
+    values: Floats
+    schedule: Schedule
+    takes_arrays: ClassVar[bool] = True
+
+    def __call__(self, t: Any, step_size: float) -> Any:
+        return np.interp(t, self.times, self.values)
+
+    def limit(self, t: Any) -> Any:
+        """That of `schedule`."""
+        return limit_thresholds(self.schedule, np.atleast_1d(t)).reshape(np.shape(t))
 
 
 def limit_thresholds(schedule: Schedule | None, times: Floats) -> Floats:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import rdasde as rs
-from rdasde import _bands
+from rdasde._bands import quantiles as _bands
 
 LEVEL = 0.9
 
@@ -193,7 +193,7 @@ def test_few_paths_hold_simultaneously_all_the_same(number):
     def held(together):
         shares = []
         for _ in range(400):
-            lower, upper = _bands._sup_band(walks(number), 0.9, together)
+            lower, upper = _bands.sup_band(walks(number), 0.9, together)
             new = walks(400)
             hit = ((new >= lower) & (new <= upper)).all(axis=1)
             shares.append(hit.all(axis=1).mean() if together == 2 else hit.mean())

@@ -15,7 +15,7 @@ FLOORS = [
     ["_compiled"],
     ["_losses"],
     ["_regularizers", "_problems"],
-    ["_schedule", "_algorithm"],
+    ["_schedule", "_step_size", "_algorithm"],
     ["_engine"],
     ["_simulation", "_approximations", "_bands", "_drawing"],
     ["plot", "_loading", "_suggestion", "_weak_error", "_inference"],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,8 +24,10 @@ from rdasde._engine.arguments import check_equation_order, check_pair, kept_coor
 from rdasde._engine.blocks import need_memory
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
-from rdasde._engine.time_axis import time_axis
+from rdasde._engine.statistics import Statistic, check_statistics, evaluated
+from rdasde._engine.time_axis import TimeAxis, time_axis
 from rdasde._problems.base import Problem
+from rdasde._schedule import Interpolated
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,6 +68,8 @@ def approximate(
     noise: Literal["gaussian", "gradients"] = "gaussian",
     drift: Literal["auto", "exact", "linearized"] = "auto",
     coordinates: ArrayLike | None = None,
+    statistics: Mapping[str, Statistic] | None = None,
+    average: bool = False,
 ) -> xr.Dataset:
     """Describe the law of the algorithm by its diffusion in the dual space.
 
@@ -98,7 +103,8 @@ def approximate(
         for paths the stochastic modified equation ``V(t) = V(0) - int F ds + (gamma/2) (F(V(t), t) - F(V(0), 0)) +
         sqrt(gamma) int Sigma(W_-)^(1/2) dB``, ``F(v, t) = G(prox(v, g(t)))``, W_- where the flow was half a step before
         (Li, Tai & E 2019). 1: the dual diffusion as above. ``"limit"`` and ``"sdeint"`` know the first order only;
-        ``attrs["equation_order"]`` says which it was.
+        ``attrs["equation_order"]`` says which it was. Of momentum the law is that of the first order at the effective
+        step, which leaves out how it builds up at first: of the order of the effective step over t.
     check : {"auto", True, False}
         Whether the law is compared with runs of the algorithm itself, 512 of them, or up to 8 192 where they are as
         good as free (at least 2 048 others where these leave a doubt, 8 192 where ``step_size tr(H) / batch_size`` is
@@ -110,6 +116,13 @@ def approximate(
         time of a step. For features that are rare or heavy-tailed, whose noise is skewed, so that P(w_j = 0) and
         coverage are off by the order of the square root of the step size under Gaussian noise. Such paths cost about
         what runs of the algorithm cost.
+    statistics : dict of str to callable, optional
+        Functions of the primal state w, as in `simulate`, of every path at every time: with paths only. `band` takes
+        their names.
+    average : bool
+        Whether to describe the running average of the primal, too, ``(w_0 + ... + w_{n-1}) / n`` after step n, as
+        `simulate` keeps it: ``"closure"``, by the covariance of its integral with the dual (1.5 times the cost), and
+        ``"paths"``.
 
     drift : {"auto", "exact", "linearized"}
         Of ``"paths"``. ``"exact"``: G(W). ``"linearized"``: ``E G + E[H] (W - E W)``, the regression of G on W by
@@ -129,7 +142,8 @@ def approximate(
         ``primal_std``, ``probability_zero``, all (time, coordinate); ``threshold`` (time); with Monte Carlo also
         ``dual``, ``primal`` (path, time, coordinate); from the closure ``dual_quantile`` (score, time, coordinate), the
         dual quantile at some normal scores: where a coordinate rests inside the threshold its law is not Gaussian,
-        and one Fokker-Planck equation a coordinate gives its shape.
+        and one Fokker-Planck equation a coordinate gives its shape; one (path, time) variable for each statistic.
+        With `average`, ``average`` (path, time, coordinate), or ``average_mean`` and ``average_std``.
 
     Raises
     ------
@@ -156,8 +170,8 @@ def approximate(
         found of each, chance included, ``attrs["checked_replicates"]`` from how many runs. For the closure it is a
         `ClosureWarning`.
     """
-    check_pair(problem, algorithm)
-    axis = time_axis(horizon, times, algorithm.step_size)
+    check_pair(problem, algorithm, plain=False)
+    axis = time_axis(horizon, times, algorithm.effective.step_size)
     dual_start = start_point(start, problem)
     _check.choice("method", method, tuple(METHODS))
     number = _check.count("paths", paths, mend="give the number of Monte Carlo paths")
@@ -172,36 +186,50 @@ def approximate(
         raise _check.bad("noise", f"'gradients' with method={method!r}", "'gaussian' there", "use method='paths'")
     _check.choice("drift", drift, ("auto", "exact", "linearized"))
     kept = None if coordinates is None else kept_coordinates(coordinates, problem.dimension)
+    _need_plain(algorithm, method, noise)
     approximation = METHODS[method]
+    average = _check.flag("average", average)
+    if average and method not in ("closure", "paths"):
+        raise _check.bad("average", f"True with method={method!r}", "False there", "use method='closure' or 'paths'")
+    vectorized = check_statistics(statistics, problem.dimension, None, average)
+    if statistics and not approximation.keeps_paths:
+        raise _pathless(method)
     approximation.check(problem, algorithm)
     if method == "paths":
-        check_drift(problem, algorithm, drift, noise)
+        check_drift(problem, algorithm, drift, noise, average)
     if approximation.keeps_paths:
-        size = (
-            16.0
-            * number
-            * len(axis.times)
-            * (problem.dimension if kept is None or approximation.keeps_all else len(kept))
-        )
+        everywhere = kept is None or approximation.keeps_all or bool(statistics)
+        width = problem.dimension if everywhere or kept is None else len(kept)
+        size = (24.0 if average else 16.0) * number * len(axis.times) * width
         need_memory(size, "The paths", "ask for fewer times or paths")
-    thresholds = algorithm.thresholds(axis.times)
-    warn_if_unstable(problem, algorithm)
+    warn_if_unstable(problem, algorithm.effective, axis)
+    paced = _paced(algorithm, axis)
+    thresholds = paced.thresholds(axis.times)
 
-    run = Run(problem, algorithm, dual_start, axis, equation_order, kept)
-    monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise, drift)
+    # functions of the state want all of it
+    inside = None if statistics else kept
+    run = Run(problem, paced, dual_start, axis, 1 if algorithm.momentum else equation_order, inside)
+    monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise, drift, average)
     warn_if_dear(run, monte_carlo, method)
     begin = time.perf_counter()
     solution = approximation.solve(run, monte_carlo)
     seconds = time.perf_counter() - begin
-    values = {name: _of(kept if approximation.keeps_all else None, x) for name, x in solution.values.items()}
+    whole = approximation.keeps_all or bool(statistics)
+    values = {name: _of(kept if whole else None, x) for name, x in solution.values.items()}
     if "dual" in values:
         values |= _moments(values["dual"], values["primal"])
+        for name, function in (statistics or {}).items():
+            values[name] = evaluated(function, vectorized[name], solution.values["primal"])
+    elif statistics:
+        raise _pathless(method)
     values |= {name: _of(kept, curve) for name, curve in _mean_curves(run, thresholds).items()}
-    result = _dataset(run, method, thresholds, values, seed)
+    seen = run._replace(algorithm=algorithm, kept=kept)
+    result = _dataset(seen, method, thresholds, values, seed, tuple(vectorized))
     result.attrs |= {"equation_order": 1} | solution.attributes
     if "dual" in values:
         # what a mean may be off by beside its Monte Carlo error: `band` makes room for it
         result.attrs["tolerance"] = tolerance
+    run = run._replace(algorithm=algorithm)
     result.attrs |= check_law(result, run, bool(check) if check != "auto" else "auto", seconds, monte_carlo)
     return result
 
@@ -209,6 +237,37 @@ def approximate(
 def _of(kept: NDArray[np.int64] | None, values: Floats) -> Floats:
     """Some coordinates of values (..., coordinate), all for None."""
     return values if kept is None else np.ascontiguousarray(values[..., kept])
+
+
+def _pathless(method: str) -> ValueError:
+    return _check.bad(
+        "statistics",
+        f"given with method={method!r}, which has no paths here",
+        "given where there are paths",
+        "use method='paths'",
+    )
+
+
+def _need_plain(algorithm: RDA, method: str, noise: str) -> None:
+    """ValueError where the law of steps that fall, or of momentum, is not known."""
+    if not (algorithm.is_falling or algorithm.momentum):
+        return
+    what = "a step size that falls" if algorithm.is_falling else "momentum"
+    if method not in ("closure", "paths"):
+        raise _check.bad("method", f"{method!r} with {what}", "'closure' or 'paths' there", "use one of these")
+    if noise == "gradients":
+        raise _check.bad("noise", f"'gradients' with {what}", "'gaussian' there", "simulate the algorithm itself")
+
+
+def _paced(algorithm: RDA, axis: TimeAxis) -> RDA:
+    """Without momentum, and of steps that fall the largest, with their thresholds as a function of time."""
+    plain = algorithm.effective
+    if axis.sizes is None or axis.clock is None:
+        return plain
+    schedule = None
+    if plain.schedule is not None:
+        schedule = Interpolated(axis.clock, plain.accumulated(axis.sizes), plain.schedule)
+    return dataclasses.replace(plain, step_size=float(axis.sizes.max()), schedule=schedule)
 
 
 def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
@@ -236,14 +295,18 @@ def _mean_curves(run: Run, thresholds: Floats) -> dict[str, Floats]:
     return {"primal_ode": curves.primal, "dual_ode": curves.primal + thresholds[:, None] * side}
 
 
-def _dataset(run: Run, method: str, thresholds: Floats, values: dict[str, Floats], seed: int) -> xr.Dataset:
+def _dataset(
+    run: Run, method: str, thresholds: Floats, values: dict[str, Floats], seed: int, statistics: tuple[str, ...]
+) -> xr.Dataset:
     import xarray as xr
 
-    order = ("dual", "primal", "dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero")
+    states = ("dual", "primal", "average", "dual_mean", "dual_std", "primal_mean", "primal_std")
     data: dict[str, Any] = {}
-    for name in (*order, "dual_ode", "primal_ode"):
+    for name in (*states, "average_mean", "average_std", "probability_zero", "dual_ode", "primal_ode"):
         if name in values:
             data[name] = (("path", "time", "coordinate")[3 - values[name].ndim :], values[name])
+    for name in statistics:
+        data[name] = (("path", "time"), values[name])
     data["threshold"] = (("time",), thresholds)
     if "dual_quantile" in values:
         data["dual_quantile"] = (("score", "time", "coordinate"), values["dual_quantile"])

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from rdasde._approximations.paths import dual_paths
-from rdasde._bands import band, standardized
+from rdasde._bands.band import band
+from rdasde._bands.quantiles import standardized
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES
 from rdasde._engine.progress import phase
@@ -172,7 +173,7 @@ def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding
     if _load(run) > _LARGE_STEP:
         complaints = [f"step_size * trace of the Hessian / batch_size is {_load(run):.2g}"]
     else:
-        rate = algorithm.step_size / algorithm.batch_size * problem.typical_rate()
+        rate = _step(run) / algorithm.batch_size * problem.typical_rate()
         skewness = _skewness(run, law, monte_carlo) * np.sqrt(rate)
         if skewness > _LARGE_SKEWNESS:
             complaints = [f"the noise of gradients leaves a skewness of about {skewness:.2g}"]
@@ -181,20 +182,26 @@ def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding
         of = f"{number} coordinates have tails" if number > 1 else "1 coordinate has tails"
         complaints.append(f"{of} beyond the grid of the law, a hundred standard deviations away")
     exact = problem.has_compiled_drift and problem.drift_cost() <= _COSTLY * problem.dimension**2
-    if law.attrs["method"] != "closure" or problem.is_quadratic or not exact:
+    if law.attrs["method"] != "closure" or problem.is_quadratic or not exact or algorithm.is_falling:
         return Finding({}, complaints)
-    steps = np.rint(law["time"].values / algorithm.step_size).astype(np.int64)
+    steps = np.rint(law["time"].values / _step(run)).astype(np.int64)
     seldom = TimeAxis(steps, law["time"].values, axis.total)
     paths = MonteCarlo(_RUNS, _SEEDS[0], monte_carlo.executor)
     coordinates = law["coordinate"].values
-    dual, primal = dual_paths(run._replace(axis=seldom, kept=coordinates), paths)
+    plain = run._replace(axis=seldom, algorithm=algorithm.effective, kept=coordinates)
+    dual, primal = dual_paths(plain, paths)
     finding = _compare(law, algorithm.mirror, dual, primal).finding("paths of the same diffusion")
     return Finding(finding.attributes, complaints + finding.complaints)
 
 
 def _load(run: Run) -> float:
     """How much of its own noise a step makes: near 1 and past it, laws have heavy tails."""
-    return run.algorithm.step_size / run.algorithm.batch_size * run.problem.trace()
+    return _step(run) / run.algorithm.batch_size * run.problem.trace()
+
+
+def _step(run: Run) -> float:
+    """The size of a step, effectively, or of the largest."""
+    return run.algorithm.effective.step_size if run.axis.sizes is None else float(run.axis.sizes.max())
 
 
 def _skewness(run: Run, law: xr.Dataset, monte_carlo: MonteCarlo) -> float:
@@ -203,8 +210,8 @@ def _skewness(run: Run, law: xr.Dataset, monte_carlo: MonteCarlo) -> float:
     end = law["primal_mean"].values[-1]
     if len(end) < problem.dimension:
         return 0.0
-    single = dataclasses.replace(algorithm, batch_size=1)
-    axis = TimeAxis(np.array([1]), np.array([algorithm.step_size]), 1)
+    single = dataclasses.replace(algorithm, step_size=_step(run), batch_size=1, momentum=0.0)
+    axis = TimeAxis(np.array([1]), np.array([single.step_size]), 1)
     here = Run(problem, single, np.ascontiguousarray(end), axis)
     dual, _ = _runs(here, np.array([0]), np.arange(problem.dimension), _GRADIENTS, _SEEDS[0], monte_carlo)
     steps = dual[:, 0] - dual[:, 0].mean(axis=0)
@@ -219,7 +226,8 @@ def price_of_a_step(run: Run, monte_carlo: MonteCarlo) -> float:
     total = int(run.axis.steps[-1])
 
     def seconds(steps: int) -> float:
-        axis = TimeAxis(np.array([steps]), np.array([steps * run.algorithm.step_size]), steps)
+        at = steps * _step(run) if run.axis.clock is None else run.axis.clock[steps]
+        axis = TimeAxis(np.array([steps]), np.array([at]), steps)
         begin = time.perf_counter()
         _runs(run._replace(axis=axis), np.array([0]), np.array([0]), 2 * LANES, _SEEDS[0], monte_carlo)
         return time.perf_counter() - begin
@@ -247,7 +255,7 @@ def _runs(
         runs = simulate(
             problem,
             algorithm,
-            float(times[-1]) + 0.25 * algorithm.step_size,
+            float(times[-1]) + (0.0 if algorithm.is_falling else 0.25 * _step(run)),
             replicates=number,
             times=times,
             start=dual_start,

@@ -9,13 +9,23 @@ That is of first order in the step size. Of second order are the moments of the 
     m_{n+1} = m_n - gamma E G,   C_{n+1} = C_n + gamma (gamma E Sigma / b - E[H D] C - C E[D H'] + gamma Cov G(W)),
 
 with ``Cov G = E[H] Cov W E[H]'`` up to third order, exactly for a quadratic problem.
+
+The running average of the primal is ``I(t) / t``, ``dI = W dt``. By Stein's lemma again, with ``K = Cov(I, V)``,
+
+    dE I/dt = E W,   dK/dt = E[D] C - K E[D H'],   d Var I_j/dt = 2 K_jj E D_j,
+
+and of the algorithm, whose average is over the states before its steps, ``I_{n+1} = I_n + gamma w_n``,
+
+    K_{n+1} = K_n + gamma (E[D] C - K_n E[D H'] - gamma Cov(W, G)),   Var I_{n+1} likewise with ``gamma Var W`` more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
@@ -46,16 +56,22 @@ def check(problem: Problem, algorithm: RDA) -> None:
             "'closure' only with a separable regularizer",
             "use method='paths' instead",
         )
-    if not problem.decouples:
+    if not problem.decouples or algorithm.is_falling:
         size = _ARRAYS * 8.0 * problem.dimension**2
         need_memory(size, "The covariances of the closure", "use method='paths', or rs.simulate")
 
 
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     """The moments; nothing is drawn."""
-    attributes = {"equation_order": run.equation_order, "closure": "diagonal" if run.problem.decouples else "full"}
-    law, cut = gaussian_closure(run)
+    apart = _apart(run, monte_carlo.average)
+    law, cut = gaussian_closure(run, monte_carlo.average)
+    attributes = {"equation_order": run.equation_order, "closure": "diagonal" if apart else "full"}
     return Solution(law, attributes | ({"cut_off": cut} if cut else {}))
+
+
+def _apart(run: Run, average: bool) -> bool:
+    """Whether coordinates are followed one by one."""
+    return run.problem.decouples and run.axis.sizes is None and not average
 
 
 def expected_evaluations(run: Run) -> float:
@@ -65,50 +81,74 @@ def expected_evaluations(run: Run) -> float:
 
 
 def moment_steps(run: Run, moments: MomentEquations) -> Iterator[Step]:
-    """Steps of the equations up to the last time; after each, the last evaluation is the one at its end."""
+    """Steps of the equations up to the last time; after each, the last evaluation is the one at its end.
+
+    They are counted in time, or in the number of steps of the algorithm where the step size falls (at second order).
+    """
     end, step_size = float(run.axis.times[-1]), run.algorithm.step_size
     if end <= 0.0:
         return iter(())
     rate = _FASTEST * run.problem.fastest_rate() + 1e-12  # positive where nothing moves
     if run.equation_order == 2:
         count = int(run.axis.steps[-1])
-        return integrate_steps(moments.rhs, moments.state, count, step_size, rate=rate, error=moments.error)
+        lag, rate = (step_size, rate) if run.axis.sizes is None else (1.0, rate * step_size)
+        return integrate_steps(moments.rhs, moments.state, count, lag, rate=rate, error=moments.error)
     first_step = _FIRST_STEP * min(end, 1.0 / rate)
     return integrate(moments.rhs, moments.state, end, rate=rate, first_step=first_step, error=moments.error)
 
 
-def gaussian_closure(run: Run) -> tuple[dict[str, Floats], int]:
+def gaussian_closure(run: Run, average: bool = False) -> tuple[dict[str, Floats], int]:
     """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d); dual quantiles (score, time, d).
 
-    And how many marginals reach the edge of the longest grid that they are computed on.
+    And how many marginals reach the edge of the longest grid that they are computed on. With `average` also mean and
+    standard deviation of the running average of the primal.
     """
     problem, algorithm, _, axis = run[:4]
-    mirror, step_size = algorithm.mirror, algorithm.step_size
-    second = run.equation_order == 2
-    moments = independent_moments(run) if problem.decouples else joint_moments(run)
-    mean, variance = np.full((2, len(axis.times), problem.dimension), np.nan)
-    mean[0], variance[0] = moments.pick(moments.state)
-    slack = 0.25 * step_size if second else 0.0  # where times are multiples of the step size, up to rounding
+    mirror, second = algorithm.mirror, run.equation_order == 2
+    clock = axis.clock if second else None  # then steps are counted
+    wanted: Floats = axis.times if clock is None else axis.steps.astype(np.float64)
+    moments = independent_moments(run) if _apart(run, average) else joint_moments(run, average)
+    kept = np.full((len(moments.pick(moments.state)), len(wanted), problem.dimension), np.nan)
+    kept[:, 0] = moments.pick(moments.state)
+    # times are multiples of the step size, up to rounding
+    slack = 0.25 * (algorithm.step_size if clock is None else 1.0) if second else 0.0
     moments.rhs(0.0, moments.state)
     traced = [moments.trace(moments.state)]
     nodes, states = [np.zeros(1)], [moments.pick(moments.state)[:, None]]
     ends = [0.0]
     for step in moment_steps(run, moments):
-        at = np.flatnonzero((axis.times > step.t0 + slack) & (axis.times <= step.t1 + slack))
+        at = np.flatnonzero((wanted > step.t0 + slack) & (wanted <= step.t1 + slack))
         inside = _times_within(step)
-        values = np.moveaxis(interpolate(step, np.concatenate([axis.times[at], inside]), moments.pick), 1, 0)
-        mean[at], variance[at] = values[:, : len(at)]
+        values = np.moveaxis(interpolate(step, np.concatenate([wanted[at], inside]), moments.pick), 1, 0)
+        kept[:, at] = values[:, : len(at)]
         nodes.append(inside)
         states.append(values[:, len(at) :])
         # the last evaluation of an accepted step is the one at its end
         traced.append(moments.trace(step.end))
         ends.append(step.t1)
-    times, (means, variances) = np.concatenate(nodes), np.concatenate(states, axis=1)
-    pull, noise = np.moveaxis(between(times, np.array(ends), np.array(traced)), 1, 0)
+    places, (means, variances) = np.concatenate(nodes), np.concatenate(states, axis=1)[:2]
+    pull, noise = np.moveaxis(between(places, np.array(ends), np.array(traced)), 1, 0)
+    times = places if clock is None else np.interp(places, np.arange(len(clock)), clock)
     std = np.sqrt(np.maximum(variances, 0.0))
     slope = mirror.gaussian_moments(means, std, algorithm.thresholds(times)[:, None]).slope
     trace = Trace(times, means, variances, slope, pull, noise)
-    return marginal_shapes(mirror, trace, Marginals(axis.times, mean, variance), algorithm.thresholds, run.coordinates)
+    marginals = Marginals(axis.times, *kept[:2])
+    law, cut = marginal_shapes(mirror, trace, marginals, algorithm.thresholds, run.coordinates)
+    if average:
+        over = axis.times if axis.sizes is None else axis.steps
+        integral, spread = kept[2:][:, :, run.coordinates]
+        law |= _averages(integral, spread, over, law["primal_mean"])
+    return law, cut
+
+
+def _averages(integral: Floats, variance: Floats, over: NDArray[Any], primal: Floats) -> dict[str, Floats]:
+    """Of the running average `over` time or steps: that of the primal so far, and at first the primal itself."""
+    later = (over > 0.0)[:, None]
+    total = np.where(later, over[:, None], 1.0)
+    return {
+        "average_mean": np.where(later, integral / total, primal),
+        "average_std": np.where(later, np.sqrt(np.maximum(variance, 0.0)) / total, 0.0),
+    }
 
 
 def _times_within(step: Step) -> Floats:

@@ -211,9 +211,9 @@ def marginal_shapes(
 ) -> tuple[dict[str, Floats], int]:
     """The laws of some coordinates at recorded times: moments (time, coordinate), quantiles (score, time, coordinate).
 
-    And of how many the tails are cut off. Gaussian, but for those that the mirror map keeps from being so: what they differ by is found along the trace, from
-    its second time on, and is interpolated. A recorded time never moves a step: a result does not depend on which
-    others are recorded.
+    And of how many the tails are cut off. Gaussian, but for those that the mirror map keeps from being so: what they
+    differ by is found along the trace, from its second time on, and is interpolated. A recorded time never moves a
+    step: a result does not depend on which others are recorded.
     """
     times = marginals.times
     mean, std = marginals.mean, np.sqrt(np.maximum(marginals.variance, 0.0))

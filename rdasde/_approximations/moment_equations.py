@@ -34,7 +34,7 @@ class MomentEquations(NamedTuple):
     state: Floats  # at the start
     rhs: Callable[[float, Floats], Floats]
     error: Callable[[Floats, Floats, Floats], float]  # of a step, in units of what is tolerated
-    pick: Callable[[Floats], Floats]  # mean and variance (2, d) of a state, linear in it
+    pick: Callable[[Floats], Floats]  # mean and variance (2, d) of a state, linear in it; of the integral, too, (4, d)
     trace: Callable[[Floats], Floats]  # pull and noise (2, d) at the state that `rhs` was asked for last
     matrices: Callable[[], tuple[Floats, Floats]]  # E H and E Sigma (d, d) there
 
@@ -113,41 +113,81 @@ def _spread(before: Floats, after: Floats) -> Floats:
     return np.sqrt(np.maximum(variance, _LEAST_VARIANCE * largest))
 
 
-def joint_moments(run: Run) -> MomentEquations:
-    """Of mean and covariance, a state (1 + d, d)."""
+class Pace(NamedTuple):
+    """Of the algorithm where the equations are asked for."""
+
+    time: float
+    size: float  # of a step
+    weight: float  # of the primal in the integral behind an average, by time: 1, or by steps where these are counted
+    speed: float  # of time, 1 where it is counted in
+
+
+def _pace(run: Run) -> Callable[[float], Pace]:
+    """At a time, or, of steps that fall at second order, at a number of steps."""
+    sizes, clock, constant = run.axis.sizes, run.axis.clock, run.algorithm.step_size
+    if sizes is None or clock is None:
+        return lambda at: Pace(at, constant, 1.0, 1.0)
+    numbers = np.arange(len(clock), dtype=np.float64)
+
+    def falling(at: float) -> Pace:
+        if run.equation_order == 2:
+            size = float(np.interp(at, numbers[:-1], sizes))
+            return Pace(float(np.interp(at, numbers, clock)), size, 1.0 / size, size)
+        size = float(np.interp(at, clock[:-1], sizes))
+        return Pace(at, size, 1.0 / size, 1.0)
+
+    return falling
+
+
+def joint_moments(run: Run, average: bool = False) -> MomentEquations:
+    """Of mean and covariance, a state (1 + d, d).
+
+    With `average` also of the integral of the primal, its covariance with the dual included: (3 + 2 d, d).
+    """
     problem, algorithm, dual_start = run[:3]
-    step_size, gamma = algorithm.step_size, algorithm.step_size / algorithm.batch_size
-    moments_at = _mapped(run)
+    d, second, pace_at, moments_at = problem.dimension, run.equation_order == 2, _pace(run), _mapped(run)
     latest: list[tuple[GaussianMoments, Expectations, Floats]] = []
 
-    def rhs(t: float, state: Floats) -> Floats:
-        mean, covariance = state[0], state[1:]
-        moments = moments_at(t, mean, np.diagonal(covariance))
+    def rhs(at: float, state: Floats) -> Floats:
+        time, step_size, weight, speed = pace_at(at)
+        gamma = step_size / algorithm.batch_size
+        mean, covariance = state[0], state[1 : 1 + d]
+        moments = moments_at(time, mean, np.diagonal(covariance))
         mapped = primal_covariance(moments, covariance)
         expected = problem.expectations(moments.mean, mapped)
         decay = expected.hessian(moments.slope[:, None] * covariance)
         out = np.empty_like(state)
         np.negative(expected.gradient, out=out[0])
-        _velocity(expected.noise, decay, gamma, out[1:])
+        _velocity(expected.noise, decay, gamma, out[1 : 1 + d])
         noise = gamma * np.diagonal(expected.noise)
-        if run.equation_order == 2:
+        if second:
             scatter = expected.scatter
             if scatter is None:
                 scatter = expected.hessian(expected.hessian(mapped).T)
-            out[1:] += step_size * scatter
+            out[1 : 1 + d] += step_size * scatter
             noise = noise + step_size * np.diagonal(scatter)
+        if average:
+            cross = state[3 + d :]  # Cov(I, V)
+            out[1 + d] = weight * moments.mean
+            out[2 + d] = 2.0 * weight * np.diagonal(cross) * moments.slope
+            out[3 + d :] = (weight * moments.slope)[:, None] * covariance
+            out[3 + d :] -= expected.hessian(moments.slope[:, None] * cross.T).T
+            if second:
+                out[2 + d] += step_size * weight**2 * moments.variance
+                out[3 + d :] -= step_size * weight * expected.hessian(mapped).T
         latest[:] = [(moments, expected, noise)]
-        return out
+        return out if speed == 1.0 else speed * out
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
-        return float(_largest(difference, _spread(np.diagonal(before[1:]), np.diagonal(after[1:])))) / _TOLERANCE
+        std = _spread(*(np.diagonal(state[1 : 1 + d]) for state in (before, after)))
+        return float(_largest(difference[: 1 + d], std)) / _TOLERANCE
 
     def pick(state: Floats) -> Floats:
-        return np.stack([state[0], np.diagonal(state[1:])])
+        return np.stack([state[0], np.diagonal(state[1 : 1 + d]), *state[1 + d : 3 + d]])
 
     def trace(state: Floats) -> Floats:
         moments, expected, noise = latest[0]
-        covariance = state[1:]
+        covariance = np.ascontiguousarray(state[1 : 1 + d])
         variance = np.diagonal(covariance)
         std = np.sqrt(np.where(variance > 0.0, variance, 1.0))
         likeness = np.empty_like(covariance)
@@ -156,9 +196,9 @@ def joint_moments(run: Run) -> MomentEquations:
 
     def matrices() -> tuple[Floats, Floats]:
         expected = latest[0][1]
-        return expected.hessian(np.eye(problem.dimension)), expected.noise
+        return expected.hessian(np.eye(d)), expected.noise
 
-    state = np.zeros((problem.dimension + 1, problem.dimension))
+    state = np.zeros((2 * d + 3 if average else d + 1, d))
     state[0] = dual_start
     return MomentEquations(state, rhs, error, pick, trace, matrices)
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.linearization import linearize
+from rdasde._approximations.pace import FineSteps, Pace, falling_grid, fine_steps, pace_of, shares, steps_between
 from rdasde._approximations.time_grid import TimeGrid, diffusion_grid, has_feedback, resolution, with_middles
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES, lane_array
@@ -72,6 +73,12 @@ class _Job:
     grid: TimeGrid
     seed: int
     coordinates: NDArray[np.int64] | None = None  # that are recorded, None for all
+    average: bool = False
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """What is kept of every path."""
+        return ("dual", "primal", "average") if self.average else ("dual", "primal")
 
     @property
     def kept(self) -> NDArray[np.int64]:
@@ -95,7 +102,9 @@ class _Paths:
         dual, primal = (lane_array(blocks * d).reshape(blocks, d, LANES) for _ in range(2))
         dual[:], primal[:] = dynamics.dual_start[:, None], dynamics.primal_start[:, None]
         room = 5 * d + (1 if isinstance(job.scheme, Linearized) else 0)  # normals come in pairs
-        self.job, self.state = job, State(dual, primal, lane_array(room))
+        average = lane_array(blocks * d if job.average else 0).reshape(blocks, d if job.average else 0, LANES)
+        average[:] = primal[:, : average.shape[1]]
+        self.job, self.state = job, State(dual, primal, lane_array(room), average)
         self.coordinates = job.kept
         if dynamics.make_streams is Problem.make_streams:
             streams: Any = stacked_streams(job.seed, replicates, _PURPOSE)
@@ -105,10 +114,12 @@ class _Paths:
                 streams = streams._replace(state=streams.state[None])
         self.source = Source(streams, dynamics.scratch.allocate())
 
-    def step(self, begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
-        """Steps begin + 1, ..., end; dual and primal (blocks, time, d, LANES) are recorded after `steps`."""
+    def step(
+        self, begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats, average: Floats
+    ) -> None:
+        """Steps begin + 1, ..., end; dual, primal, average (blocks, time, d, LANES) are recorded after `steps`."""
         dynamics, scheme = self.job.dynamics, self.job.scheme
-        span, record = Span(begin, end), Record(steps, self.coordinates, dual, primal)
+        span, record = Span(begin, end), Record(steps, self.coordinates, dual, primal, average)
         if isinstance(scheme, Scheme):
             diffuse(dynamics.problem, dynamics.mirror, scheme, self.source, self.state, span, record)
         elif isinstance(scheme, Linearized):
@@ -125,15 +136,11 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], signals: Signals |
     paths, recorded, count = _Paths(job, replicates), job.grid.recorded, len(replicates)
     state = paths.state
     first = int(recorded[0] == 0)
-    begin = [states[:, None][:, :first, paths.coordinates] for states in (state.dual, state.primal)]
-    shape = (
-        len(state.dual),
-        len(recorded) - first,
-        len(paths.coordinates),
-        LANES,
-    )  # contiguous, or loops compile twice
-    dual, primal = np.empty(shape), np.empty(shape)
-    paths.step(0, int(recorded[-1]), recorded[first:], dual, primal)
+    begin = [states[:, None][:, :first, paths.coordinates] for states in (state.dual, state.primal, state.primal)]
+    # contiguous, or loops are compiled twice
+    shape = (len(state.dual), len(recorded) - first, len(paths.coordinates), LANES)
+    kept = [np.empty(shape), np.empty(shape), np.empty(shape if job.average else (*shape[:2], 0, LANES))]
+    paths.step(0, int(recorded[-1]), recorded[first:], *kept)
     if not np.isfinite(state.dual).all():  # where, is seen by marching
         parts = [_march_block(job, block, None) for block in blocks_of(replicates)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -144,22 +151,23 @@ def _diffusion_task(job: _Job, replicates: NDArray[np.int64], signals: Signals |
         whole = np.concatenate([start, x], axis=1) if first else x
         return np.moveaxis(whole, 3, 1).reshape(-1, len(recorded), x.shape[2])[:count]
 
-    return {"dual": by_path(begin[0], dual), "primal": by_path(begin[1], primal), "diverged": np.full(count, -1)}
+    out: Arrays = {space: by_path(*both) for space, *both in zip(job.spaces, begin, kept, strict=False)}
+    return out | {"diverged": np.full(count, -1)}
 
 
 def _march_block(job: _Job, block: NDArray[np.int64], signals: Signals | None) -> Arrays:
     count, paths = len(block), _Paths(job, block)
     shape = (count, len(job.grid.recorded), len(job.kept))
-    out: Arrays = {"dual": np.empty(shape), "primal": np.empty(shape)}
+    out: Arrays = {space: np.empty(shape) for space in job.spaces}
 
-    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats) -> None:
-        paths.step(begin, end, steps, dual[None], primal[None])
+    def kernel(begin: int, end: int, steps: NDArray[np.int64], dual: Floats, primal: Floats, average: Floats) -> None:
+        paths.step(begin, end, steps, dual[None], primal[None], average[None])
 
-    def consume(part: slice, dual: Floats, primal: Floats) -> None:
-        out["dual"][:, part] = np.moveaxis(dual, 2, 0)[:count]
-        out["primal"][:, part] = np.moveaxis(primal, 2, 0)[:count]
+    def consume(part: slice, *kept: Floats) -> None:
+        for space, states in zip(job.spaces, kept, strict=False):
+            out[space][:, part] = np.moveaxis(states, 2, 0)[:count]
 
-    state = (paths.state.dual[0], paths.state.primal[0], paths.source.streams)
+    state = (paths.state.dual[0], paths.state.primal[0], paths.state.average[0], paths.source.streams)
     out["diverged"] = march(
         kernel, state, job.kept, job.grid.recorded, count, consume, signals, stop_at_divergence=True
     )
@@ -168,9 +176,9 @@ def _march_block(job: _Job, block: NDArray[np.int64], signals: Signals | None) -
 
 def _run(
     job: _Job, paths: int, executor: concurrent.futures.Executor | None, progress: bool | None
-) -> tuple[Floats, Floats]:
+) -> dict[str, Floats]:
     shape = (paths, len(job.grid.recorded), len(job.kept))
-    dual, primal = np.empty(shape), np.empty(shape)
+    kept = {space: np.empty(shape) for space in job.spaces}
     steps = int(job.grid.recorded[-1])
     signals = Signals(Progress(progress, steps * paths, "diffusion"))
     tasks = blocks_of(np.arange(paths), job.blocks_a_task)
@@ -179,7 +187,8 @@ def _run(
     parts = run_blocks(_diffusion_task, job, tasks, executor=executor, signals=signals, steps=steps)
     try:
         for block, arrays in parts:
-            dual[block[0] : block[-1] + 1], primal[block[0] : block[-1] + 1] = arrays["dual"], arrays["primal"]
+            for space, states in kept.items():
+                states[block[0] : block[-1] + 1] = arrays[space]
             if np.any(arrays["diverged"] >= 0):
                 lane = int(np.flatnonzero(arrays["diverged"] >= 0)[0])
                 step = int(arrays["diverged"][lane])
@@ -192,44 +201,43 @@ def _run(
                 )
     finally:
         parts.close()
-    return dual, primal
+    return kept
 
 
-def _defect(run: Run, grid: TimeGrid, lag: float) -> Floats:
-    """What each step of `diffuse` misses of the noiseless flow, (steps, d).
+def _defect(run: Run, grid: TimeGrid, pace: Pace, average: bool = False) -> tuple[Floats, Floats]:
+    """What each step of `diffuse` misses of the noiseless flow, (steps, d), and of its integral (none without average).
 
     Added to every path, it makes the scheme exact for vanishing noise, however steep the threshold at 0 and however
     small the spread against the way the mean goes; so the time step need not depend on the algorithm's step size.
     """
     problem, algorithm, dual_start = run[:3]
     d, steps = problem.dimension, len(grid.times) - 1
-    pieces = [np.zeros(1)]
-    for n, (a, b) in enumerate(itertools.pairwise(grid.times)):
-        pieces.append(_within(a, b, first=n == 0, lag=lag))
-        pieces[-1][-1] = b
-    fine = np.concatenate(pieces)
-    nodes = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces[1:]])])
-    state, out = State(lane_array(d), lane_array(d), lane_array(5 * d)), np.empty((steps, d))
+    ends = enumerate(itertools.pairwise(grid.times))
+    pieces = [_within(run, a, b, first=n == 0, lag=float(pace.lag[n])) for n, (a, b) in ends]
+    fine = np.concatenate([np.zeros(1), *(piece.times for piece in pieces)])
+    lags = np.concatenate([np.zeros(0), *(piece.lags for piece in pieces)])
+    counts = np.concatenate([np.zeros(0), *(piece.counts for piece in pieces)])
+    nodes = np.concatenate([[0], np.cumsum([len(piece.times) for piece in pieces], dtype=np.int64)])
+    state = State(lane_array(d), lane_array(d), lane_array(5 * d), lane_array(0))
+    out, integral = np.empty((steps, d)), np.empty((steps if average else 0, d))
     state.dual[:] = dual_start[:, None]
     middles = with_middles(fine)
-    thresholds, back = (algorithm.thresholds(np.maximum(middles - shift, 0.0)) for shift in (0.0, 0.5 * lag))
-    fine_grid = FineGrid(fine, thresholds, back, nodes, lag)
-    follow(problem.parameters, algorithm.mirror.parameters, fine_grid, problem.scratch.allocate(), state, out)
-    out[~np.isfinite(out).all(axis=1)] = 0.0  # a flow that diverges is no guide: paths say so themselves
-    return out
+    shift = 0.5 * np.append(np.repeat(lags, 2), lags[-1:] if len(lags) else 0.0)
+    thresholds, back = algorithm.thresholds(middles), algorithm.thresholds(np.maximum(middles - shift, 0.0))
+    fine_grid = FineGrid(fine, thresholds, back, nodes, lags, pace.lag, counts, pace.ends)
+    scratch = problem.scratch.allocate()
+    follow(problem.parameters, algorithm.mirror.parameters, fine_grid, scratch, state, out, integral)
+    for missed in (out, integral):
+        missed[~np.isfinite(missed).all(axis=1)] = 0.0  # a flow that diverges is no guide: paths say so themselves
+    return out, integral
 
 
-def _within(a: float, b: float, *, first: bool, lag: float) -> Floats:
+def _within(run: Run, a: float, b: float, *, first: bool, lag: float) -> FineSteps:
     """Where the noiseless flow is stepped from a to b; a step of one lag is one of the algorithm, which is exact."""
-    steps = int(np.rint((b - a) / lag)) if lag > 0.0 else 0
+    steps = steps_between(run, a, b) if lag > 0.0 else 0
     taken = min(steps, _FIRST_SUBSTEPS) if first else steps if steps <= _EXACT else 0
-    exact: Floats = a + lag * np.arange(1, taken + 1, dtype=np.float64)
-    if steps and taken == steps:
-        return exact
-    number = _FIRST_SUBSTEPS if first else _SUBSTEPS
-    start = a + lag * taken
-    inside: Floats = (np.arange(1, number + 1) / number) ** (2 if first else 1)
-    return np.concatenate([exact, start + (b - start) * inside])
+    number = 0 if steps and taken == steps else _FIRST_SUBSTEPS if first else _SUBSTEPS
+    return fine_steps(run, a, b, lag, taken, (np.arange(1, number + 1) / max(number, 1)) ** (2 if first else 1))
 
 
 def check(problem: Problem, algorithm: RDA) -> None:
@@ -238,8 +246,13 @@ def check(problem: Problem, algorithm: RDA) -> None:
         need_compiled_drift("paths", problem, f" with {algorithm.mirror!r}", "'sdeint' there")
 
 
-def check_drift(problem: Problem, algorithm: RDA, drift: str, noise: str) -> None:
+def check_drift(problem: Problem, algorithm: RDA, drift: str, noise: str, average: bool) -> None:
     """ValueError where such a drift is not to be had."""
+    beyond = "a step size that falls" if algorithm.is_falling else "average=True" if average else ""
+    if beyond and drift == "linearized":
+        raise _check.bad("drift", f"'linearized' with {beyond}", "'exact' there", "leave drift out")
+    if beyond:
+        need_compiled_drift("paths", problem, f" with {beyond}", "without it there")
     if drift == "linearized" and not algorithm.mirror.has_moments:
         got = f"'linearized' with {algorithm.mirror!r}, which couples coordinates"
         raise _check.bad("drift", got, "'exact' there", "leave drift out")
@@ -266,14 +279,16 @@ def need_compiled_drift(
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     """Paths of the dual diffusion, and in how many time steps."""
     job = _job(run, monte_carlo)
-    dual, primal = _run(job, monte_carlo.paths, monte_carlo.executor, monte_carlo.progress)
+    states = _run(job, monte_carlo.paths, monte_carlo.executor, monte_carlo.progress)
     steps, drift = len(job.grid.times) - 1, "linearized" if isinstance(job.scheme, Linearized) else "exact"
     attributes = {"time_steps": steps, "equation_order": run.equation_order, "drift": drift}
-    return Solution({"dual": dual, "primal": primal}, attributes)
+    return Solution(states, attributes)
 
 
 def path_grid(run: Run, tolerance: float) -> TimeGrid:
     """Where paths are stepped."""
+    if run.axis.sizes is not None:
+        return falling_grid(run.axis, resolution(run.problem, tolerance))
     return diffusion_grid(run.axis.times, resolution(run.problem, tolerance), lag=_lag(run))
 
 
@@ -283,7 +298,8 @@ def _lag(run: Run) -> float:
 
 def dual_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
     """Paths of the dual diffusion: dual and primal, (path, time, coordinate)."""
-    return _run(_job(run, monte_carlo), monte_carlo.paths, monte_carlo.executor, monte_carlo.progress)
+    states = _run(_job(run, monte_carlo), monte_carlo.paths, monte_carlo.executor, monte_carlo.progress)
+    return states["dual"], states["primal"]
 
 
 def may_linearize(run: Run, monte_carlo: MonteCarlo) -> bool:
@@ -291,7 +307,8 @@ def may_linearize(run: Run, monte_carlo: MonteCarlo) -> bool:
     problem = run.problem
     if monte_carlo.drift != "auto":
         return monte_carlo.drift == "linearized"
-    if not run.algorithm.mirror.has_moments or monte_carlo.noise == "gradients":
+    beyond = run.axis.sizes is not None or monte_carlo.average or monte_carlo.noise == "gradients"
+    if beyond or not run.algorithm.mirror.has_moments:
         return False
     return not problem.has_compiled_drift or problem.drift_cost() > _COSTLY * problem.dimension**2
 
@@ -300,28 +317,32 @@ def seconds_of_a_step(run: Run, monte_carlo: MonteCarlo) -> float:
     """Processor seconds that one step of one block takes, with the exact drift; compilation is not counted."""
     d, grid = run.problem.dimension, path_grid(run, monte_carlo.tolerance)
     one = TimeGrid(np.array([0.0, float(np.diff(grid.times).max())]), np.array([1]))
-    job = _exact_job(run, monte_carlo, one, np.zeros((1, d)))
+    pace = pace_of(run._replace(axis=run.axis._replace(sizes=None, clock=None)), one.times)
+    job = _exact_job(run, monte_carlo, one, pace, (np.zeros((1, d)), np.zeros((0, d))))
     begin = 0.0
     for _ in range(2):
         paths = _Paths(job, np.arange(LANES))
         dual, primal = np.empty((2, 1, 1, len(job.kept), LANES))
         begin = time.process_time()
-        paths.step(0, 1, one.recorded, dual, primal)
+        paths.step(0, 1, one.recorded, dual, primal, np.empty((1, 1, 0, LANES)))
     return time.process_time() - begin
 
 
-def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, defect: Floats) -> _Job:
+def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, pace: Pace, defect: tuple[Floats, Floats]) -> _Job:
+    """With the problem's own drift; `defect` is that of the flow and of its integral (none without average)."""
     problem, algorithm, dual_start = run[:3]
-    lag, tolerance = _lag(run), monte_carlo.tolerance
-    thresholds = algorithm.thresholds(grid.with_middles(lag))
+    tolerance = monte_carlo.tolerance
+    thresholds = algorithm.thresholds(with_middles(grid.times, pace.lag))
     dynamics = Dynamics.of(problem, algorithm, dual_start, thresholds)
-    noise_level = float(np.sqrt(algorithm.step_size / algorithm.batch_size))
+    noise_level = np.sqrt(pace.size / algorithm.batch_size)
     kind = Drawn if monte_carlo.noise == "gradients" else Gaussian
     # of gradients drawn in two places, sums would be half as skewed
     feedback = kind is Gaussian and has_feedback(problem, algorithm, resolution(problem, tolerance), tolerance)
-    gradients = algorithm.batch_size / algorithm.step_size
-    scheme = Scheme(grid.times, thresholds, noise_level, defect, feedback, lag, kind(gradients))
-    return _Job(dynamics, scheme, grid, monte_carlo.seed, run.kept)
+    gradients = kind(algorithm.batch_size / algorithm.step_size)
+    missed = defect[1] / pace.total[1:][: len(defect[1]), None]
+    lag, of_average = pace.lag, shares(pace)
+    scheme = Scheme(grid.times, thresholds, noise_level, defect[0], feedback, lag, gradients, of_average, missed)
+    return _Job(dynamics, scheme, grid, monte_carlo.seed, run.kept, len(defect[1]) > 0)
 
 
 def _job(run: Run, monte_carlo: MonteCarlo) -> _Job:
@@ -334,7 +355,8 @@ def _job(run: Run, monte_carlo: MonteCarlo) -> _Job:
             dynamics = Dynamics.of(problem, algorithm, dual_start, linearized.thresholds)
             dynamics = replace(dynamics, make_streams=Problem.make_streams)
             return _Job(dynamics, linearized, grid, monte_carlo.seed, run.kept)
-    return _exact_job(run, monte_carlo, grid, _defect(run, grid, lag))
+    pace = pace_of(run, grid.times)
+    return _exact_job(run, monte_carlo, grid, pace, _defect(run, grid, pace, monte_carlo.average))
 
 
 def fluctuation_paths(
@@ -348,4 +370,5 @@ def fluctuation_paths(
     paths, seed, executor, progress = monte_carlo[:4]
     scheme = (fluctuation, Grid(grid.times, float(1.0 / np.sqrt(algorithm.batch_size))))
     job = _Job(Dynamics.along(problem, algorithm, flow), scheme, grid, seed)
-    return _run(job, paths, executor, progress)
+    states = _run(job, paths, executor, progress)
+    return states["dual"], states["primal"]

@@ -22,13 +22,13 @@ class TimeGrid(NamedTuple):
     times: Floats  # increasing, from 0
     recorded: NDArray[np.int64]
 
-    def with_middles(self, lag: float = 0.0) -> Floats:
+    def with_middles(self, lag: float | Floats = 0.0) -> Floats:
         """The times and, between them, the middles, half a `lag` before them."""
         return with_middles(self.times, lag)
 
 
-def with_middles(times: Floats, lag: float = 0.0) -> Floats:
-    """``t_0, (t_0 + t_1 - lag) / 2, t_1, ...``, where a middle is never before its left end."""
+def with_middles(times: Floats, lag: float | Floats = 0.0) -> Floats:
+    """``t_0, (t_0 + t_1 - lag) / 2, t_1, ...``, where a middle is never before its left end; a lag by step, or one."""
     out = np.empty(2 * len(times) - 1)
     out[::2] = times
     out[1::2] = np.maximum(0.5 * (times[1:] + times[:-1] - lag), times[:-1])

@@ -48,6 +48,14 @@ def add(x, out):
 
 
 @compilable
+def move_towards(x, share, out):
+    """``out += share (x - out)``."""
+    flat, target = one_row(x), one_row(out)
+    for i in range(flat.size):
+        target[i] = fma(share, flat[i] - target[i], target[i])
+
+
+@compilable
 def dot(x, y, out):
     """x'y in every lane, summed four coordinates at a time; `x`, `y` (d, lanes), `out` (lanes,)."""
     d = x.shape[0]

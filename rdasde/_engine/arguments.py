@@ -10,15 +10,18 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
+from rdasde._engine.time_axis import TimeAxis
 from rdasde._errors import StabilityWarning
 from rdasde._problems.base import Problem
 
 
-def check_pair(problem: Problem, algorithm: RDA) -> None:
-    """The first two arguments of every verb."""
+def check_pair(problem: Problem, algorithm: RDA, *, plain: bool = True) -> None:
+    """The first two arguments of every verb, most of which are for `plain` algorithms."""
     check_instance_of_problem(problem)
     _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
     algorithm.mirror.check_dimension(problem.dimension)
+    if plain:
+        need_plain(algorithm)
 
 
 def check_instance_of_problem(problem: Problem) -> None:
@@ -26,12 +29,22 @@ def check_instance_of_problem(problem: Problem) -> None:
     _check.instance("problem", problem, Problem, "a problem", "pass for example rs.LinearRegression(coef)")
 
 
-def warn_if_unstable(problem: Problem, algorithm: RDA) -> None:
-    """StabilityWarning where the unregularized algorithm would not be stable in mean square."""
-    reason = problem.instability(algorithm.step_size, algorithm.batch_size)
+def need_plain(algorithm: RDA) -> None:
+    """ValueError for steps that fall and for momentum."""
+    if algorithm.is_falling or algorithm.momentum:
+        what = "a step size that falls" if algorithm.is_falling else "momentum"
+        raise _check.bad(
+            "algorithm", f"one with {what}", "one of constant step size without momentum here", "pass such a one"
+        )
+
+
+def warn_if_unstable(problem: Problem, algorithm: RDA, axis: TimeAxis | None = None) -> None:
+    """StabilityWarning where the unregularized algorithm would not be stable in mean square, at its largest step."""
+    step_size = algorithm.step_size if axis is None or axis.sizes is None else float(axis.sizes.max())
+    reason = problem.instability(step_size, algorithm.batch_size)
     if reason is not None:
         warnings.warn(
-            f"step_size {algorithm.step_size:g} is past mean-square stability without a regularizer ({reason}): "
+            f"step_size {step_size:g} is past mean-square stability without a regularizer ({reason}): "
             "the run may diverge; take a smaller step or a larger batch.",
             StabilityWarning,
             stacklevel=3,

@@ -38,7 +38,7 @@ def _slope(scheme, k, w, out):
 @compilable
 def _diffuse(regularizer, scheme, streams, state, span, record):
     """The steps of `rdasde._engine.loops`, whose noise is that of the middle of a step already."""
-    v, w, work = state
+    v, w, work, _ = state
     d = v.shape[0]
     even = d + d % 2  # normals come in pairs
     normal, xi, slope = work[:even], work[even : even + d], work[even + d : even + 2 * d]
@@ -74,6 +74,7 @@ def diffuse_linearized(
 ) -> None:
     """`_diffuse` of blocks, one after the other."""
     for block in range(state.dual.shape[0]):
-        own_state = State(state.dual[block], state.primal[block], state.work)
-        own_record = Record(record.steps, record.coordinates, record.dual[block], record.primal[block])
+        own_state = State(state.dual[block], state.primal[block], state.work, state.average[block])
+        kept = (record.dual[block], record.primal[block], record.average[block])
+        own_record = Record(record.steps, record.coordinates, *kept)
         _diffuse(regularizer, scheme, block_streams(streams, block), own_state, span, own_record)

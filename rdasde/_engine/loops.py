@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, compilable, fma, generic, implements, one_row
-from rdasde._compiled.lanes import LANES, copy, move
+from rdasde._compiled.lanes import LANES, copy, move, move_towards
 from rdasde._compiled.random import block_streams
 from rdasde._problems.base import add_gradient, drift, hessian_along, noise, noise_along
 from rdasde._regularizers.base import Fluctuation, mirror
@@ -23,8 +23,9 @@ class Rule(NamedTuple):
     """The discrete algorithm's numbers."""
 
     thresholds: Floats  # g after every step, from step 0 on
-    step_size: float
+    rates: Floats  # less the step size over the batch size: a single one, or that of every step, from step 0 on
     batch_size: int
+    momentum: float  # the share of the last move's gradients that is taken again
 
 
 class Gaussian(NamedTuple):
@@ -68,11 +69,13 @@ class Scheme(NamedTuple):
 
     times: Floats  # of the grid
     thresholds: Floats  # at its times and, in turn, at the middles, half a `lag` before them
-    noise_level: float
+    noise_level: Floats  # (time,), of each step
     defect: Floats  # (time, d): what each step misses of the noiseless flow, from `follow`
     feedback: bool  # whether the noise of a step is drawn in two halves
-    lag: float  # the algorithm's step size for the equation of second order, 0 for that of first
+    lag: Floats  # (time,): the algorithm's step size for the equation of second order, 0 for that of first
     kind: Any  # of its noise, `Gaussian` or `Drawn`
+    shares: Floats  # (time, 3): of the average before a step, and of the states at its ends, in that after it
+    missed: Floats  # (time, d): what the averages so made miss of those of the noiseless flow, from `follow`
 
 
 class Grid(NamedTuple):
@@ -89,7 +92,10 @@ class FineGrid(NamedTuple):
     thresholds: Floats  # at its times and middles in turn
     back: Floats  # the same half a `lag` before
     nodes: NDArray[np.int64]  # where each node of the coarser grid stands in it
-    lag: float
+    lags: Floats  # (time,), of its own steps
+    lag: Floats  # of the coarser grid's
+    counts: Floats  # (time,): what its steps count for in an average
+    ends: Floats  # (time, 2): what the states at both ends of a coarser step count for
 
 
 class Source(NamedTuple):
@@ -104,7 +110,8 @@ class State(NamedTuple):
 
     dual: Floats
     primal: Floats
-    work: Floats  # (d, lanes) for the algorithm, zero on entry and return; (5 d, lanes) for the others
+    work: Floats  # (d, lanes) for the algorithm, zero at first, then its momentum; (5 d, lanes) for the others
+    average: Floats  # of the primal so far, which it starts at; without rows where nobody asks for it
 
 
 class Span(NamedTuple):
@@ -115,12 +122,13 @@ class Span(NamedTuple):
 
 
 class Record(NamedTuple):
-    """``dual[k]`` and ``primal[k]`` (coordinate, lanes) get the state after step ``steps[k]``."""
+    """``dual[k]``, ``primal[k]`` and, if kept, ``average[k]`` (coordinate, lanes) get the state after ``steps[k]``."""
 
     steps: NDArray[np.int64]
     coordinates: NDArray[np.int64]
     dual: Floats
     primal: Floats
+    average: Floats  # without coordinates where nobody asks for it
 
 
 @compilable
@@ -131,23 +139,29 @@ def keep(state, record, k):
         for lane in range(state.dual.shape[1]):
             record.dual[k, i, lane] = state.dual[j, lane]
             record.primal[k, i, lane] = state.primal[j, lane]
+    for i in range(record.average.shape[1]):
+        j = record.coordinates[i]
+        for lane in range(state.dual.shape[1]):
+            record.average[k, i, lane] = state.average[j, lane]
 
 
 @Kernel
 def advance(
     problem: Any, regularizer: Any, rule: Rule, source: Source, state: State, span: Span, record: Record
 ) -> None:
-    """Steps of the algorithm."""
-    v, w, gradient = state
-    rate = -rule.step_size / rule.batch_size
+    """Steps of the algorithm; the average after step n is that of the states before steps 1, ..., n."""
+    v, w, gradient, average = state
     flat, flat_gradient = one_row(v), one_row(gradient)
     k = 0
     for n in range(span.start + 1, span.stop + 1):
+        rate = rule.rates[n if rule.rates.size > 1 else 0]
+        if average.shape[0] > 0:
+            move_towards(w, 1.0 / n, average)
         for _ in range(rule.batch_size):
             add_gradient(problem, w, source.streams, source.scratch, gradient)
         for i in range(flat.size):
             flat[i] = fma(rate, flat_gradient[i], flat[i])
-            flat_gradient[i] = 0.0
+            flat_gradient[i] = 0.0 if rule.momentum == 0.0 else rule.momentum * flat_gradient[i]
         mirror(regularizer, v, rule.thresholds[n], w)
         if k < record.steps.size and record.steps[k] == n:
             keep(state, record, k)
@@ -165,7 +179,7 @@ def _diffuse(problem, regularizer, scheme, source, state, span, record):
     have led: then the covariance meets its terms of fourth order too, and of these only a third of the coupling to the
     third moments is missed.
     """
-    v, w, work = state
+    v, w, work, average = state
     streams, scratch = source
     times, thresholds = scheme.times, scheme.thresholds
     d = v.shape[0]
@@ -178,8 +192,14 @@ def _diffuse(problem, regularizer, scheme, source, state, span, record):
     k = 0
     for n in range(span.start + 1, span.stop + 1):
         h = times[n] - times[n - 1]
-        early = 0.5 * (h - scheme.lag) if h > 1.5 * scheme.lag else 0.0
-        spread = scheme.noise_level * np.sqrt(h)
+        lag = scheme.lag[n - 1]
+        early = 0.5 * (h - lag) if h > 1.5 * lag else 0.0
+        spread = scheme.noise_level[n - 1] * np.sqrt(h)
+        if average.shape[0] > 0:
+            share, left = scheme.shares[n - 1, 0], scheme.shares[n - 1, 1]
+            for j in range(d):
+                for lane in range(LANES):
+                    average[j, lane] = fma(share, average[j, lane], left * w[j, lane])
         drift(problem, w, scratch, slope)
         # one place where noise is drawn, one where the flow's drift is taken (`follow`): compilers copy them to each
         for part in range(2 if scheme.feedback and early > 0.0 else 1):
@@ -207,6 +227,11 @@ def _diffuse(problem, regularizer, scheme, source, state, span, record):
                 moved = fma(early - h, flat_slope[i], flat[i])
                 flat[i] = fma(-early, flat_ahead[i] - flat_mean[i], moved) + missed
         mirror(regularizer, v, thresholds[2 * n], w)
+        if average.shape[0] > 0:
+            right = scheme.shares[n - 1, 2]
+            for j in range(d):
+                for lane in range(LANES):
+                    average[j, lane] = fma(right, w[j, lane], average[j, lane]) + scheme.missed[n - 1, j]
         if k < record.steps.size and record.steps[k] == n:
             keep(state, record, k)
             k += 1
@@ -217,8 +242,8 @@ def _of_block(source, state, record, block):
     """What belongs to one of several blocks."""
     return (
         Source(block_streams(source.streams, block), source.scratch),
-        State(state.dual[block], state.primal[block], state.work),
-        Record(record.steps, record.coordinates, record.dual[block], record.primal[block]),
+        State(state.dual[block], state.primal[block], state.work, state.average[block]),
+        Record(record.steps, record.coordinates, record.dual[block], record.primal[block], record.average[block]),
     )
 
 
@@ -233,31 +258,37 @@ def diffuse(
 
 
 @Kernel
-def follow(problem: Any, regularizer: Any, grid: FineGrid, scratch: Any, state: State, defect: Floats) -> None:
+def follow(
+    problem: Any, regularizer: Any, grid: FineGrid, scratch: Any, state: State, defect: Floats, integral: Floats
+) -> None:
     """The noiseless flow ``dv/dt = -F(v, t)``, and what one step of `_diffuse` without noise misses of it.
 
     The fine grid is stepped by the classical Runge-Kutta method, for the equation of second order with F where the flow
     was half a lag before; a step of one lag is one of the algorithm. ``defect[n - 1]`` (d,) gets the flow at node n of
-    the coarser grid less a step of `_diffuse` from node n - 1. `state.work` is (5 d, lanes).
+    the coarser grid less a step of `_diffuse` from node n - 1, and ``integral[n - 1]``, if it has rows, the integral of
+    the primal from node n - 1 to node n less that by the two states there. `state.work` is (5 d, lanes).
     """
-    v, w, work = state
-    times, thresholds, back, nodes, lag = grid
+    v, w, work, _ = state
+    times, thresholds, back, nodes, lags, coarse_lag, counts, ends = grid
     d = v.shape[0]
     slope, total, ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d]
     coarse, before = work[3 * d : 4 * d], work[4 * d :]
     for n in range(1, nodes.size):
         first, last = nodes[n - 1], nodes[n]
         h = times[last] - times[first]
-        early = 0.5 * (h - lag) if h > 1.5 * lag else 0.0
+        early = 0.5 * (h - coarse_lag[n - 1]) if h > 1.5 * coarse_lag[n - 1] else 0.0
         copy(v, ahead)
         copy(v, coarse)
         for stage in range(2):
             mirror(regularizer, ahead, thresholds[2 * (last if stage == 1 else first)], w)
             drift(problem, w, scratch, slope)
             move(coarse, early if stage == 1 else h - early, slope, coarse)
+            if stage == 0 and integral.shape[0] > 0:
+                for j in range(d):
+                    integral[n - 1, j] = -ends[n - 1, 0] * w[j, 0]
             move(v, h, slope, ahead)
         for k in range(first, last):
-            h = times[k + 1] - times[k]
+            h, lag = times[k + 1] - times[k], lags[k]
             exact = h < 1.5 * lag
             copy(v, total)
             copy(v, ahead)
@@ -269,11 +300,18 @@ def follow(problem: Any, regularizer: Any, grid: FineGrid, scratch: Any, state: 
                     drift(problem, w, scratch, slope)
                     move(ahead, -0.5 * lag, slope, before)
                 weight = 1.0 if exact else 1.0 / 6.0 if stage == 0 or stage == 3 else 1.0 / 3.0
+                if integral.shape[0] > 0:
+                    for j in range(d):
+                        integral[n - 1, j] += weight * counts[k] * w[j, 0]
                 move(total, weight * h, slope, total)
                 move(v, h if stage == 2 else 0.5 * h, slope, ahead)
             copy(total, v)
         for j in range(d):
             defect[n - 1, j] = v[j, 0] - coarse[j, 0]
+        if integral.shape[0] > 0:
+            mirror(regularizer, v, thresholds[2 * last], w)
+            for j in range(d):
+                integral[n - 1, j] -= ends[n - 1, 1] * w[j, 0]
 
 
 @compilable
@@ -292,7 +330,7 @@ def _fluctuate(along, table, grid, source, state, span, record):
     table of D_t is (time, d), `along` is the problem at times and middles of the grid in turn. The states are U and
     D_t(U).
     """
-    u, mapped, work = state
+    u, mapped, work, _ = state
     streams, scratch = source
     d = u.shape[0]
     xi, first, second, spare = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d : 4 * d]

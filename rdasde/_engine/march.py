@@ -12,8 +12,8 @@ from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES
 from rdasde._engine.progress import Signals
 
-Kernel = Callable[[int, int, NDArray[np.int64], Floats, Floats], None]
-Consumer = Callable[[slice, Floats, Floats], None]
+Kernel = Callable[[int, int, NDArray[np.int64], Floats, Floats, Floats], None]
+Consumer = Callable[[slice, Floats, Floats, Floats], None]
 
 _BUFFER = 2**17  # numbers recorded before they are handed over: small enough for malloc to use again
 _WORK = 2**27  # coordinate updates between two looks at the clock: a fraction of a second
@@ -34,13 +34,14 @@ def march(
     *,
     stop_at_divergence: bool,
 ) -> NDArray[np.int64]:
-    """Run ``kernel(start, stop, steps, dual, primal)`` over all recorded steps and hand every chunk to `consume`.
+    """Run ``kernel(start, stop, steps, dual, primal, average)`` over recorded steps, and hand chunks to `consume`.
 
     `state` is everything the kernel carries from step to step, arrays and random Generators in tuples of tuples; its
-    first two entries are the dual and the primal state (d, lanes). Returns, for the first `count` lanes, the first
+    first two entries are the dual and the primal state (d, lanes), its last but one the average, without rows where it
+    is not kept. Returns, for the first `count` lanes, the first
     step after which the dual was not finite, or -1; what is recorded from that step on is NaN.
     """
-    dual_state, primal_state = state[0], state[1]
+    dual_state, primal_state, averaged = state[0], state[1], bool(len(state[-2]))
     work = dual_state.shape[0] * LANES
     per_buffer = max(1, _BUFFER // (len(coordinates) * LANES))
     per_call = max(1, _WORK // work)
@@ -51,15 +52,17 @@ def march(
         wanted = steps[part]
         dual = np.empty((len(wanted), len(coordinates), LANES))
         primal = np.empty_like(dual)
+        average = np.empty_like(dual) if averaged else dual[:, :0].copy()
         filled = 0
         if wanted[0] == 0:
             dual[0], primal[0] = dual_state[coordinates], primal_state[coordinates]
+            average[0] = primal[0, : average.shape[1]]
             filled = 1
         while now < wanted[-1]:
             ahead = int(min(now + per_call, wanted[-1]))
             upto = int(np.searchsorted(wanted, ahead, side="right"))
             before = _save(state)
-            kernel(now, ahead, wanted[filled:upto], dual[filled:upto], primal[filled:upto])
+            kernel(now, ahead, wanted[filled:upto], dual[filled:upto], primal[filled:upto], average[filled:upto])
             fresh = ~_finite(dual_state)[:count] & (diverged < 0)
             if fresh.any():
                 after = _save(state)
@@ -71,18 +74,18 @@ def march(
                     raise Stopped
             now, filled = ahead, upto
             if stop_at_divergence and np.any(diverged >= 0):
-                dual[filled:], primal[filled:] = np.nan, np.nan
+                dual[filled:], primal[filled:], average[filled:] = np.nan, np.nan, np.nan
                 break
         for lane in np.flatnonzero(diverged >= 0):
             late = wanted >= diverged[lane]
-            dual[late, :, lane], primal[late, :, lane] = np.nan, np.nan
-        consume(part, dual, primal)
+            dual[late, :, lane], primal[late, :, lane], average[late, :, lane] = np.nan, np.nan, np.nan
+        consume(part, dual, primal, average)
         done = part.stop
         if stop_at_divergence and np.any(diverged >= 0):
             rest = slice(done, len(steps))
             nothing = np.full((len(steps) - done, len(coordinates), LANES), np.nan)
             if len(nothing):
-                consume(rest, nothing, nothing)
+                consume(rest, nothing, nothing, nothing[:, : average.shape[1]])
             break
     return diverged
 
@@ -125,7 +128,7 @@ def _locate(
     middle = (start + stop) // 2
     _restore(state, before)
     nothing = np.empty((0, 0, LANES))
-    kernel(start, middle, np.empty(0, dtype=np.int64), nothing, nothing)
+    kernel(start, middle, np.empty(0, dtype=np.int64), nothing, nothing, nothing)
     early = lanes & ~_finite(state[0])[: len(lanes)]
     at_middle = _save(state)
     if early.any():

@@ -5,10 +5,11 @@ Those of `simulate`, `approximate` and `weak_error`, and of validations that car
 ===================  ===================================================================================================
 ``produced_by``      The verb, ``"rdasde.simulate"``
 ``problem``          Its repr
-``step_size``        gamma; where a result is over several, they are a coordinate instead
+``step_size``        gamma, or a name for a function of n; where a result is over several, they are a coordinate instead
 ``batch_size``       Gradients averaged in a step
 ``regularizer``      The mirror map, as JSON: `mirror_of` makes it again
 ``schedule``         Its repr; a function of the user's own by its name or source
+``momentum``         Where there is any
 ``description``      Problem and schedule, as JSON: `problem_of` and `algorithm_of` make them again
 ===================  ===================================================================================================
 
@@ -32,6 +33,7 @@ from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.kinds import from_json
 from rdasde._schedule import schedule_name
+from rdasde._step_size import said
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,10 +43,11 @@ _SHOWN = 400  # letters of a description
 
 def result_attributes(problem: Problem, algorithm: RDA, verb: str) -> dict[str, Any]:
     """What every result says about itself, in types that netCDF keeps."""
-    return {
+    momentum = {"momentum": algorithm.momentum} if algorithm.momentum else {}
+    return momentum | {
         "produced_by": f"rdasde.{verb}",
         "problem": repr(problem),
-        "step_size": algorithm.step_size,
+        "step_size": said(algorithm.step_size),
         "batch_size": algorithm.batch_size,
         "regularizer": algorithm.mirror.to_json(),
         "schedule": schedule_name(algorithm.schedule),

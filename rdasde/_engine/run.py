@@ -33,7 +33,7 @@ class Run(NamedTuple):
 
 
 class MonteCarlo(NamedTuple):
-    """How many paths, which ones, where they are computed, and how finely."""
+    """How many paths, which ones, where they are computed, how finely, and what is kept of them."""
 
     paths: int
     seed: int
@@ -42,13 +42,15 @@ class MonteCarlo(NamedTuple):
     tolerance: float = TOLERANCE
     noise: Literal["gaussian", "gradients"] = "gaussian"  # of paths
     drift: Literal["auto", "exact", "linearized"] = "exact"  # of paths
+    average: bool = False  # whether running averages of the primal are wanted, too
 
 
 class Solution(NamedTuple):
     """What an approximation found.
 
     Either paths, ``dual`` and ``primal`` (path, time, d), or moments: ``dual_mean``, ``dual_std``, ``primal_mean``,
-    ``primal_std``, ``probability_zero`` (time, d), and ``dual_quantile`` (score, time, d) where it is known.
+    ``primal_std``, ``probability_zero`` (time, d), and ``dual_quantile`` (score, time, d) where it is known. If wanted,
+    also ``average`` (path, time, d), or ``average_mean`` and ``average_std``.
     """
 
     values: dict[str, Floats]

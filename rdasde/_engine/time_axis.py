@@ -9,25 +9,36 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
+from rdasde._step_size import StepSizes, sizes_until
 
 
 class TimeAxis(NamedTuple):
-    """Recorded times, as steps and as multiples of the step size."""
+    """Recorded times, as steps and as sums of their sizes: multiples of the step size where it is constant."""
 
     steps: NDArray[np.int64]  # (time,), increasing, within 0..total
     times: Floats  # steps * step_size
     total: int  # number of steps within the horizon
+    sizes: Floats | None = None  # of the steps 1, ..., total, where they are not all the same
+    clock: Floats | None = None  # then the times after the steps 0, ..., total
 
 
-def time_axis(horizon: float, times: int | ArrayLike, step_size: float) -> TimeAxis:
-    """Round the wanted times to steps: ``N = floor(horizon / step_size + 1e-9)`` of them, duplicates dropped."""
+def time_axis(horizon: float, times: int | ArrayLike, step_size: float | StepSizes) -> TimeAxis:
+    """Round the wanted times to steps: ``N = floor(horizon / step_size + 1e-9)`` of them, duplicates dropped.
+
+    Of steps that fall, N is the largest number whose sum is within the horizon.
+    """
     horizon = _check.number("horizon", horizon, above=0.0, mend="give the time n * step_size to run to")
-    total = int(np.floor(horizon / step_size + 1e-9))
+    sizes, first = None, step_size
+    if callable(step_size):
+        sizes = sizes_until(step_size, horizon * (1.0 + 1e-9))
+        total, first = len(sizes) - 1, sizes[0]
+    else:
+        total = int(np.floor(horizon / step_size + 1e-9))
     if total < 1:
         raise _check.bad(
             "horizon",
             f"{horizon:g}, shorter than one step",
-            f"at least the step size {step_size:g}",
+            f"at least the step size {first:g}",
             "give a longer horizon, in units of t = n * step_size",
         )
     wanted: Floats
@@ -44,5 +55,12 @@ def time_axis(horizon: float, times: int | ArrayLike, step_size: float) -> TimeA
                 f"within [0, {horizon:g}]",
                 "drop what lies outside, or give a longer horizon",
             )
+    if sizes is not None:
+        sizes = sizes[:total]
+        clock = np.concatenate([[0.0], np.cumsum(sizes)])
+        nearest = np.searchsorted(0.5 * (clock[1:] + clock[:-1]), wanted)
+        steps = np.unique(nearest).astype(np.int64)
+        return TimeAxis(steps, clock[steps], total, sizes, clock)
+    assert not callable(step_size)
     steps = np.unique(np.minimum(np.rint(wanted / step_size), total).astype(np.int64))
     return TimeAxis(steps, np.asarray(steps * step_size, dtype=np.float64), total)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import rdasde as rs
 from rdasde import _drawing
-from rdasde._bands import SPACES
+from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
 from rdasde._figures._data import random_direction
 

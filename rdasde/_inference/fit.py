@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._engine.arguments import need_plain
 from rdasde._inference.average import Covariance, Inference, Method
 from rdasde._inference.batches import can_be_read_again
 from rdasde._inference.online_fit import OnlineFit
@@ -164,6 +165,7 @@ def fit(
     """
     subject(problem_class)
     _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
+    need_plain(algorithm)
     passes = _check.count("passes", passes, mend="give how often to go through the rows")
     online = OnlineFit(
         problem_class, algorithm, _check.level(level), _method(problem_class, covariance, inference), _names(names)

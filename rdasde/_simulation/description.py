@@ -23,13 +23,16 @@ def description(job: Job, problem: Problem) -> dict[str, Any]:
         "problem": f"{problem!r} {digest(_plain(job.dynamics.problem))}",
         "regularizer": digest(_plain(job.dynamics.mirror)),
         "schedule": digest(job.dynamics.thresholds.tobytes()),
-        "step_size": job.step_size,
+        "step_size": digest(job.rates.tobytes()) if job.step_size is None else job.step_size,
+        "momentum": job.momentum or None,
         "batch_size": job.batch_size,
         "start": digest(job.dynamics.dual_start.tobytes()),
         "times": digest(job.steps.tobytes()),
         "coordinates": digest(job.coordinates.tobytes()),
         "keep": "summary" if job.summary else "paths",
         "statistics": sorted(job.statistics),
+        "inside": None if job.inside is None else job.inside.digest,
+        "average": True if job.average else None,
         "on_divergence": "raise" if job.stop_at_divergence else "keep",
     }
 

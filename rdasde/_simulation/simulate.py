@@ -5,26 +5,28 @@ from __future__ import annotations
 import concurrent.futures
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._bands.inside import Inside, check_band, inside_of
+from rdasde._bands.variables import SPACES
+from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, kept_coordinates, start_point, warn_if_unstable
 from rdasde._engine.blocks import blocks_of, need_memory, run_blocks
 from rdasde._engine.dynamics import Dynamics
-from rdasde._engine.pooled import pooled
 from rdasde._engine.progress import Progress, Signals
-from rdasde._engine.results import result_attributes
-from rdasde._engine.store import Arrays, Store
-from rdasde._engine.time_axis import TimeAxis, time_axis
+from rdasde._engine.statistics import Statistic, check_statistics
+from rdasde._engine.store import Store
+from rdasde._engine.time_axis import time_axis
 from rdasde._errors import DivergenceError
 from rdasde._problems.base import Problem
 from rdasde._simulation.block import Job, simulate_block
+from rdasde._simulation.collected import Collected
 from rdasde._simulation.description import description
-from rdasde._simulation.statistics import Statistic, check_statistics
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,6 +48,8 @@ def simulate(
     executor: concurrent.futures.Executor | None = None,
     on_divergence: Literal["raise", "keep"] = "raise",
     progress: bool | None = None,
+    inside: xr.Dataset | None = None,
+    average: bool = False,
 ) -> xr.Dataset:
     """Run the algorithm itself: ``v <- v - gamma grad f(w; Z)``, ``w = prox(v, g(n, gamma))``.
 
@@ -56,7 +60,8 @@ def simulate(
     algorithm : RDA
         How: step size, regularizer, schedule, batch size.
     horizon : float
-        Length of the run in units of ``t = n * step_size``: ``N = floor(horizon / step_size + 1e-9)`` steps.
+        Length of the run in units of ``t = n * step_size``: ``N = floor(horizon / step_size + 1e-9)`` steps. Where the
+        step size falls, t is the sum of the steps so far and N the largest number of them within the horizon.
     replicates : int or array_like of int
         How many independent runs, or the numbers of the runs to replay. Run r depends on (`seed`, r) alone, bit
         for bit, whatever the executor, the number of workers and of replicates.
@@ -82,13 +87,21 @@ def simulate(
         Raise when a state stops being finite, or record NaN from then on and count it in ``attrs["diverged"]``.
     progress : bool, optional
         Show a bar; by default on long work in a terminal or notebook.
+    inside : xarray.Dataset, optional
+        With ``keep="summary"``, a band from `band` on the same times: how many runs lie inside is counted as they
+        finish, and ``rs.coverage(runs, band)`` says so, without paths in memory.
+    average : bool
+        Whether to keep the running average of the primal over every step, too (Polyak & Ruppert):
+        ``(w_0 + ... + w_{n-1}) / n`` after step n, and w_0 for n = 0.
 
     Returns
     -------
     xarray.Dataset
         ``dual``, ``primal`` (replicate, time, coordinate), or with ``keep="summary"`` ``dual_mean``, ``dual_std``,
         ``primal_mean``, ``primal_std``, ``probability_zero`` (time, coordinate), standard deviations with n - 1 in
-        the denominator; ``threshold`` (time); one (replicate, time) variable for each statistic.
+        the denominator; ``threshold`` (time); one (replicate, time) variable for each statistic; with
+        `average` also ``average`` (replicate, time, coordinate), or ``average_mean`` and ``average_std``; with `inside`
+        the share of runs ``inside``, dims as those of `coverage`.
 
     Raises
     ------
@@ -106,30 +119,44 @@ def simulate(
     -----
     If you interrupt a run, the KeyboardInterrupt carries what was finished as its attribute ``partial``.
     """
-    check_pair(problem, algorithm)
-    axis = time_axis(horizon, times, algorithm.step_size)
+    check_pair(problem, algorithm, plain=False)
+    effective = algorithm.effective
+    axis = time_axis(horizon, times, effective.step_size)
     numbers = _replicate_numbers(replicates)
     dual_start = start_point(start, problem)
     kept = kept_coordinates(coordinates, problem.dimension)
     summary = _check.choice("keep", keep, ("paths", "summary")) == "summary"
     stop = _check.choice("on_divergence", on_divergence, ("raise", "keep")) == "raise"
-    vectorized = check_statistics(statistics, problem.dimension, executor)
+    average = _check.flag("average", average)
+    vectorized = check_statistics(statistics, problem.dimension, executor, average)
     _check.executor(executor)
+    counted = (
+        None
+        if inside is None
+        else _counted(inside, summary, axis.times, kept, (*SPACES, *["average"][: int(average)], *vectorized))
+    )
     if store is not None and not isinstance(store, str | os.PathLike):
         raise _check.wrong_kind("store", store, "a path or None", "name a directory")
     if seed is None and store is not None:
         seed = Store.seed_in(store)
     seed = _check.seed(seed)
     bar = Progress(progress, int(axis.steps[-1]) * len(numbers), "simulate")
-    size = len(axis.steps) * len(kept) * 16.0 * (5 if summary else len(numbers))
+    size = len(axis.steps) * len(kept) * (24.0 if average else 16.0) * (5 if summary else len(numbers))
     size += 8.0 * len(axis.steps) * len(numbers) * len(vectorized)
     need_memory(size, "The result", 'use keep="summary", fewer times, or coordinates=')
-    warn_if_unstable(problem, algorithm)
-    thresholds = algorithm.thresholds(np.arange(axis.steps[-1] + 1) * algorithm.step_size)
+    warn_if_unstable(problem, effective, axis)
+    number = int(axis.steps[-1])
+    if axis.sizes is None:
+        thresholds = effective.thresholds(np.arange(number + 1, dtype=np.float64) * effective.step_size)
+        rates = np.array([-algorithm.step_size / algorithm.batch_size])
+    else:
+        thresholds = effective.accumulated(axis.sizes[:number])
+        rates = np.concatenate([[0.0], -(1.0 - algorithm.momentum) * axis.sizes[:number] / algorithm.batch_size])
 
     job = Job(
         dynamics=Dynamics.of(problem, algorithm, dual_start, thresholds),
-        step_size=algorithm.step_size,
+        step_size=None if algorithm.is_falling else algorithm.step_size,
+        rates=rates,
         batch_size=algorithm.batch_size,
         seed=seed,
         steps=axis.steps,
@@ -138,9 +165,12 @@ def simulate(
         statistics=dict(statistics or {}),
         vectorized=vectorized,
         stop_at_divergence=stop,
+        inside=counted,
+        average=average,
+        momentum=algorithm.momentum,
     )
     kept_store = None if store is None else Store(store, description(job, problem))
-    collected = _Collected(job, numbers, axis, problem, algorithm)
+    collected = Collected(job, numbers, axis, problem, algorithm)
     parts = run_blocks(
         simulate_block,
         job,
@@ -154,7 +184,7 @@ def simulate(
         for block, arrays in parts:
             collected.add(block, arrays)
             if stop and np.any(arrays["diverged"] >= 0):
-                raise _divergence(block, arrays["diverged"], problem, algorithm, collected)
+                raise _divergence(block, arrays["diverged"], problem, effective, collected)
     except KeyboardInterrupt as interrupt:
         interrupt.partial = collected.dataset()  # type: ignore[attr-defined]
         raise
@@ -176,72 +206,27 @@ def _replicate_numbers(replicates: int | ArrayLike) -> NDArray[np.int64]:
     return numbers
 
 
-class _Collected:
-    """Blocks put together in their order: paths side by side, moments merged."""
-
-    def __init__(self, job: Job, numbers: NDArray[np.int64], axis: TimeAxis, problem: Problem, algorithm: RDA) -> None:
-        self.job, self.numbers, self.axis, self.problem, self.algorithm = job, numbers, axis, problem, algorithm
-        shape = (len(axis.steps), len(job.coordinates))
-        self.done = 0
-        self.diverged = 0
-        self.arrays: Arrays = {name: np.full((len(numbers), shape[0]), np.nan) for name in job.statistics}
-        if job.summary:
-            names = ("dual_mean", "dual_squares", "primal_mean", "primal_squares", "zeros")
-            self.arrays |= {name: np.zeros(shape) for name in names}
-        else:
-            self.arrays |= {name: np.empty((len(numbers), *shape)) for name in ("dual", "primal")}
-
-    def add(self, block: NDArray[np.int64], part: Arrays) -> None:
-        """The next block."""
-        rows = slice(self.done, self.done + len(block))
-        for name in self.job.statistics:
-            self.arrays[name][rows] = part[name]
-        if self.job.summary:
-            for space in ("dual", "primal"):
-                mean, squares = self.arrays[f"{space}_mean"], self.arrays[f"{space}_squares"]
-                with np.errstate(over="ignore", invalid="ignore"):  # a run on its way to infinity
-                    both = pooled(float(self.done), mean, float(len(block)), part[f"{space}_mean"])
-                    squares += part[f"{space}_squares"]
-                    squares += both.gap**2 * both.weight
-                    mean[:] = both.mean
-            self.arrays["zeros"] += part["zeros"]
-        else:
-            for name in ("dual", "primal"):
-                self.arrays[name][rows] = part[name]
-        self.done = rows.stop
-        self.diverged += int(np.count_nonzero(part["diverged"] >= 0))
-
-    def dataset(self) -> xr.Dataset:
-        """What there is so far, NaN where nothing is."""
-        import xarray as xr
-
-        job = self.job
-        data: dict[str, Any] = {}
-        if job.summary:
-            n = self.done
-            grid = ("time", "coordinate")
-            for space in ("dual", "primal"):
-                data[f"{space}_mean"] = (grid, self.arrays[f"{space}_mean"] if n else np.nan * self.arrays["zeros"])
-                with np.errstate(invalid="ignore"):
-                    variance = self.arrays[f"{space}_squares"] / (n - 1) if n > 1 else np.nan * self.arrays["zeros"]
-                data[f"{space}_std"] = (grid, np.sqrt(variance))
-            share = self.arrays["zeros"] / n if n else np.nan * self.arrays["zeros"]
-            # a diverged replicate is neither zero nor not
-            data["probability_zero"] = (grid, np.where(np.isnan(self.arrays["primal_mean"]), np.nan, share))
-        else:
-            for name in ("dual", "primal"):
-                self.arrays[name][self.done :] = np.nan
-                data[name] = (("replicate", "time", "coordinate"), self.arrays[name])
-        for name in job.statistics:
-            data[name] = (("replicate", "time"), self.arrays[name])
-        data["threshold"] = (("time",), job.dynamics.thresholds[self.axis.steps])
-        coords: dict[str, Any] = {"time": self.axis.times, "coordinate": job.coordinates}
-        if not job.summary or job.statistics:
-            coords["replicate"] = self.numbers
-        result = xr.Dataset(data, coords=coords)
-        result.attrs = result_attributes(self.problem, self.algorithm, "simulate")
-        result.attrs |= {"seed": job.seed, "replicates": self.done, "diverged": self.diverged}
-        return result
+def _counted(
+    inside: xr.Dataset, summary: bool, times: Floats, kept: NDArray[np.int64], known: tuple[str, ...]
+) -> Inside:
+    """The band that runs are counted in."""
+    check_band("inside", inside)
+    if not summary:
+        raise _check.bad(
+            "inside",
+            "given with keep='paths'",
+            "given with keep='summary'",
+            "paths are counted by rs.coverage",
+        )
+    counted = inside_of("inside", inside, times, kept)
+    if counted.variable not in known:
+        raise _check.bad(
+            "inside",
+            f"a band of {counted.variable!r}",
+            f"of what the runs have, {', '.join(map(repr, known))}",
+            "use average=True" if counted.variable == "average" else f"record {counted.variable!r} with statistics=",
+        )
+    return counted
 
 
 def _divergence(
@@ -249,20 +234,23 @@ def _divergence(
     diverged: NDArray[np.int64],
     problem: Problem,
     algorithm: RDA,
-    collected: _Collected,
+    collected: Collected,
 ) -> DivergenceError:
     lane = int(np.flatnonzero(diverged >= 0)[0])
     step, replicate = int(diverged[lane]), int(block[lane])
-    load = algorithm.step_size * problem.trace()
+    axis = collected.axis
+    size = algorithm.step_size if axis.sizes is None else float(axis.sizes.max())
+    at = step * algorithm.step_size if axis.clock is None else float(axis.clock[step])
+    load = size * problem.trace()
     message = (
-        f"Replicate {replicate} is not finite after step {step} (t = {step * algorithm.step_size:g}): "
+        f"Replicate {replicate} is not finite after step {step} (t = {at:g}): "
         f"step_size * trace of the Hessian is {load:.3g} with batch_size {algorithm.batch_size}; "
         "take a smaller step_size or a larger batch_size."
     )
     return DivergenceError(
         message,
         step=step,
-        time=step * algorithm.step_size,
+        time=at,
         replicate=replicate,
         partial=collected.dataset(),
     )

@@ -23,12 +23,12 @@ from rdasde._engine.pooled import pooled
 from rdasde._engine.progress import Progress
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import MonteCarlo, Run
+from rdasde._engine.statistics import probe_states
 from rdasde._engine.time_axis import TimeAxis, time_axis
 from rdasde._normal import Z95
 from rdasde._problems.base import Problem
 from rdasde._schedule import Schedule
 from rdasde._simulation.simulate import simulate
-from rdasde._simulation.statistics import probe_states
 from rdasde._weak_error.control_variate import Controlled
 from rdasde._weak_error.order import fit_order
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rdasde import _bands, _check, _drawing
+from rdasde import _check, _drawing
+from rdasde._bands.coverage import coverage as counted
 from rdasde._check import Floats
 from rdasde.plot._axes import figure_of, one
 
@@ -61,7 +62,7 @@ def coverage(runs: xr.Dataset | xr.DataArray, band: xr.Dataset | None = None, *,
     if isinstance(runs, xr.Dataset):
         if band is None:
             raise _check.bad("band", None, "given with runs", "pass what rs.band returned, or what rs.coverage did")
-        shares = _bands.coverage(runs, band)
+        shares = counted(runs, band)
     else:
         if band is not None:
             raise _check.bad("band", "given with a coverage", "None there", "pass the coverage alone, or runs and band")

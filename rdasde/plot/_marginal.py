@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from rdasde import _check, _drawing
-from rdasde._bands import at_scores, by_rank
+from rdasde._bands.quantiles import at_scores, by_rank
 from rdasde._check import Floats
 from rdasde._engine.results import mirror_of
 from rdasde.plot._axes import coordinates_of, dataset, figure_of, one

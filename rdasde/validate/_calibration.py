@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.approximate import METHODS, approximate
-from rdasde._bands import SPACES, at_scores, band, by_rank, need_draws
+from rdasde._bands.band import band
+from rdasde._bands.quantiles import at_scores, by_rank, need_draws
+from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import chunks_of

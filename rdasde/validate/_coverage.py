@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.approximate import approximate
-from rdasde._bands import SPACES, band, need_draws
+from rdasde._bands.band import band
+from rdasde._bands.quantiles import need_draws
+from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point
 from rdasde._engine.blocks import chunks_of

@@ -7,6 +7,7 @@ from scipy.integrate import solve_ivp
 
 import rdasde as rs
 from rdasde._approximations import paths as _diffusion
+from rdasde._approximations.pace import pace_of
 from rdasde._approximations.paths import dual_paths
 from rdasde._approximations.time_grid import diffusion_grid, has_feedback, resolution
 from rdasde._compiled.lanes import lane_array
@@ -63,7 +64,8 @@ def test_twin(step, order):
     twice = has_feedback(problem, algorithm, longest, 0.05)
     assert twice == (step == 0.01)
     grid = diffusion_grid(np.array([end]), longest, lag=lag)
-    defect = _diffusion._defect(Run(problem, algorithm, start, axis(end), order), grid, lag)
+    run = Run(problem, algorithm, start, axis(end), order)
+    defect, _ = _diffusion._defect(run, grid, pace_of(run, grid.times))
     streams = problem.make_streams(3, np.arange(16), (1,))
     scratch, xi, lanes = problem.scratch.allocate(), lane_array(3), lane_array(3)
     v = np.repeat(start[:, None], 16, axis=1)

@@ -75,7 +75,16 @@ def theory_and_runs(problem: rs.Problem, rda: rs.RDA) -> tuple[xr.Dataset, xr.Da
     risk: dict[str, Callable[[Array], Array]] = {"risk": lambda w: (w**2).sum(axis=-1)}
     rs.simulate(problem, rda, 1.0, statistics=risk, coordinates=[0], start=np.zeros(problem.dimension))
     theory: xr.Dataset = rs.approximate(problem, rda, 1.0, times=5, method="closure")
-    paths = rs.approximate(problem, rda, 1.0, times=5, method="paths", paths=32, seed=0, tolerance=1e-2)
+    rs.approximate(problem, rda, 1.0, times=5, method="paths", paths=32, seed=0, tolerance=1e-2)
+    paths = rs.approximate(problem, rda, 1.0, times=5, method="paths", paths=32, seed=0, statistics=risk)
+    wide: xr.Dataset = rs.band(paths, 0.9, of="risk", simultaneous=True)
+    counted = rs.simulate(problem, rda, 1.0, times=5, replicates=20, keep="summary", statistics=risk, inside=wide)
+    assert 0.0 <= float(rs.coverage(counted, wide)) <= 1.0
+    averages: xr.Dataset = rs.approximate(problem, rda, 1.0, times=5, average=True)
+    rs.coverage(rs.simulate(problem, rda, 1.0, times=5, average=True), rs.band(averages, of="average"))
+    falling = rs.RDA(rs.PowerStep(0.05, 0.5), rda.regularizer, rda.schedule, momentum=0.5)
+    own = rs.RDA(lambda n: 0.1 / np.sqrt(n))
+    assert {len(rs.simulate(problem, each, 1.0, times=3)["time"]) for each in (falling, own)} == {3}
     assert set(summary.dims) == {"time", "coordinate"}
     assert "path" in paths.dims
     return theory, runs

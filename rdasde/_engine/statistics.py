@@ -13,6 +13,12 @@ from rdasde import _check
 from rdasde._check import Floats
 
 Statistic = Callable[[Floats], Any]
+# names that results give to something else, or `band` to what it is asked of
+_TAKEN = {f"{space}_{what}" for space in ("dual", "primal") for what in ("mean", "std", "ode", "quantile")}
+_TAKEN |= {"dual", "primal", "threshold", "probability_zero", "inside", "iterate", "mean"}
+_TAKEN |= {"replicate", "path", "time", "coordinate", "score"}
+_AVERAGES = {"average", "average_mean", "average_std"}
+_CHUNK = 2**21  # numbers that a function is given at once
 
 
 def probe_states(dimension: int) -> Floats:
@@ -21,20 +27,21 @@ def probe_states(dimension: int) -> Floats:
 
 
 def check_statistics(
-    statistics: Mapping[str, Statistic] | None, dimension: int, executor: concurrent.futures.Executor | None
+    statistics: Mapping[str, Statistic] | None,
+    dimension: int,
+    executor: concurrent.futures.Executor | None,
+    average: bool = False,
 ) -> dict[str, bool]:
     """By name, whether a statistic takes many states at once."""
     if statistics is None:
         return {}
     accepted = "a dict from name to a function of w"
-    taken = {"dual", "primal", "threshold", "dual_mean", "dual_std", "primal_mean", "primal_std", "probability_zero"}
-    taken |= {"replicate", "time", "coordinate"}
     if not isinstance(statistics, Mapping) or not all(callable(f) for f in statistics.values()):
         raise _check.wrong_kind("statistics", statistics, accepted, "pass for example {'risk': lambda w: (w @ w)}")
     probe = probe_states(dimension)
     vectorized = {}
     for name, function in statistics.items():
-        if not isinstance(name, str) or name in taken:
+        if not isinstance(name, str) or name in _TAKEN or (average and name in _AVERAGES):
             raise _check.bad("statistics", f"named {name!r}", "named by other words than the results", "rename it")
         alone = [np.asarray(function(w.copy())) for w in probe]
         if any(value.ndim != 0 or value.dtype.kind not in "biuf" for value in alone):
@@ -57,3 +64,14 @@ def check_statistics(
                 "use threads (executor=None) for lambdas",
             ) from None
     return vectorized
+
+
+def evaluated(function: Statistic, vectorized: bool, states: Floats) -> Floats:
+    """A statistic of states (..., d), in the order in which they come: (...)."""
+    flat = states.reshape(-1, states.shape[-1])
+    out = np.empty(len(flat))
+    size = max(1, _CHUNK // states.shape[-1])
+    for begin in range(0, len(flat), size):
+        part = flat[begin : begin + size].copy()  # a function may write into what it is given
+        out[begin : begin + size] = function(part) if vectorized else [function(row) for row in part]
+    return out.reshape(states.shape[:-1])
