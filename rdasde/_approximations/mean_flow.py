@@ -13,6 +13,8 @@ from rdasde._check import Floats
 from rdasde._problems.base import Problem
 from rdasde._schedule import limit_thresholds
 
+_STEPS, _FINE = 2000, 100.0  # of Euler's method: in all, and in a relaxation time
+
 
 class Flow(NamedTuple):
     """``dv/dt = -G(prox(v, g(t)))`` with g the threshold in the limit, at some times (time, d)."""
@@ -25,7 +27,7 @@ class MeanFlow:
     """The limiting flow from a dual start up to time `end`, callable at any times in between.
 
     In closed form where the problem has one and the mirror map is the identity in the limit; otherwise by DOP853 with
-    its dense output, or by RK23 where the mean gradient is estimated.
+    its dense output, by RK23 where the mean gradient is estimated, or by Euler's method where it jumps.
     """
 
     def __init__(self, problem: Problem, algorithm: RDA, dual_start: Floats, end: float) -> None:
@@ -49,10 +51,20 @@ class MeanFlow:
     @functools.cached_property
     def _solution(self) -> Callable[[Floats], Floats]:
         from scipy.integrate import solve_ivp
+        from scipy.interpolate import make_interp_spline
 
         def velocity(t: float, v: Floats) -> Floats:
             return -self._problem.mean_gradient(self._mirror.prox(v, self._thresholds(np.array([t]))[0]))
 
+        if self._problem.has_jumps:
+            # in the end it slides along a jump, where an adaptive method would stop
+            count = max(_STEPS, int(np.ceil(_FINE * self._end * self._problem.fastest_rate())))
+            times = np.linspace(0.0, self._end, count + 1)
+            states = np.tile(self._start, (count + 1, 1))
+            for k in range(count):
+                states[k + 1] = states[k] + (times[k + 1] - times[k]) * velocity(float(times[k]), states[k])
+            lines = make_interp_spline(times, states, k=1)
+            return lambda t: lines(t).T
         # an average over draws is off by more, and has kinks that no high order sees through
         exact = self._problem.has_exact_gradient
         method, rtol, atol = ("DOP853", 1e-8, 1e-10) if exact else ("RK23", 1e-3, 1e-4)

@@ -47,7 +47,7 @@ def _count(rate, uniform):
     for _ in range(int(_SEARCH + 40.0 * np.sqrt(rate))):
         high += 1.0
         above *= rate / high
-        if above < _TAIL and below < _TAIL:  # rounding has left something
+        if above < _TAIL and (low == 0.0 or below < _TAIL):  # rounding has left something
             return high
         rest -= above
         if rest < 0.0:

@@ -44,9 +44,11 @@ MORE = {
     "own, everything estimated": lambda: own_linear(minimizer=COEF),
 }
 MORE |= {
-    "hinge, null": lambda: rs.LinearModel(rs.SquaredHingeLoss(), [0.0, 0.0, 0.0], MATRIX),
-    "Huber, of heavy tails": lambda: rs.LinearModel(rs.HuberLoss(), [0.5, -0.3], [1.0, 0.0], scipy.stats.t(2)),
-    "quantile, of skewed noise": lambda: rs.LinearModel(rs.QuantileLoss(0.9), [0.5, -0.3], noise=scipy.stats.expon()),
+    "hinge, null": lambda: rs.LinearModel(rs.SquaredHingeLoss(), [0.0, 0.0, 0.0], rs.AR1(3, 0.5)),
+    "Huber, of heavy tails": lambda: rs.LinearModel(rs.HuberLoss(), [0.5, -0.3], rs.AR1(2, 0.5), scipy.stats.t(2)),
+    "quantile, of skewed noise": lambda: rs.LinearModel(
+        rs.QuantileLoss(0.9), [0.5, -0.3], rs.AR1(2, 0.5), scipy.stats.expon()
+    ),
 }
 for variant in ("oja", "krasulina"):
     MORE |= {
