@@ -95,7 +95,7 @@ def newton(stretch: Stretch) -> Floats | None:
     d = len(stretch.coef)
     if stretch.rows < 20 * d or not np.all(np.isfinite(stretch.hessian)) or weak_direction(stretch.hessian):
         return None
-    shift: Floats = np.linalg.solve(stretch.hessian, stretch.gradient)
+    shift = np.asarray(np.linalg.solve(stretch.hessian, stretch.gradient), dtype=np.float64)
     return shift if np.all(np.isfinite(shift)) else None
 
 
