@@ -261,9 +261,7 @@ def _follow(regularizer: Regularizer, course: Course, record: Record, bent: NDAr
     pull = at.pull[:, bent] / std[:, bent]
     edge = _WIDTH * (np.arange(cells + 1) - 0.5 * cells)
     fine = (edge[:-1, None] + _WIDTH * (np.arange(_FINE) + 0.5) / _FINE).ravel()
-    edges, points = (
-        Points(x, np.empty((d, len(x))), np.empty((d, len(x))), np.empty((len(x), len(bent)))) for x in (edge, fine)
-    )
+    edges, points = _points(edge, d, len(bent)), _points(fine, d, len(bent))
     density = np.repeat(np.exp(-0.5 * (edge[:-1] + 0.5 * _WIDTH) ** 2)[:, None], len(bent), axis=1)
     density /= density.sum(axis=0) * _WIDTH
     before = density.copy()
@@ -288,6 +286,10 @@ def _follow(regularizer: Regularizer, course: Course, record: Record, bent: NDAr
                 known[k, bent] = values
             record.shape.dual_quantile[:, k, bent] = quantile
     return rim
+
+
+def _points(x: Floats, d: int, bent: int) -> Points:
+    return Points(x, np.empty((d, len(x))), np.empty((d, len(x))), np.empty((len(x), bent)))
 
 
 def _interpolated(at: Floats, times: Floats, values: Floats) -> Floats:
