@@ -259,8 +259,9 @@ def _follow(regularizer: Regularizer, course: Course, record: Record, bent: NDAr
     diffusion = (0.5 * at.noise / np.where(at.variance > 0.0, at.variance, 1.0))[:, bent]
     rest = diffusion - (at.pull * at.slope)[:, bent]
     pull = at.pull[:, bent] / std[:, bent]
-    edge = _WIDTH * (np.arange(cells + 1) - 0.5 * cells)
-    fine = (edge[:-1, None] + _WIDTH * (np.arange(_FINE) + 0.5) / _FINE).ravel()
+    edge = np.linspace(-0.5 * cells * _WIDTH, 0.5 * cells * _WIDTH, cells + 1)
+    within = np.linspace(0.5, _FINE - 0.5, _FINE) * (_WIDTH / _FINE)
+    fine = (edge[:-1, None] + within).ravel()
     edges, points = _points(edge, d, len(bent)), _points(fine, d, len(bent))
     density = np.repeat(np.exp(-0.5 * (edge[:-1] + 0.5 * _WIDTH) ** 2)[:, None], len(bent), axis=1)
     density /= density.sum(axis=0) * _WIDTH
