@@ -268,11 +268,11 @@ def _shape(
     rest = diffusion - (pull * slope)[:, bent]
     pull = pull[:, bent] / std[:, bent]
     gaussian = regularizer.gaussian_moments(mean, std, levels[:, None])
-    edge = _WIDTH * (np.arange(cells + 1) - 0.5 * cells)
-    fine = (edge[:-1, None] + _WIDTH * (np.arange(_FINE) + 0.5) / _FINE).ravel()
+    edge = np.linspace(-0.5 * cells * _WIDTH, 0.5 * cells * _WIDTH, cells + 1)
+    fine = (edge[:-1, None] + np.linspace(0.5, _FINE - 0.5, _FINE) * (_WIDTH / _FINE)).ravel()
     density = np.repeat(np.exp(-0.5 * (edge[:-1] + 0.5 * _WIDTH) ** 2)[:, None], len(bent), axis=1)
     density /= density.sum(axis=0) * _WIDTH
-    edges, points = (Points(x, *np.empty((2, len(rows), len(x))), np.empty((len(x), len(bent)))) for x in (edge, fine))
+    edges, points = _points(edge, len(rows), len(bent)), _points(fine, len(rows), len(bent))
     room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((5, len(bent))))
     read = np.unique(np.r_[0 : len(times) : _SELDOM, len(times) - 1])
     moments, quantile = np.zeros((len(read), 5, len(bent))), np.zeros((len(read), len(SCORES), len(bent)))
@@ -294,7 +294,16 @@ def _shape(
             moments[k, 3] -= np.sqrt(gaussian.variance[n, bent]) / unit
             moments[k, 4] -= gaussian.zero[n, bent]
             k += 1
-    return times[read], Shape(*np.moveaxis(moments, 1, 0), quantile), rim
+    dual_mean, dual_std, primal_mean, primal_std, zero = np.moveaxis(moments, 1, 0)
+    return times[read], Shape(dual_mean, dual_std, primal_mean, primal_std, zero, quantile), rim
+
+
+def _points(x: Floats, rows: int, bent: int) -> Points:
+    return Points(x, np.empty((rows, len(x))), np.empty((rows, len(x))), np.empty((len(x), bent)))
+
+
+def _points(x: Floats, d: int, bent: int) -> Points:
+    return Points(x, np.empty((d, len(x))), np.empty((d, len(x))), np.empty((len(x), bent)))
 
 
 def _interpolated(at: Floats, times: Floats, values: Floats) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from rdasde._algorithm import RDA
@@ -40,8 +42,18 @@ def sdeint_paths(run: Run, monte_carlo: MonteCarlo) -> tuple[Floats, Floats]:
     level = float(np.sqrt(algorithm.step_size / algorithm.batch_size))
     longest = min(_RESOLUTION / problem.fastest_rate(), max(axis.times[-1], 1e-300) / _STEPS)
 
+    @functools.cache  # all paths are stepped on one grid
+    def threshold(t: float) -> float:
+        return float(algorithm.thresholds(np.array([t]))[0])
+
+    latest = [(np.full(problem.dimension, np.nan), np.nan, dual_start)]  # state, time and primal last asked for
+
     def primal_at(v: Floats, t: float) -> Floats:
-        return mirror.prox(v, algorithm.thresholds(np.array([t]))[0])
+        known, at, primal = latest[0]
+        if t != at or not np.array_equal(v, known):  # drift and noise are asked for at the same state
+            primal = mirror.prox(v, threshold(float(t)))
+            latest[0] = v.copy(), t, primal
+        return primal
 
     def drift(v: Floats, t: float) -> Floats:
         return -problem.mean_gradient(primal_at(v, t))

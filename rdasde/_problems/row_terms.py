@@ -15,8 +15,7 @@ import numpy as np
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, generic, implements
 from rdasde._losses.base import derivative, second_derivative
-from rdasde._losses.logistic import logistic
-from rdasde._losses.quantile import QuantileParameters, SmoothedParameters
+from rdasde._losses.formulas import QUANTILE, SMOOTHED_QUANTILE, LossParameters, logistic
 
 
 class RowModel(NamedTuple):
@@ -171,7 +170,7 @@ class DensityModel(NamedTuple):
     @property
     def smooth(self) -> LossModel:
         """The smoothed loss, whose mean gradient has a zero that Newton's method finds."""
-        return LossModel(SmoothedParameters(self.level, self.bandwidth))
+        return LossModel(LossParameters(SMOOTHED_QUANTILE, self.level, self.bandwidth))
 
 
 @implements(row_terms, DensityModel)
@@ -179,9 +178,9 @@ def _(model, row, w, moments):
     x, y, k = row
     gradient, root, curvature = moments.gradients[k], moments.roots[k], moments.curvature
     score, central = dot(x, w), dot(x, moments.centre)
-    exact = QuantileParameters(model.level)
+    exact = LossParameters(QUANTILE, model.level, 0.0)
     pull = derivative(exact, score, y)
-    slope = second_derivative(SmoothedParameters(model.level, model.bandwidth), central, y)
+    slope = second_derivative(LossParameters(SMOOTHED_QUANTILE, model.level, model.bandwidth), central, y)
     bend = pull - derivative(exact, central, y) - slope * (score - central)
     scale = np.sqrt(slope)
     for j in range(x.size):
