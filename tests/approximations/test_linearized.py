@@ -173,13 +173,13 @@ def test_refusals():
 
 
 def test_where_runs_are_cheaper_it_is_said(monkeypatch):
-    """Two steps of 208 runs are 416 gradients, one evaluation of the closure 2 000; a second is not waited for."""
-    problem = rs.StochasticProblem(huber, COEF, 6, samples=2000, rate=1.0)
+    """200 runs are 20 000 gradients, as many as one evaluation of the closure; a second is not waited for."""
+    problem = rs.StochasticProblem(huber, COEF, 6, samples=20_000, rate=1.0)
     options = {"horizon": 0.1, "times": 2, "check": False}
-    rs.approximate(problem, rs.RDA(0.05), **options)  # cheap: no word
+    rs.approximate(problem, rs.RDA(1e-3), **options)  # cheap: no word
     monkeypatch.setattr(cost, "_NOTHING", 0.0)
     with pytest.warns(rs.CostWarning, match=r"method='closure' will take about .* s of processor time here, 200 runs"):
-        rs.approximate(problem, rs.RDA(0.05), **options)
+        rs.approximate(problem, rs.RDA(1e-3), **options)
 
 
 def test_dual_paths_are_exact_unless_asked():
