@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from rdasde._compiled.lanes import LANES
 from rdasde._engine.progress import Signals
 from rdasde._engine.store import Arrays, Store
-from rdasde._errors import TooMuchMemoryError
+from rdasde._errors import TooMuchMemoryError, warn
 
 _CHUNK = 2**21  # numbers held at once
 
@@ -107,8 +106,7 @@ def run_blocks(
                         raise concurrent.futures.BrokenExecutor
                     arrays = future.result()
                 except concurrent.futures.BrokenExecutor:
-                    message = "A worker died; its replicates are computed in this process."
-                    warnings.warn(message, RuntimeWarning, stacklevel=4)
+                    warn("A worker died; its replicates are computed in this process.", RuntimeWarning)
                     arrays = task(job, block, None)
                 if store is not None and not store.holds(block):
                     store.save(block, arrays)

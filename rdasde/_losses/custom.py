@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rdasde import _check
-from rdasde._compiled.jit import compiled, implements
+from rdasde._compiled.functions import call, for_compiled_code
+from rdasde._compiled.jit import implements
+from rdasde._compiled.trial import compile_for
 from rdasde._losses.base import Loss, derivative, second_derivative
 
 _DIFFERENCE = float(np.cbrt(np.finfo(float).eps))  # step of central differences, in units of the predictor's size
 
 
 class CustomParameters(NamedTuple):
-    derivative: Any  # numba's dispatcher of the user's function
+    derivative: Any  # what `call` takes, of the user's function
     second_derivative: Any
 
 
@@ -26,23 +28,34 @@ class DifferencedParameters(NamedTuple):
 
 @implements(derivative, CustomParameters)
 def _(loss, eta, y):
-    return loss.derivative(eta, y)
+    return call(loss.derivative, eta, y)
 
 
 @implements(second_derivative, CustomParameters)
 def _(loss, eta, y):
-    return loss.second_derivative(eta, y)
+    return call(loss.second_derivative, eta, y)
 
 
 @implements(derivative, DifferencedParameters)
 def _(loss, eta, y):
-    return loss.derivative(eta, y)
+    return call(loss.derivative, eta, y)
 
 
 @implements(second_derivative, DifferencedParameters)
 def _(loss, eta, y):
     step = _DIFFERENCE * max(1.0, abs(eta))
-    return (loss.derivative(eta + step, y) - loss.derivative(eta - step, y)) / (2.0 * step)
+    return (call(loss.derivative, eta + step, y) - call(loss.derivative, eta - step, y)) / (2.0 * step)
+
+
+def _compiled(name: str, function: Callable[[float, float], float]) -> Any:
+    import numba
+
+    compiled = for_compiled_code(function, 2)
+    returned = compile_for(name, compiled, (0.0, 0.0))
+    if not isinstance(returned, numba.types.Number | numba.types.Boolean):
+        accepted = f"a function {name}(eta, y) that returns a number"
+        raise _check.bad(name, f"a function that returns {returned}", accepted, "return one number")
+    return compiled
 
 
 class CustomLoss(Loss):
@@ -60,6 +73,8 @@ class CustomLoss(Loss):
     ------
     TypeError
         If one is not a function.
+    ValueError
+        If numba cannot compile one, or it returns no number.
     """
 
     def __init__(
@@ -72,11 +87,10 @@ class CustomLoss(Loss):
                 accepted = f"a function {name}(eta, y) that returns a number"
                 raise _check.wrong_kind(name, function, accepted, "pass one that numba can compile")
         self._name = getattr(derivative, "__name__", "derivative")
-        first = derivative if hasattr(derivative, "py_func") else compiled(derivative)
+        first = _compiled("derivative", derivative)
         self.parameters: NamedTuple = DifferencedParameters(first, 0.0)
         if second_derivative is not None:
-            second = second_derivative if hasattr(second_derivative, "py_func") else compiled(second_derivative)
-            self.parameters = CustomParameters(first, second)
+            self.parameters = CustomParameters(first, _compiled("second_derivative", second_derivative))
 
     def __repr__(self) -> str:
         by = ", second derivative by differences" if isinstance(self.parameters, DifferencedParameters) else ""
