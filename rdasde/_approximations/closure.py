@@ -27,6 +27,8 @@ from rdasde._regularizers.base import GaussianMoments
 
 _TOLERANCE = 1e-3  # local error, in units of the standard deviation of each coordinate
 _LEAST_VARIANCE = 1e-4  # in these units: that of a coordinate which hardly moves, as a share of the largest
+_LEAST_STD = 1e-5  # in them too, for where there is no noise: as a share of the way that the mean goes
+_ROUNDING = 1e-8  # a standard deviation that is 0 up to rounding, as the same share
 _FASTEST = (
     2.2  # in units of the problem's fastest rate: covariances decay at the sum of two rates, and a tenth to spare
 )
@@ -142,7 +144,8 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
         variance = np.maximum(np.diagonal(before[1:]), np.diagonal(after[1:]))
-        largest = max(float(variance.max()), np.finfo(float).tiny)
+        size = max(way, float(np.abs(after[0]).max()))
+        largest = max(float(variance.max()), (_LEAST_STD * size) ** 2, np.finfo(float).tiny)
         std = np.sqrt(np.maximum(variance, _LEAST_VARIANCE * largest))
         return float(_largest(difference, std)) / _TOLERANCE
 
@@ -152,7 +155,7 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
     mean[0] = dual_start
     end = float(axis.times[-1])
     rate = _FASTEST * problem.fastest_rate() + 1e-12  # positive where nothing moves
-    rhs(0.0, state)
+    way = max(float(np.abs(dual_start).max()), float(np.abs(rhs(0.0, state)[0]).max()) / rate)
     slack = 0.25 * step_size if second else 0.0  # where times are multiples of the step size, up to rounding
     trace = [_traced(0.0, state, *latest[0])]
     if end > 0.0:
@@ -169,7 +172,8 @@ def gaussian_closure(run: Run) -> dict[str, Floats]:
                 variance[inside] = interpolate(step, axis.times[inside], lambda y: np.diagonal(y[1:]))
             # the last evaluation of an accepted step is the one at its end
             trace.append(_traced(step.t1, step.end, *latest[0]))
-    std = np.sqrt(np.maximum(variance, 0.0))
+    variance = np.where(variance > (_ROUNDING * way) ** 2, variance, 0.0)
+    std = np.sqrt(variance)
     mapped = mirror.gaussian_moments(mean, std, algorithm.thresholds(axis.times)[:, None])
     gaussian = {
         "dual_mean": mean,
