@@ -134,14 +134,21 @@ def level(value: object) -> float:
     return result
 
 
-def seed(value: int | None) -> int:
-    """The seed, or a fresh one from the operating system; it fits the integers of a netCDF attribute."""
+def seed(value: int | str | None) -> int:
+    """The seed, or a fresh one from the operating system; digits, as `kept_seed` writes them, count as a number."""
     if value is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
+        return int(np.random.SeedSequence().generate_state(1, np.uint32)[0] >> np.uint32(1))
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
     result = count("seed", value, least=0, mend="give a whole number, or None for a fresh one")
     if result >= 2**63:
         raise bad("seed", value, "a whole number < 2**63", "give a smaller one")
     return result
+
+
+def kept_seed(value: int) -> int | str:
+    """A seed as an attribute that every kind of netCDF file keeps: as digits where 32 bits are too few."""
+    return value if value < 2**31 else str(value)
 
 
 def executor(value: object) -> None:

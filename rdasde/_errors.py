@@ -60,3 +60,9 @@ def warn(message: str, category: type[Warning]) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def note_partial(interrupt: KeyboardInterrupt, partial: Any, what: str) -> None:
+    """Let an interrupt carry what was finished, and say so in its last line."""
+    interrupt.partial = partial  # type: ignore[attr-defined]
+    interrupt.__notes__ = [f"rdasde: .partial of this KeyboardInterrupt (sys.last_value) holds {what}."]

@@ -20,7 +20,7 @@ from rdasde._engine.progress import Progress, Signals
 from rdasde._engine.results import result_attributes
 from rdasde._engine.store import Arrays, Store
 from rdasde._engine.time_axis import TimeAxis, time_axis
-from rdasde._errors import DivergenceError
+from rdasde._errors import DivergenceError, note_partial
 from rdasde._problems.base import Problem
 from rdasde._simulation.block import Job, simulate_block
 from rdasde._simulation.description import description
@@ -156,7 +156,9 @@ def simulate(
             if stop and np.any(arrays["diverged"] >= 0):
                 raise _divergence(block, arrays["diverged"], problem, algorithm, collected)
     except KeyboardInterrupt as interrupt:
-        interrupt.partial = collected.dataset()  # type: ignore[attr-defined]
+        note_partial(
+            interrupt, collected.dataset(), f"the {collected.done} of {len(numbers)} replicates that were done"
+        )
         raise
     finally:
         parts.close()
@@ -240,7 +242,7 @@ class _Collected:
             coords["replicate"] = self.numbers
         result = xr.Dataset(data, coords=coords)
         result.attrs = result_attributes(self.problem, self.algorithm, "simulate")
-        result.attrs |= {"seed": job.seed, "replicates": self.done, "diverged": self.diverged}
+        result.attrs |= {"seed": _check.kept_seed(job.seed), "replicates": self.done, "diverged": self.diverged}
         return result
 
 

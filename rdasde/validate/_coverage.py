@@ -188,7 +188,7 @@ def coverage(
         "method": method,
         "replicates": replicates,
         "paths": paths if sampled else 0,
-        "seed": seed,
+        "seed": _check.kept_seed(seed),
         "load": algorithm.step_size * problem.trace(),
     }
     return result
