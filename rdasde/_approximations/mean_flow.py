@@ -13,7 +13,6 @@ from rdasde._check import Floats
 from rdasde._problems.base import Problem
 from rdasde._schedule import limit_thresholds
 
-
 _BUDGET = 50_000  # evaluations of the mean gradient by an adaptive method; smooth ones take some hundreds
 _STEPS = 20_000  # of Euler's method, where that was not enough
 

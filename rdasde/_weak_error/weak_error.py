@@ -24,8 +24,8 @@ from rdasde._engine.progress import Progress
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import MonteCarlo, Run
 from rdasde._engine.time_axis import TimeAxis, time_axis
-from rdasde._normal import Z95
 from rdasde._errors import note_partial
+from rdasde._normal import Z95
 from rdasde._problems.base import Problem
 from rdasde._schedule import Schedule
 from rdasde._simulation.simulate import simulate
