@@ -71,9 +71,12 @@ def count(argument: str, value: object, *, least: int = 1, mend: str = "give a w
     return int(value)
 
 
-def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, mend: str) -> Floats:
-    """A new C-contiguous float array of the given shape (None: any length >= 1), finite throughout."""
-    raw = _numbers(argument, value, shape, mend, "fiu")
+def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, mend: str, truth: bool = False) -> Floats:
+    """A new C-contiguous float array of the given shape (None: any length >= 1), finite throughout.
+
+    With `truth`, truth values count as 0 and 1.
+    """
+    raw = _numbers(argument, value, shape, mend, "fiub" if truth else "fiu")
     result = np.array(raw, dtype=np.float64, order="C")
     wrong = int(np.count_nonzero(~np.isfinite(result)))
     if wrong:
@@ -104,17 +107,41 @@ def _described(shape: tuple[int | None, ...]) -> str:
 def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str, kinds: str) -> NDArray[Any]:
     """An array of a numeric dtype and of the given shape."""
     accepted = _described(shape)
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{argument} is a sparse matrix, but must be {accepted}: pass {argument}.toarray().")
     try:
-        raw = np.asarray(value)
+        raw = _from_columns(value) if hasattr(value, "to_numpy") else np.asarray(value)
     except ValueError:
         raise bad(argument, "a ragged sequence", accepted, mend) from None
     if raw.dtype.kind not in kinds:
+        if raw.ndim and raw.dtype.kind in _CONTENTS:
+            content, convert = _CONTENTS[raw.dtype.kind]
+            raise TypeError(f"{argument} is an array of {content}, but must be {accepted}: {convert}.")
         raise wrong_kind(argument, value, accepted, mend)
     right = raw.ndim == len(shape) and all(
         have >= 1 if want is None else have == want for have, want in zip(raw.shape, shape, strict=True)
     )
     if not right:
         raise bad(argument, f"an array of shape {raw.shape}", accepted, mend)
+    return raw
+
+
+_CONTENTS = {
+    "O": ("Python objects", "convert it, for example by astype(float)"),
+    "U": ("strings", "convert them to numbers, or encode categories in columns of 0 and 1"),
+    "S": ("bytes", "convert them to numbers"),
+    "c": ("complex numbers", "pass real and imaginary parts as columns"),
+    "M": ("dates", "convert them to numbers, for example days since the first"),
+    "m": ("durations", "convert them to numbers, for example seconds"),
+}
+
+
+def _from_columns(value: Any) -> NDArray[Any]:
+    """Of a table, whose columns may be truth values beside numbers, or know of missing values (they become NaN)."""
+    types = np.atleast_1d(np.asarray(value.dtypes if hasattr(value, "dtypes") else value.dtype, dtype=object))
+    raw = np.asarray(value)
+    if raw.dtype.kind == "O" and all(getattr(kind, "kind", "O") in "fiub" for kind in types):
+        return np.asarray(value.to_numpy(dtype=np.float64, na_value=np.nan))
     return raw
 
 

@@ -64,7 +64,8 @@ def compact(model: nn.Sequential) -> nn.Sequential:
     model : torch.nn.Sequential
         Linear and (ungrouped) convolutional layers, batch normalization, activations, pooling, dropout and Flatten,
         nested as you like. A subclass with a forward of its own, and a container with hooks, stay whole. Where a Linear
-        layer is followed by BatchNorm1d, its outputs are taken to be rows of features, not sequences. Train it with ``regularizer="group_lasso"`` for whole filters.
+        layer is followed by BatchNorm1d, its outputs are taken to be rows of features, not sequences. Train
+        it with ``regularizer="group_lasso"`` for whole filters.
 
     Returns
     -------

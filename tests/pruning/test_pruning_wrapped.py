@@ -1,4 +1,4 @@
-"""Models whose weights or layers are wrapped: hooks, subclasses, parametrizations, weight normalization, frozen parts."""
+"""Models with hooks, subclasses, parametrizations, weight normalization, frozen and empty parts."""
 
 import pytest
 
