@@ -71,9 +71,12 @@ def count(argument: str, value: object, *, least: int = 1, mend: str = "give a w
     return int(value)
 
 
-def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, mend: str) -> Floats:
-    """A new C-contiguous float array of the given shape (None: any length >= 1), finite throughout."""
-    raw = _numbers(argument, value, shape, mend, "fiu")
+def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, mend: str, truth: bool = False) -> Floats:
+    """A new C-contiguous float array of the given shape (None: any length >= 1), finite throughout.
+
+    With `truth`, truth values count as 0 and 1.
+    """
+    raw = _numbers(argument, value, shape, mend, "fiub" if truth else "fiu")
     result = np.array(raw, dtype=np.float64, order="C")
     wrong = int(np.count_nonzero(~np.isfinite(result)))
     if wrong:
@@ -82,16 +85,6 @@ def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, men
 
 
 _SLICE = 8192  # rows looked at, at a time
-_KINDS = {
-    "O": "Python objects",
-    "U": "strings",
-    "S": "byte strings",
-    "c": "complex numbers",
-    "b": "truth values",
-    "M": "dates",
-    "m": "time differences",
-    "V": "records",
-}
 
 
 def rows(argument: str, value: Any, shape: tuple[int | None, ...], *, mend: str) -> NDArray[Any]:
@@ -119,22 +112,41 @@ def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str
     if np.ma.is_masked(value):
         raise bad(argument, f"an array with {np.count_nonzero(value.mask)} masked entries", accepted, mend)
     try:
-        raw = np.asarray(value)
+        raw = _from_columns(value) if hasattr(value, "to_numpy") else np.asarray(value)
     except ValueError:
         raise bad(argument, "a ragged sequence", accepted, mend) from None
     except (TypeError, RuntimeError) as error:  # a tensor on a device, one with a gradient, one of bfloat16
         reason = str(error).split(".")[0]
         raise TypeError(f"{argument} is no array ({reason}), but must be {accepted}: {mend}.") from None
     if raw.dtype.kind not in kinds:
-        if isinstance(value, np.ndarray) and value.ndim:
-            got = f"{show(value)} of {_KINDS.get(raw.dtype.kind, str(raw.dtype))}"
-            raise TypeError(f"{argument} is {got}, but must be {accepted}: {mend}.")
+        if raw.ndim and hasattr(value, "__array__") and raw.dtype.kind in _CONTENTS:
+            content, convert = _CONTENTS[raw.dtype.kind]
+            raise TypeError(f"{argument} is an array of {content}, but must be {accepted}: {convert}.")
         raise wrong_kind(argument, value, accepted, mend)
     right = raw.ndim == len(shape) and all(
         have >= 1 if want is None else have == want for have, want in zip(raw.shape, shape, strict=True)
     )
     if not right:
         raise bad(argument, f"an array of shape {raw.shape}", accepted, mend)
+    return raw
+
+
+_CONTENTS = {
+    "O": ("Python objects", "convert it, for example by astype(float)"),
+    "U": ("strings", "convert them to numbers, or encode categories in columns of 0 and 1"),
+    "S": ("bytes", "convert them to numbers"),
+    "c": ("complex numbers", "pass real and imaginary parts as columns"),
+    "M": ("dates", "convert them to numbers, for example days since the first"),
+    "m": ("durations", "convert them to numbers, for example seconds"),
+}
+
+
+def _from_columns(value: Any) -> NDArray[Any]:
+    """Of a table, whose columns may be truth values beside numbers, or know of missing values (they become NaN)."""
+    types = np.atleast_1d(np.asarray(value.dtypes if hasattr(value, "dtypes") else value.dtype, dtype=object))
+    raw = np.asarray(value)
+    if raw.dtype.kind == "O" and all(getattr(kind, "kind", "O") in "fiub" for kind in types):
+        return np.asarray(value.to_numpy(dtype=np.float64, na_value=np.nan))
     return raw
 
 
@@ -161,14 +173,21 @@ def level(value: object) -> float:
     return result
 
 
-def seed(value: int | None) -> int:
-    """The seed, or a fresh one from the operating system; it fits the integers of a netCDF attribute."""
+def seed(value: int | str | None) -> int:
+    """The seed, or a fresh one from the operating system; digits, as `kept_seed` writes them, count as a number."""
     if value is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
+        return int(np.random.SeedSequence().generate_state(1, np.uint32)[0] >> np.uint32(1))
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
     result = count("seed", value, least=0, mend="give a whole number, or None for a fresh one")
     if result >= 2**63:
         raise bad("seed", value, "a whole number < 2**63", "give a smaller one")
     return result
+
+
+def kept_seed(value: int) -> int | str:
+    """A seed as an attribute that every kind of netCDF file keeps: as digits where 32 bits are too few."""
+    return value if value < 2**31 else str(value)
 
 
 def executor(value: object) -> None:

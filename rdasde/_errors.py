@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from typing import Any
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class DivergenceError(ArithmeticError):
@@ -51,3 +56,17 @@ class CostWarning(UserWarning):
 
 class TooMuchMemoryError(MemoryError, ValueError):
     """The result asked for would not fit in memory."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """A warning that points to whoever called the package, however deep within it this is said."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def note_partial(interrupt: KeyboardInterrupt, partial: Any, what: str) -> None:
+    """Let an interrupt carry what was finished, and say so in its last line."""
+    interrupt.partial = partial  # type: ignore[attr-defined]
+    interrupt.__notes__ = [f"rdasde: .partial of this KeyboardInterrupt (sys.last_value) holds {what}."]

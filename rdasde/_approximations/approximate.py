@@ -316,7 +316,7 @@ def _dataset(
         coords["score"] = SCORES
     if "dual" in values:
         coords["path"] = np.arange(len(values["dual"]))
-        attributes |= {"seed": seed, "paths": len(values["dual"])}
+        attributes |= {"seed": _check.kept_seed(seed), "paths": len(values["dual"])}
     result = xr.Dataset(data, coords=coords)
     result.attrs = attributes
     return result

@@ -37,6 +37,7 @@ from rdasde._engine.blocks import need_memory
 from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
 
+_ROUNDING = 1e-8  # a standard deviation that is 0 up to rounding, as a share of the way that the mean goes
 _FASTEST = (
     2.2  # in units of the problem's fastest rate: covariances decay at the sum of two rates, and a tenth to spare
 )
@@ -112,6 +113,7 @@ def gaussian_closure(run: Run, average: bool = False) -> tuple[dict[str, Floats]
     kept[:, 0] = moments.pick(moments.state)
     # times are multiples of the step size, up to rounding
     slack = 0.25 * (algorithm.step_size if clock is None else 1.0) if second else 0.0
+    least = (_ROUNDING * moments.way) ** 2  # of a variance; below it is 0
     moments.rhs(0.0, moments.state)
     traced = [moments.trace(moments.state)]
     nodes, states = [np.zeros(1)], [moments.pick(moments.state)[:, None]]
@@ -129,7 +131,8 @@ def gaussian_closure(run: Run, average: bool = False) -> tuple[dict[str, Floats]
     places, (means, variances) = np.concatenate(nodes), np.concatenate(states, axis=1)[:2]
     pull, noise = np.moveaxis(between(places, np.array(ends), np.array(traced)), 1, 0)
     times = places if clock is None else np.interp(places, np.arange(len(clock)), clock)
-    std = np.sqrt(np.maximum(variances, 0.0))
+    variances, kept[1] = (np.where(values > least, values, 0.0) for values in (variances, kept[1]))
+    std = np.sqrt(variances)
     slope = mirror.gaussian_moments(means, std, algorithm.thresholds(times)[:, None]).slope
     trace = Trace(times, means, variances, slope, pull, noise)
     marginals = Marginals(axis.times, *kept[:2])

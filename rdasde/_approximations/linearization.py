@@ -96,7 +96,7 @@ def _root(noise: Floats) -> Floats:
     if size <= 0.0:
         return np.zeros_like(noise)
     try:
-        return np.linalg.cholesky(noise + 1e-10 * size * np.eye(len(noise)))
+        return np.asarray(np.linalg.cholesky(noise + 1e-10 * size * np.eye(len(noise))), dtype=np.float64)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(noise)
         return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)

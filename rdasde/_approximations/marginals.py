@@ -302,10 +302,6 @@ def _points(x: Floats, rows: int, bent: int) -> Points:
     return Points(x, np.empty((rows, len(x))), np.empty((rows, len(x))), np.empty((len(x), bent)))
 
 
-def _points(x: Floats, d: int, bent: int) -> Points:
-    return Points(x, np.empty((d, len(x))), np.empty((d, len(x))), np.empty((len(x), bent)))
-
-
 def _interpolated(at: Floats, times: Floats, values: Floats) -> Floats:
     """Linear interpolation in time of `values` (time, ...)."""
     right = np.clip(np.searchsorted(times, at), 1, len(times) - 1)

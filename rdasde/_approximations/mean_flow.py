@@ -13,7 +13,13 @@ from rdasde._check import Floats
 from rdasde._problems.base import Problem
 from rdasde._schedule import limit_thresholds
 
-_STEPS, _FINE = 2000, 100.0  # of Euler's method: in all, and in a relaxation time
+_BUDGET = 50_000  # evaluations of the mean gradient by an adaptive method; smooth ones take some hundreds
+_STEPS = 20_000  # of Euler's method, where that was not enough
+_FEWER, _FINE = 2000, 100.0  # of it, where the gradient is known to jump: in all, and in a relaxation time
+
+
+class _Spent(Exception):
+    """The budget is."""
 
 
 class Flow(NamedTuple):
@@ -27,7 +33,8 @@ class MeanFlow:
     """The limiting flow from a dual start up to time `end`, callable at any times in between.
 
     In closed form where the problem has one and the mirror map is the identity in the limit; otherwise by DOP853 with
-    its dense output, by RK23 where the mean gradient is estimated, or by Euler's method where it jumps.
+    its dense output, or by RK23 where the mean gradient is estimated. Where that takes too many evaluations, as across
+    the jumps of a gradient that is a step function, by Euler's method in many small steps, whose error is one of them.
     """
 
     def __init__(self, problem: Problem, algorithm: RDA, dual_start: Floats, end: float) -> None:
@@ -51,27 +58,46 @@ class MeanFlow:
     @functools.cached_property
     def _solution(self) -> Callable[[Floats], Floats]:
         from scipy.integrate import solve_ivp
-        from scipy.interpolate import make_interp_spline
+
+        spent = 0
 
         def velocity(t: float, v: Floats) -> Floats:
-            return -self._problem.mean_gradient(self._mirror.prox(v, self._thresholds(np.array([t]))[0]))
+            nonlocal spent
+            spent += 1
+            if spent > _BUDGET:
+                raise _Spent
+            return self._velocity(t, v)
 
         if self._problem.has_jumps:
             # in the end it slides along a jump, where an adaptive method would stop
-            count = max(_STEPS, int(np.ceil(_FINE * self._end * self._problem.fastest_rate())))
-            times = np.linspace(0.0, self._end, count + 1)
-            states = np.tile(self._start, (count + 1, 1))
-            for k in range(count):
-                states[k + 1] = states[k] + (times[k + 1] - times[k]) * velocity(float(times[k]), states[k])
-            lines = make_interp_spline(times, states, k=1)
-            return lambda t: lines(t).T
+            count = max(_FEWER, int(np.ceil(_FINE * self._end * self._problem.fastest_rate())))
+            return self._in_small_steps(min(count, _STEPS))
         # an average over draws is off by more, and has kinks that no high order sees through
         exact = self._problem.has_exact_gradient
         method, rtol, atol = ("DOP853", 1e-8, 1e-10) if exact else ("RK23", 1e-3, 1e-4)
-        solution = solve_ivp(
-            velocity, (0.0, self._end), self._start, method=method, dense_output=True, rtol=rtol, atol=atol
-        )
+        try:
+            solution = solve_ivp(
+                velocity, (0.0, self._end), self._start, method=method, dense_output=True, rtol=rtol, atol=atol
+            )
+        except _Spent:
+            return self._in_small_steps(_STEPS)
         # some solvers report success on NaN, or stop early
         if not solution.success or solution.t[-1] != self._end or not np.all(np.isfinite(solution.y)):
             raise ArithmeticError(f"The mean flow could not be solved up to t = {self._end:g}: {solution.message}")
         return solution.sol
+
+    def _velocity(self, t: float, v: Floats) -> Floats:
+        return -self._problem.mean_gradient(self._mirror.prox(v, self._thresholds(np.array([t]))[0]))
+
+    def _in_small_steps(self, count: int) -> Callable[[Floats], Floats]:
+        from scipy.interpolate import make_interp_spline
+
+        times = np.linspace(0.0, self._end, count + 1)
+        states = np.empty((count + 1, len(self._start)))
+        states[0] = self._start
+        for n, t in enumerate(times[:-1]):
+            states[n + 1] = states[n] + (self._end / count) * self._velocity(float(t), states[n])
+        if not np.all(np.isfinite(states)):
+            raise ArithmeticError(f"The mean flow has no finite solution up to t = {self._end:g}.")
+        spline = make_interp_spline(times, states, k=1)
+        return lambda at: np.asarray(spline(at)).T

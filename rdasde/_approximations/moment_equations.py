@@ -24,6 +24,7 @@ from rdasde._regularizers.base import GaussianMoments
 
 _TOLERANCE = 1e-3  # local error, in units of the standard deviation of each coordinate
 _LEAST_VARIANCE = 1e-4  # in these units: that of a coordinate which hardly moves, as a share of the largest
+_LEAST_STD = 1e-5  # in them too, for where there is no noise: as a share of the way that the mean goes
 _LEAST_BEND = 1e-3  # below it a coordinate counts as straight where it is asked whose bend is the larger
 _TILE = 32  # rows and columns worked on at once where a matrix meets its transpose
 
@@ -37,6 +38,7 @@ class MomentEquations(NamedTuple):
     pick: Callable[[Floats], Floats]  # mean and variance (2, d) of a state, linear in it; of the integral, too, (4, d)
     trace: Callable[[Floats], Floats]  # pull and noise (2, d) at the state that `rhs` was asked for last
     matrices: Callable[[], tuple[Floats, Floats]]  # E H and E Sigma (d, d) there
+    way: float  # about how far the mean goes, or starts from 0
 
 
 @Kernel
@@ -106,11 +108,17 @@ def _mapped(run: Run) -> Callable[[float, Floats, Floats], GaussianMoments]:
     return moments
 
 
-def _spread(before: Floats, after: Floats) -> Floats:
-    """Standard deviations that errors are measured by, from variances."""
+def _spread(before: Floats, after: Floats, size: float) -> Floats:
+    """Standard deviations that errors are measured by, from variances, where states are of some `size`."""
     variance = np.maximum(before, after)
-    largest = max(float(variance.max()), np.finfo(float).tiny)
+    largest = max(float(variance.max()), (_LEAST_STD * size) ** 2, np.finfo(float).tiny)
     return np.sqrt(np.maximum(variance, _LEAST_VARIANCE * largest))
+
+
+def _way(run: Run, velocity: Floats) -> float:
+    rate = run.problem.fastest_rate()
+    ahead = float(np.abs(velocity).max()) / rate if rate > 0.0 else 0.0
+    return max(float(np.abs(run.dual_start).max()), ahead)
 
 
 class Pace(NamedTuple):
@@ -179,7 +187,8 @@ def joint_moments(run: Run, average: bool = False) -> MomentEquations:
         return out if speed == 1.0 else speed * out
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
-        std = _spread(*(np.diagonal(state[1 : 1 + d]) for state in (before, after)))
+        size = max(way, float(np.abs(after[0]).max()))
+        std = _spread(np.diagonal(before[1 : 1 + d]), np.diagonal(after[1 : 1 + d]), size)
         return float(_largest(difference[: 1 + d], std)) / _TOLERANCE
 
     def pick(state: Floats) -> Floats:
@@ -200,7 +209,8 @@ def joint_moments(run: Run, average: bool = False) -> MomentEquations:
 
     state = np.zeros((2 * d + 3 if average else d + 1, d))
     state[0] = dual_start
-    return MomentEquations(state, rhs, error, pick, trace, matrices)
+    way = _way(run, rhs(0.0, state)[0] / pace_at(0.0).speed)
+    return MomentEquations(state, rhs, error, pick, trace, matrices, way)
 
 
 def independent_moments(run: Run) -> MomentEquations:
@@ -220,7 +230,7 @@ def independent_moments(run: Run) -> MomentEquations:
         return np.stack([-gradient, noise - 2.0 * hessian * moments.slope * state[1]])
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
-        std = _spread(before[1], after[1])
+        std = _spread(before[1], after[1], max(way, float(np.abs(after[0]).max())))
         worst = np.maximum(np.abs(difference[0]) / std, np.abs(difference[1]) / std**2)
         return float(worst.max()) / _TOLERANCE
 
@@ -229,4 +239,5 @@ def independent_moments(run: Run) -> MomentEquations:
     def matrices() -> tuple[Floats, Floats]:
         raise NotImplementedError  # they are not formed
 
-    return MomentEquations(state, rhs, error, lambda state: state, lambda state: latest[0], matrices)
+    way = _way(run, rhs(0.0, state)[0])
+    return MomentEquations(state, rhs, error, lambda state: state, lambda state: latest[0], matrices, way)

@@ -51,7 +51,7 @@ from rdasde._engine.march import Stopped, march
 from rdasde._engine.progress import Progress, Signals
 from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._engine.store import Arrays
-from rdasde._errors import DivergenceError
+from rdasde._errors import DivergenceError, note_partial
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Fluctuation
 
@@ -184,6 +184,7 @@ def _run(
     tasks = blocks_of(np.arange(paths), job.blocks_a_task)
     if executor is None and job.blocks_a_task >= -(-paths // LANES) > 0:
         executor = AtOnce()
+    done = 0
     parts = run_blocks(_diffusion_task, job, tasks, executor=executor, signals=signals, steps=steps)
     try:
         for block, arrays in parts:
@@ -199,6 +200,13 @@ def _run(
                     time=float(job.grid.times[step]),
                     replicate=int(block[lane]),
                 )
+            done = int(block[-1]) + 1
+    except KeyboardInterrupt as interrupt:
+        finished = {space: states[:done] for space, states in kept.items()}
+        note_partial(
+            interrupt, finished, f"dual and primal (path, time, coordinate) of the {done} paths that were done"
+        )
+        raise
     finally:
         parts.close()
     return kept

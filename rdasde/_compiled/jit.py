@@ -8,10 +8,12 @@ plain Python and marked:
   how a kernel reaches the gradient of this problem or the mirror map of that regularizer;
 * `Kernel` -- an entry point called from Python; compiled without the GIL, cached on disk.
 
-Composition goes through the *types* of the parameters, which is what lets numba find a composed kernel
-in its disk cache in the next process. (A user's own function or class has a type that no other process knows: what
-is composed with one is compiled in memory only.) Products and sums that matter are written with `fma`, never left to
-the compiler's choice: a replicate then has the same bits whatever the width of the vectors it is computed in.
+Composition goes through the *types* of the parameters, which is what lets a composed kernel be found on disk (`disk`)
+in the next process. A user's own function has a type that says what it does (`functions`). A user's own class has one
+that no other process knows: what is composed with it is compiled in memory only.
+
+Products and sums that matter are written with `fma`, never left to the compiler's choice: a replicate then has the same
+bits whatever the width of the vectors it is computed in.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from rdasde._compiled.disk import keep_on_disk
+
 _PACKAGE = Path(__file__).parents[1]
-_OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
+OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
 # wrappers take time to compile: nobody calls kernels from C, and only compiled code calls what is not a kernel
-_KERNEL: Any = _OPTIONS | {"no_cfunc_wrapper": True}
+_KERNEL: Any = OPTIONS | {"no_cfunc_wrapper": True}
 _INNER: Any = _KERNEL | {"no_cpython_wrapper": True}
 _lock = threading.RLock()
 Compiled = Callable[..., Any]  # numba infers the types of what compiled code calls
@@ -119,7 +123,8 @@ def _package_stamp() -> str:
 
 @functools.cache
 def _is_ours(kind: type) -> bool:
-    return kind is tuple or kind.__module__.split(".")[0] == __name__.split(".")[0]
+    ours = kind is tuple or kind.__module__.split(".")[0] == __name__.split(".")[0]
+    return ours and getattr(kind, "on_disk", True)  # which a class made for a user's function says: see `functions`
 
 
 def _is_of_this_process(arguments: tuple[Any, ...]) -> bool:
@@ -141,8 +146,8 @@ def _is_of_this_process(arguments: tuple[Any, ...]) -> bool:
 class Kernel(Generic[P, R]):
     """A compiled entry point: ``kernel(*arguments)`` compiles, or loads from the disk cache, on first use.
 
-    With a user's function or NamedTuple class among the parameters it never touches the disk cache: entries could not
-    be found again and would pile up, and one that names a class which is no more could not even be looked through.
+    With a user's NamedTuple class among the parameters it never touches the disk: what was kept there could not be
+    found again, and would pile up.
     """
 
     def __init__(self, function: Callable[P, R]) -> None:
@@ -162,23 +167,15 @@ class Kernel(Generic[P, R]):
     def _make(self, on_disk: bool) -> Any:
         import numba
 
-        dispatcher = numba.njit(cache=on_disk, **_KERNEL)(self.python)
-        files: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-        if hasattr(files, "_index_path"):
-            # one index for each state of the sources: an old one is not even opened, for it may name what is no more
-            stem, end = files._index_path.rsplit(".", 1)
-            files._index_path = f"{stem}-{_package_stamp()}.{end}"
-            files._data_name_pattern = f"{_package_stamp()}-{files._data_name_pattern}"
+        dispatcher = numba.njit(**_KERNEL)(self.python)
+        if on_disk:
+            keep_on_disk(dispatcher, _package_stamp())
         return dispatcher
+
+    def dispatcher_for(self, parameters: tuple[Any, ...]) -> Any:
+        """The dispatcher that a call with these among its arguments goes to."""
+        return self.dispatcher(not _is_of_this_process(parameters))
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         result: R = self.dispatcher(not _is_of_this_process(arguments))(*arguments, **named)
         return result
-
-
-@functools.lru_cache(maxsize=64)
-def compiled(function: Callable[..., Any]) -> Any:
-    """numba's dispatcher, one for each function, so that kernels are not compiled twice for the same one."""
-    import numba
-
-    return numba.njit(**_OPTIONS)(function)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from rdasde._compiled.lanes import LANES
 from rdasde._engine.progress import Signals
 from rdasde._engine.store import Arrays, Store
-from rdasde._errors import TooMuchMemoryError
+from rdasde._errors import TooMuchMemoryError, warn
 
 _CHUNK = 2**21  # numbers held at once
 
@@ -91,7 +90,7 @@ def run_blocks(
     shares_memory = isinstance(pool, concurrent.futures.ThreadPoolExecutor)
     window = 2 * (getattr(pool, "_max_workers", None) or workers())
     pending: dict[int, concurrent.futures.Future[Arrays] | None] = {}
-    submitted = 0
+    submitted, wait = 0, True
     signals.progress.start()
     try:
         for index, block in enumerate(blocks):
@@ -107,9 +106,10 @@ def run_blocks(
                     if future is None:
                         raise concurrent.futures.BrokenExecutor
                     arrays = future.result()
-                except concurrent.futures.BrokenExecutor:
-                    message = "A worker died; its replicates are computed in this process."
-                    warnings.warn(message, RuntimeWarning, stacklevel=4)
+                except Exception as error:
+                    if not _says_that_workers_died(error):
+                        raise
+                    warn("A worker died; its replicates are computed in this process.", RuntimeWarning)
                     arrays = task(job, block, None)
                 if store is not None and not store.holds(block):
                     store.save(block, arrays)
@@ -120,14 +120,25 @@ def run_blocks(
             elif not shares_memory:
                 signals.progress.add(steps * len(block))
             yield block, arrays
+    except KeyboardInterrupt:
+        wait = False  # threads may be compiling, and stop by themselves after that
+        raise
     finally:
         signals.stop.set()
         for waiting in pending.values():
             if waiting is not None:
                 waiting.cancel()
         if own:
-            pool.shutdown(wait=True)
+            pool.shutdown(wait=wait)
         signals.progress.close()
+
+
+def _says_that_workers_died(error: Exception) -> bool:
+    """The standard library's executors, and Dask's, which has exceptions of its own and need not be installed."""
+    kind = type(error)
+    return isinstance(error, concurrent.futures.BrokenExecutor) or (
+        kind.__module__.startswith("distributed.") and kind.__name__ in ("KilledWorker", "CommClosedError")
+    )
 
 
 def _submit(

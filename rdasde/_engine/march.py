@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,9 @@ Kernel = Callable[[int, int, NDArray[np.int64], Floats, Floats, Floats], None]
 Consumer = Callable[[slice, Floats, Floats, Floats], None]
 
 _BUFFER = 2**17  # numbers recorded before they are handed over: small enough for malloc to use again
-_WORK = 2**27  # coordinate updates between two looks at the clock: a fraction of a second
+_WORK = 2**27  # coordinate updates between two looks at the signals, at most
+_FIRST = 2**20  # such updates in the first call, when nothing is known of what they cost
+_SHORT, _LONG = 0.05, 0.3  # seconds between two looks that are meant: an interrupt waits that long
 
 
 class Stopped(Exception):
@@ -44,7 +47,7 @@ def march(
     dual_state, primal_state, averaged = state[0], state[1], bool(len(state[-2]))
     work = dual_state.shape[0] * LANES
     per_buffer = max(1, _BUFFER // (len(coordinates) * LANES))
-    per_call = max(1, _WORK // work)
+    per_call = max(1, min(_FIRST, _WORK) // work)
     diverged = np.full(count, -1, dtype=np.int64)
     now, done = 0, 0
     while done < len(steps):
@@ -62,7 +65,13 @@ def march(
             ahead = int(min(now + per_call, wanted[-1]))
             upto = int(np.searchsorted(wanted, ahead, side="right"))
             before = _save(state)
+            begin = time.perf_counter()
             kernel(now, ahead, wanted[filled:upto], dual[filled:upto], primal[filled:upto], average[filled:upto])
+            seconds = time.perf_counter() - begin
+            if seconds > _LONG:  # how steps are cut does not change them
+                per_call = max(1, min(per_call, int((ahead - now) * _LONG / seconds)))
+            elif seconds < _SHORT:
+                per_call = min(2 * per_call, max(1, _WORK // work))
             fresh = ~_finite(dual_state)[:count] & (diverged < 0)
             if fresh.any():
                 after = _save(state)

@@ -118,7 +118,7 @@ class Head:
         """Where Newton's method may begin: least squares where y is a number like the score, and zero."""
         if self._model.is_real:
             x, y = self.taken()
-            yield np.linalg.lstsq(x, y, rcond=None)[0]
+            yield np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], dtype=np.float64)
         yield np.zeros(self.rows.shape[1])
 
     def _zero(self, w: Floats, parameters: Any) -> Floats | None:

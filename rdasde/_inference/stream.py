@@ -157,9 +157,13 @@ class Stream:
         draft = copy.copy(self)
         draft.head = copy.copy(self.head)
         draft._state = State(*(array.copy() for array in self._state))
-        total, centre, _, *block, bent = self._moments
-        curvature = np.zeros_like(total)
-        draft._moments = Moments(total.copy(), centre.copy(), curvature, *block, bent.copy())
+        moments = self._moments
+        draft._moments = moments._replace(
+            total=moments.total.copy(),
+            centre=moments.centre.copy(),
+            curvature=np.zeros_like(moments.total),
+            bent=moments.bent.copy(),
+        )
         draft._is_shared = True
         return draft
 
@@ -167,8 +171,10 @@ class Stream:
         """Before a block ends: what the earlier stream still looks at is left to it."""
         if self._is_shared:
             self._is_shared = False
-            block = (array.copy() for array in self._moments[3:6])
-            self._moments = Moments(*self._moments[:3], *block, self._moments.bent)
+            moments = self._moments
+            self._moments = moments._replace(
+                gradients=moments.gradients.copy(), roots=moments.roots.copy(), path=moments.path.copy()
+            )
             self._roots, self._gradients = self._roots.copy(), self._gradients.copy()
 
     def _forget(self) -> None:

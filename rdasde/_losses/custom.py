@@ -9,7 +9,9 @@ import numpy as np
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel, compiled, implements
+from rdasde._compiled.functions import apply, call, for_compiled_code
+from rdasde._compiled.jit import Kernel, implements
+from rdasde._compiled.trial import compile_for
 from rdasde._losses.base import GaussianMeans, Loss, derivative, second_derivative
 
 _DIFFERENCE = 1e-3  # step of differences of order four, in units of the predictor: a loss is smooth on the scale of 1
@@ -20,7 +22,7 @@ _TRIED = (-1.0, 0.0, 0.5, 1.0)  # predictors, and 0 and 1 as responses, one pair
 
 
 class CustomParameters(NamedTuple):
-    derivative: Any  # numba's dispatcher of the user's function
+    derivative: Any  # what `call` takes, of the user's function
     second_derivative: Any
 
 
@@ -31,24 +33,25 @@ class DifferencedParameters(NamedTuple):
 
 @implements(derivative, CustomParameters)
 def _(loss, eta, y):
-    return loss.derivative(eta, y)
+    return call(loss.derivative, eta, y)
 
 
 @implements(second_derivative, CustomParameters)
 def _(loss, eta, y):
-    return loss.second_derivative(eta, y)
+    return call(loss.second_derivative, eta, y)
 
 
 @implements(derivative, DifferencedParameters)
 def _(loss, eta, y):
-    return loss.derivative(eta, y)
+    return call(loss.derivative, eta, y)
 
 
 @implements(second_derivative, DifferencedParameters)
 def _(loss, eta, y):
     step = _DIFFERENCE * max(1.0, 1e-6 * abs(eta))
-    near = loss.derivative(eta + step, y) - loss.derivative(eta - step, y)
-    far = loss.derivative(eta + 2.0 * step, y) - loss.derivative(eta - 2.0 * step, y)
+    slope = loss.derivative
+    near = call(slope, eta + step, y) - call(slope, eta - step, y)
+    far = call(slope, eta + 2.0 * step, y) - call(slope, eta - 2.0 * step, y)
     return (8.0 * near - far) / (12.0 * step)
 
 
@@ -148,33 +151,24 @@ def _is_shift(slope: Any) -> bool:
     with np.errstate(all="ignore"):
         for shift in _SHIFTS:
             for eta in places:
-                values = slope(eta, 0.25), slope(eta + shift, 0.25 + shift)
+                values = apply(slope, (float(eta), 0.25)), apply(slope, (float(eta + shift), 0.25 + shift))
                 if not abs(values[0] - values[1]) <= 1e-9 * (1.0 + abs(values[0])):
                     return False
     return True
 
 
 def _number_of(name: str, function: Any) -> Any:
-    """numba's dispatcher of a function of two numbers that returns one."""
+    """What stands in compiled code for a function of two numbers that returns one."""
     import numba
 
-    types, accepted = (numba.float64, numba.float64), f"a function {name}(eta, y) that returns a number"
+    accepted = f"a function {name}(eta, y) that returns a number"
     mend = f"write {name} for two numbers, and return one"
-    try:
-        dispatcher = function if hasattr(function, "py_func") else compiled(function)
-        dispatcher.compile(types)
-        kind = dispatcher.overloads[types].signature.return_type
-    except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Failed in")]
-        reason = " ".join(lines[0].split())[:100] if lines else type(error).__name__
-        raise ValueError(
-            f"{name} is a function that numba cannot compile for two numbers ({reason}), "
-            f"but must be {accepted}: {mend}."
-        ) from error
+    compiled = for_compiled_code(function, 2)
+    kind = compile_for(name, compiled, (0.0, 0.0))
     if not isinstance(kind, numba.types.Integer | numba.types.Float):
         raise TypeError(f"{name} is a function that returns {str(kind)[:60]}, but must be {accepted}: {mend}.")
     with np.errstate(all="ignore"):
-        tried = [dispatcher(eta, y) for eta in _TRIED for y in (0.0, 1.0)]
+        tried = [apply(compiled, (eta, y)) for eta in _TRIED for y in (0.0, 1.0)]
     if not np.any(np.isfinite(tried)):
         raise ValueError(f"{name} is a function that is not finite at any eta near 0, but must be {accepted}: {mend}.")
-    return dispatcher
+    return compiled

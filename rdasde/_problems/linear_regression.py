@@ -164,7 +164,7 @@ class _RowRegression(RowNoise, LinearRegression):
     is_gaussian_least_squares = False
 
     def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
-        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation")
+        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
         n, d = self.rows.shape
         self.response = _check.array("y", y, (n,), mend="give one response for each row of X")
         self.dimension = d

@@ -176,7 +176,7 @@ class _RowLogistic(RowNoise, LogisticRegression):
     """`LogisticRegression.from_data`."""
 
     def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
-        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation")
+        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
         n, d = self.rows.shape
         labels = np.asarray(y) + 0.0 if np.asarray(y).dtype == bool else y
         self.labels = _check.array("y", labels, (n,), mend="give one label for each row of X")

@@ -303,7 +303,7 @@ class _RowPCA(RowNoise, OnlinePCA):
 
     def __init__(self, Z: ArrayLike, variant: Literal["oja", "krasulina"]) -> None:
         self.variant = _check.choice("variant", variant, _VARIANTS)
-        self.rows = _check.array("Z", Z, (None, None), mend="give one row for each observation")
+        self.rows = _check.array("Z", Z, (None, None), mend="give one row for each observation", truth=True)
         n, d = self.rows.shape
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)

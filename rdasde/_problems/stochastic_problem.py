@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import compiled
+from rdasde._compiled.functions import for_compiled_code, plain_records
 from rdasde._compiled.lanes import LANES
 from rdasde._compiled.random import streams
+from rdasde._compiled.trial import cannot_compile, compile_for
 from rdasde._problems.base import Expectations, Problem, sigma_average
 from rdasde._problems.stochastic_problem_lanes import (
     CustomParameters,
@@ -23,7 +24,7 @@ from rdasde._problems.stochastic_problem_lanes import (
     joint_moments,
     moments,
 )
-from rdasde._problems.user_functions import compile_for, takes_parameters
+from rdasde._problems.user_functions import takes_parameters
 
 _DIFFERENCE = float(np.cbrt(np.finfo(float).eps))  # step of central differences, in units of the point's size
 _NORMALS, _ESTIMATES, _STATES = 3, 4, 5  # families of streams: of the diffusion's normals, of estimates, of states
@@ -69,7 +70,8 @@ class StochasticProblem(Problem):
     gradient : callable
         ``gradient(parameters, w, rng, out)`` overwrites `out` (d,) with one stochastic gradient at `w` (d,), random
         numbers taken from `rng`, a numpy.random.Generator. A function that numba can compile, or one already compiled
-        by ``numba.njit``; it is compiled here, once in each process.
+        by ``numba.njit``. What is compiled is kept on disk for other processes, until the function is changed, or a
+        global value or a function that it uses.
     parameters : object
         The first argument of your functions, anything that numba takes: an array, a number, a (named) tuple of such.
     dimension : int
@@ -188,12 +190,14 @@ class StochasticProblem(Problem):
         self._try_gradient(getattr(gradient, "py_func", gradient), probe)
         for name in self._given:
             self._evaluate(name, probe)
-        dispatcher, _ = compile_for("gradient", gradient, (parameters, probe, _generator(0), probe))
+        own = plain_records(parameters)
+        compiled = for_compiled_code(gradient, 4)
+        compile_for("gradient", compiled, (own, probe, _generator(0), probe))
         mean: Any = mean_gradient if self._with_parameters.get("mean_gradient", False) else None
-        if inspect.isfunction(mean):
-            mean = compiled(mean)  # so far only marked for numba: see has_compiled_drift
+        if not (inspect.isfunction(mean) or hasattr(mean, "py_func")):
+            mean = None
         self.parameters: CustomParameters = CustomParameters(
-            dispatcher, parameters, mean if hasattr(mean, "py_func") else None
+            compiled, own, None if mean is None else for_compiled_code(mean, 2)
         )
         self.scratch = custom_layout(self.dimension)
 
@@ -207,6 +211,8 @@ class StochasticProblem(Problem):
                 with np.errstate(all="ignore"):
                     function(self._user_parameters, point, _generator(0), out)
             except Exception as error:
+                if type(error).__module__.startswith("numba."):  # a compiled function that it calls
+                    raise cannot_compile("gradient", error) from error
                 got = f"a function that raises {type(error).__name__} ({_check.show(str(error))}) at a point w (d,)"
                 raise _check.bad(
                     "gradient", got, accepted, "make it work for these parameters and dimension"
@@ -231,7 +237,8 @@ class StochasticProblem(Problem):
         if function is None:
             return False
         try:
-            _, returned = compile_for("mean_gradient", function, (self._user_parameters, np.zeros(self.dimension)))
+            arguments = (self.parameters.parameters, np.zeros(self.dimension))
+            returned = compile_for("mean_gradient", function, arguments)
         except ValueError:
             return False
         return getattr(returned, "ndim", None) == 1
@@ -255,7 +262,7 @@ class StochasticProblem(Problem):
         d = self.dimension
         mean, squares = np.empty(d), np.empty((d if covariance else 0, d))
         generator = _generator(0, 0, _ESTIMATES)
-        moments(self.parameters.gradient, self._user_parameters, generator, w, samples, mean, squares)
+        moments(self.parameters.gradient, self.parameters.parameters, generator, w, samples, mean, squares)
         return mean, squares / (samples - 1)
 
     def mean_gradient(self, w: ArrayLike) -> Floats:
@@ -368,7 +375,7 @@ class StochasticProblem(Problem):
         sums = np.empty((3 * d + 2, d))
         same = (_generator(0, 0, _ESTIMATES), _generator(0, 0, _ESTIMATES), _generator(0, 0, _STATES))
         root = np.ascontiguousarray(root)
-        joint_moments(self.parameters.gradient, self._user_parameters, same, mean, root, pairs, sums)
+        joint_moments(self.parameters.gradient, self.parameters.parameters, same, mean, root, pairs, sums)
         number = 2.0 * pairs
         shift = sums[1] / number
         slope = np.asarray(np.linalg.solve(sums[2 + d : 2 + 2 * d], sums[2 : 2 + d].T).T, dtype=np.float64)

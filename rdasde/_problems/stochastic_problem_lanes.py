@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rdasde._check import Floats
+from rdasde._compiled.functions import call
 from rdasde._compiled.jit import Kernel, fma, implements
 from rdasde._compiled.random import Streams, block_streams, normals
 from rdasde._compiled.scratch import Layout, Lines
@@ -26,9 +27,9 @@ class CustomStreams(NamedTuple):
 
 
 class CustomParameters(NamedTuple):
-    gradient: Any  # numba's dispatcher of the user's function
+    gradient: Any  # what `call` takes, of the user's function
     parameters: Any
-    mean_gradient: Any  # a dispatcher, or None
+    mean_gradient: Any  # likewise, or None
 
 
 class CustomScratch(NamedTuple):
@@ -53,7 +54,7 @@ def _(problem, w, streams, scratch, out):
         for j in range(d):
             point[j] = w[j, lane]
             sample[j] = 0.0  # nothing of another replicate, whatever the function does
-        problem.gradient(problem.parameters, point, streams.generators[lane], sample)
+        call(problem.gradient, problem.parameters, point, streams.generators[lane], sample)
         for j in range(d):
             out[j, lane] += sample[j]
 
@@ -73,7 +74,7 @@ def _(problem, w, streams, scratch, out):
             point[j] = w[j, lane]
         for i in range(_DRAWS):
             sample[:] = 0.0
-            problem.gradient(problem.parameters, point, streams.generators[lane], sample)
+            call(problem.gradient, problem.parameters, point, streams.generators[lane], sample)
             weight = (xi[i, lane] - centre) / np.sqrt(_DRAWS - 1.0)
             for j in range(d):
                 out[j, lane] = fma(weight, sample[j], out[j, lane])
@@ -91,7 +92,7 @@ def _(problem, w, scratch, out):
     for lane in range(w.shape[1]):
         for j in range(d):
             point[j] = w[j, lane]
-        slope = problem.mean_gradient(problem.parameters, point)
+        slope = call(problem.mean_gradient, problem.parameters, point)
         for j in range(d):
             out[j, lane] = slope[j]
 
@@ -109,8 +110,8 @@ def _(problem, w, u, scratch, out):
         h = _DIFFERENCE * size / length if length > 0.0 else 1.0
         for j in range(d):
             ahead[j], behind[j] = w[j, lane] + h * u[j, lane], w[j, lane] - h * u[j, lane]
-        right = problem.mean_gradient(problem.parameters, ahead)
-        left = problem.mean_gradient(problem.parameters, behind)
+        right = call(problem.mean_gradient, problem.parameters, ahead)
+        left = call(problem.mean_gradient, problem.parameters, behind)
         for j in range(d):
             out[j, lane] = (right[j] - left[j]) / (2.0 * h)
 
@@ -134,7 +135,7 @@ def moments(
         for j in range(d):
             point[j] = w[j]
             sample[j] = 0.0
-        gradient(parameters, point, generator, sample)
+        call(gradient, parameters, point, generator, sample)
         for j in range(d):
             sample[j] -= mean[j]
             mean[j] += sample[j] / (n + 1.0)
@@ -174,7 +175,7 @@ def joint_moments(
                 for i in range(d):
                     point[i] = mean[i] + sign * moved[n, i]
                 out[:] = 0.0
-                gradient(parameters, point, generator, out)
+                call(gradient, parameters, point, generator, out)
             if start == 0 and n == 0:
                 for i in range(d):
                     origin[i] = ahead[0, i]

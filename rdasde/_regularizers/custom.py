@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import compiled, implements
+from rdasde._compiled.functions import call, for_compiled_code
+from rdasde._compiled.jit import Kernel, implements
+from rdasde._compiled.trial import compile_for
 from rdasde._normal import normal_cdf
 from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
 from rdasde._regularizers.probe import Probe, subgradient
@@ -20,7 +22,7 @@ _NODES = np.linspace(-_REACH, _REACH, 1001)
 
 
 class CustomParameters(NamedTuple):
-    prox: Any  # numba's dispatcher of the user's function
+    prox: Any  # what `call` takes, of the user's function
     unused: float
 
 
@@ -30,10 +32,17 @@ def _(regularizer, v, threshold, w):
     for lane in range(v.shape[1]):
         for j in range(v.shape[0]):
             vector[j] = v[j, lane]
-        regularizer.prox(vector, threshold, mapped)
+        call(regularizer.prox, vector, threshold, mapped)
         for j in range(v.shape[0]):
             # what the function makes of a NaN is its own affair: here it stays one
             w[j, lane] = mapped[j] if vector[j] == vector[j] else vector[j]
+
+
+@Kernel
+def _images(prox: Any, v: Floats, thresholds: Floats, out: Floats) -> None:
+    """``out[i]`` (d,) gets the image of v[i] at threshold i."""
+    for i in range(v.shape[0]):
+        call(prox, v[i], thresholds[i], out[i])
 
 
 def _tried(trait: str) -> Any:
@@ -64,11 +73,14 @@ class CustomRegularizer(Regularizer):
     ------
     TypeError
         If `prox` is not a function, or `separable` not True or False.
+    ValueError
+        If numba cannot compile `prox`.
 
     Notes
     -----
     Derivatives are taken by differences, Gaussian moments by quadrature. A result does not carry the function: pass
-    ``regularizer=`` to `band`. Kernels with your function are compiled once in each process.
+    ``regularizer=`` to `band`. Kernels with your function are compiled once and kept on disk for other
+    processes, until it is changed, or what it refers to.
 
     Where theory asks for more than a mirror map (`approximate` with ``method="limit"``, `weak_error` with
     ``equation_order=2``, standard errors of `fit`), a separable one is tried, as plain Python, on a few dozen values at
@@ -91,8 +103,9 @@ class CustomRegularizer(Regularizer):
         self.function = prox
         self.separable = separable
         self.has_moments = separable
-        dispatcher = prox if hasattr(prox, "py_func") else compiled(prox)
-        self.parameters: CustomParameters = CustomParameters(dispatcher, 0.0)
+        compiled = for_compiled_code(prox, 3)
+        compile_for("prox", compiled, (np.ones(1), 1.0, np.ones(1)))
+        self.parameters: CustomParameters = CustomParameters(compiled, 0.0)
         self._dimension: int | None = None  # of the problem it is used with
         self._probes: dict[int | None, Probe] = {}
 
@@ -111,8 +124,8 @@ class CustomRegularizer(Regularizer):
         v = np.broadcast_to(v, np.broadcast_shapes(v.shape, (*g.shape[:-1], 1)))
         out = np.empty(v.shape)
         levels = np.broadcast_to(g if g.ndim == 0 else g[..., 0], v.shape[:-1])
-        for index in np.ndindex(v.shape[:-1]):
-            self.parameters.prox(v[index].copy(), float(levels[index]), out[index])
+        rows = np.array(v.reshape(-1, v.shape[-1]))  # a copy: the function may change its argument
+        _images(self.parameters.prox, rows, np.array(levels).reshape(-1), out.reshape(rows.shape))
         return np.where(np.isnan(v), v, out)
 
     def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._bands.inside import Inside
 from rdasde._check import Floats
@@ -90,7 +91,7 @@ class Collected:
             coords["replicate"] = self.numbers
         result = xr.Dataset(data, coords=coords)
         result.attrs = result_attributes(self.problem, self.algorithm, "simulate")
-        result.attrs |= {"seed": job.seed, "replicates": self.done, "diverged": self.diverged}
+        result.attrs |= {"seed": _check.kept_seed(job.seed), "replicates": self.done, "diverged": self.diverged}
         if job.inside is not None:
             result.attrs["inside_band"] = job.inside.digest
         return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -38,11 +38,12 @@ def description(job: Job, problem: Problem) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple) and not getattr(type(value), "on_disk", True):
+        # a user's function that has no digest: as much as can be told of it
+        code = cast(Any, type(value)).dispatcher.py_func.__code__
+        return (code.co_code, code.co_names, [c for c in code.co_consts if isinstance(c, int | float | str | bool)])
     if isinstance(value, tuple):
         return (type(value).__name__, *map(_plain, value))
     if isinstance(value, np.ndarray):
         return (value.shape, value.tobytes())
-    if hasattr(value, "py_func"):  # a user's compiled function: what it does, not which object it is
-        code = value.py_func.__code__
-        return (code.co_code, code.co_names, [c for c in code.co_consts if isinstance(c, int | float | str | bool)])
     return value

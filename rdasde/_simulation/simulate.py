@@ -22,7 +22,7 @@ from rdasde._engine.progress import Progress, Signals
 from rdasde._engine.statistics import Statistic, check_statistics
 from rdasde._engine.store import Store
 from rdasde._engine.time_axis import time_axis
-from rdasde._errors import DivergenceError
+from rdasde._errors import DivergenceError, note_partial
 from rdasde._problems.base import Problem
 from rdasde._simulation.block import Job, simulate_block
 from rdasde._simulation.collected import Collected
@@ -186,7 +186,9 @@ def simulate(
             if stop and np.any(arrays["diverged"] >= 0):
                 raise _divergence(block, arrays["diverged"], problem, effective, collected)
     except KeyboardInterrupt as interrupt:
-        interrupt.partial = collected.dataset()  # type: ignore[attr-defined]
+        note_partial(
+            interrupt, collected.dataset(), f"the {collected.done} of {len(numbers)} replicates that were done"
+        )
         raise
     finally:
         parts.close()

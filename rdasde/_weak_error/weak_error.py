@@ -25,6 +25,7 @@ from rdasde._engine.results import result_attributes
 from rdasde._engine.run import MonteCarlo, Run
 from rdasde._engine.statistics import probe_states
 from rdasde._engine.time_axis import TimeAxis, time_axis
+from rdasde._errors import note_partial
 from rdasde._normal import Z95
 from rdasde._problems.base import Problem
 from rdasde._schedule import Schedule
@@ -160,6 +161,7 @@ def weak_error(
         name: np.empty(shape)
         for name in ("discrete", "diffusion", "standard_error", "time_step_bias", "time_step_bias_error", "gain")
     }
+    k = 0
     try:
         for k, (refined, axis) in enumerate(zip(algorithms, axes, strict=True)):
             case = _Case(problem, refined, dual_start, axis, names, functions, executor)
@@ -183,6 +185,10 @@ def weak_error(
             columns["standard_error"][:, k] = np.sqrt(variance + fine_variance)
             columns["time_step_bias"][:, k] = (columns["diffusion"][:, k] - longer) / (_REFINEMENT - 1)
             columns["time_step_bias_error"][:, k] = np.sqrt(fine_variance + coarse_variance) / (_REFINEMENT - 1)
+    except KeyboardInterrupt as interrupt:
+        finished = {name: values[:, :k] for name, values in columns.items()}
+        note_partial(interrupt, finished, f"the columns (test_function, step_size) of the first {k} step sizes")
+        raise
     finally:
         bar.close()
     columns["error"] = columns["discrete"] - columns["diffusion"]
@@ -195,7 +201,12 @@ def weak_error(
     result = xr.Dataset(data, coords={"test_function": list(names), "step_size": gammas})
     result.attrs = result_attributes(problem, algorithm, "weak_error")
     del result.attrs["step_size"]  # there are several
-    result.attrs |= {"equation_order": equation_order, "replicates": replicates, "paths": paths, "seed": seed}
+    result.attrs |= {
+        "equation_order": equation_order,
+        "replicates": replicates,
+        "paths": paths,
+        "seed": _check.kept_seed(seed),
+    }
     return result
 
 

@@ -199,7 +199,7 @@ def smaller(model: Model, interactions: Sequence[Sequence[int]] | None) -> Model
     _prune(result)
     for module in reversed(list(result.modules())):  # a whole has the last word on its parts
         if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+            module.reset_parameters()  # type: ignore[operator]
         elif list(module.parameters(recurse=False)):
             raise _check.bad(
                 "model",

@@ -63,7 +63,9 @@ def compact(model: nn.Sequential) -> nn.Sequential:
     ----------
     model : torch.nn.Sequential
         Linear and (ungrouped) convolutional layers, batch normalization, activations, pooling, dropout and Flatten,
-        nested as you like. Train it with ``regularizer="group_lasso"`` for whole filters.
+        nested as you like. A subclass with a forward of its own, and a container with hooks, stay whole. Where a Linear
+        layer is followed by BatchNorm1d, its outputs are taken to be rows of features, not sequences. Train
+        it with ``regularizer="group_lasso"`` for whole filters.
 
     Returns
     -------
@@ -83,7 +85,8 @@ def compact(model: nn.Sequential) -> nn.Sequential:
         "put the layers in sequence, for example nn.Sequential(net.features, nn.Flatten(), net.classifier)",
     )
     result = plain_copy(model)
-    stretches = list(_stretches(list(_leaves(result))))
+    layers = [layer for child in result for layer in _leaves(child)] if _is_plain(result) else []
+    stretches = list(_stretches(layers))
     shrinking = True
     while shrinking:  # a dropped channel may leave others unread or constant
         shrinking = any([_drop(stretch) for stretch in stretches])
@@ -91,11 +94,20 @@ def compact(model: nn.Sequential) -> nn.Sequential:
 
 
 def _leaves(model: nn.Module) -> Iterator[nn.Module]:
-    if isinstance(model, nn.Sequential):
+    if isinstance(model, nn.Sequential) and _is_plain(model) and not _is_hooked(model):
         for child in model:
             yield from _leaves(child)
     else:
         yield model
+
+
+def _is_plain(model: nn.Sequential) -> bool:
+    """Whether it runs its layers one after the other: a subclass may do anything in a forward of its own."""
+    return type(model).forward is nn.Sequential.forward and "forward" not in vars(model)
+
+
+def _is_hooked(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks) or "forward" in vars(layer)
 
 
 def _stretches(layers: list[nn.Module]) -> Iterator[_Stretch]:
@@ -104,9 +116,7 @@ def _stretches(layers: list[nn.Module]) -> Iterator[_Stretch]:
     layer: Any
     for layer in layers:
         # used twice, or hooked into: to be left as it is (an activation may well be used twice)
-        bound = bool(layer._forward_hooks or layer._forward_pre_hooks) or (
-            bool(layer.state_dict()) and sum(layer is other for other in layers) > 1
-        )
+        bound = _is_hooked(layer) or (bool(layer.state_dict()) and sum(layer is other for other in layers) > 1)
         if not bound and type(layer) in _WEIGHTED and getattr(layer, "groups", 1) == 1:
             if maker is not None:
                 stretch = _Stretch(maker, layer, between)

@@ -126,6 +126,13 @@ class GRDA(torch.optim.Optimizer):
             if not w.is_floating_point():
                 self.param_groups.pop()
                 raise _check.bad("params", f"a tensor of {w.dtype}", "of real floating-point numbers", "leave it out")
+            axis, dims = self.param_groups[-1]["axis"], w.dim()
+            # of a vector every entry is a group, whatever the axis
+            if self.param_groups[-1]["regularizer"] == "group_lasso" and dims >= 2 and axis >= dims:
+                shape = tuple(w.shape)
+                self.param_groups.pop()
+                mend = "put tensors of other shapes into a parameter group with an axis of their own"
+                raise _check.bad("axis", f"{axis} for a parameter of shape {shape}", f"below {dims} there", mend)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

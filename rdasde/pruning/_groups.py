@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from rdasde import _check
 
@@ -21,7 +24,9 @@ def parameter_groups(model: nn.Module, **options: Any) -> list[dict[str, Any]]:
     """Split a model's parameters into a regularized and an unregularized group, for `GRDA`.
 
     Biases and the parameters of normalization layers (batch, instance, group, layer, RMS) go into a group with
-    ``c = 0``: thresholding them prunes nothing and hurts. Parameters that need no gradient are left out.
+    ``c = 0``: thresholding them prunes nothing and hurts. So do the directions of weight normalization, which are
+    divided by their norm: there the magnitudes are regularized, each zero a whole row. Parameters that need no gradient
+    now are among them, for they may later.
 
     Parameters
     ----------
@@ -44,7 +49,7 @@ def parameter_groups(model: nn.Module, **options: Any) -> list[dict[str, Any]]:
     >>> optimizer = GRDA(parameter_groups(model), lr=0.1, c=5e-4, mu=0.6)
     """
     _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself, not its parameters")
-    weights, rest = ([p for p in part if p.requires_grad] for part in weights_and_rest(model))
+    weights, rest = weights_and_rest(model)
     groups: list[dict[str, Any]] = []
     if weights:
         groups.append({"params": weights, **options})
@@ -54,12 +59,20 @@ def parameter_groups(model: nn.Module, **options: Any) -> list[dict[str, Any]]:
 
 
 def weights_and_rest(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """A model's weights; its biases and the parameters of its normalization layers."""
-    spared = {
-        id(p)
-        for module in model.modules()
-        for name, p in module.named_parameters(recurse=False)
-        if isinstance(module, _NORMALIZATIONS) or "bias" in name.split("_")
-    }
+    """A model's weights; its biases, the parameters of its normalization layers, and normalized directions."""
+    spared: set[int] = set()
+    for module in model.modules():
+        whole = isinstance(module, _NORMALIZATIONS)
+        named = list(module.named_parameters(recurse=False))
+        spared |= {id(p) for name, p in named if whole or "bias" in name.split("_")}
+        hooks = [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, WeightNorm)]
+        spared |= {id(getattr(module, f"{hook.name}_v")) for hook in hooks}
+        if parametrize.is_parametrized(module):
+            lists: Any = module.parametrizations
+            for name, parametrization in lists.items():
+                if whole or "bias" in name.split("_"):
+                    spared |= {id(p) for p in parametrization.parameters()}
+                elif any(isinstance(step, _WeightNorm) for step in parametrization):
+                    spared.add(id(parametrization.original1))
     parameters = list(model.parameters())
     return [p for p in parameters if id(p) not in spared], [p for p in parameters if id(p) in spared]

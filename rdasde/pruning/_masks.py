@@ -87,6 +87,10 @@ def plain_copy(model: Model) -> Model:
     for path, name in masked:  # the masked weight is no leaf, which a deep copy would refuse; it is made at each use
         module = model.get_submodule(path)
         setattr(module, name, getattr(module, name).detach())
+    for module in model.modules():  # weights that hooks make of others, as those of torch.nn.utils.weight_norm
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor) and not value.is_leaf:
+                setattr(module, name, value.detach())
     result = copy.deepcopy(model).eval()
     for path, name in masked:
         prune.remove(result.get_submodule(path), name)

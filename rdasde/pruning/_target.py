@@ -58,8 +58,11 @@ def settle(group: dict[str, Any], ws: Sequence[Tensor], states: Sequence[dict[st
 
 
 def wanted_threshold(group: dict[str, Any], accumulators: Sequence[Tensor], *, exact: bool = False) -> float:
-    """The threshold at which the wanted share of the group's entries is zero."""
+    """The threshold at which the wanted share of the group's entries is zero; NaN of none."""
     share = group["sparsity_target"]
+    accumulators = [a for a in accumulators if a.numel()]
+    if not accumulators:
+        return math.nan
     if group["regularizer"] == "group_lasso":
         values, sizes = [], []
         for a in accumulators:

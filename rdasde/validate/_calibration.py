@@ -169,7 +169,7 @@ def calibration(
         "replicates": replicates,
         "paths": paths,
         "tolerance": tolerance,
-        "seed": seed,
+        "seed": _check.kept_seed(seed),
         "diverged": counted.diverged,
         "seconds_simulate": counted.seconds,
         "load": algorithm.step_size * problem.trace(),

@@ -26,7 +26,7 @@ from rdasde._problems.base import Problem
 from rdasde._simulation.simulate import simulate
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     import xarray as xr
 
 METHODS = ("paths", "closure", "limit")
@@ -191,7 +191,7 @@ def coverage(
         "method": method,
         "replicates": replicates,
         "paths": paths if sampled else 0,
-        "seed": seed,
+        "seed": _check.kept_seed(seed),
         "load": algorithm.step_size * problem.trace(),
     }
     return result

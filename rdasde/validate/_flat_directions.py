@@ -158,7 +158,7 @@ def flat_directions(
         "problem": repr(problem),
         "step_size": algorithm.step_size,
         "mu": schedule.mu,
-        "seed": seed,
+        "seed": _check.kept_seed(seed),
         "replicates": number,
         "flat": int(np.rint(np.trace(projection))),
         "typical": typical,

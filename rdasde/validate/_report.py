@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     import xarray as xr
 
 _ERROR, _THEORY, _BOUND = "_standard_error", "_theory", "_bound"

@@ -101,11 +101,14 @@ CASES = {
     f"X is a sparse matrix, but must be {SHAPE}, dense: pass its .toarray().": lambda: fit_of(
         scipy.sparse.csr_matrix(X)
     ),
-    f"X is an array of shape (900, 4) of Python objects, but must be {SHAPE}: {ROWS}.": lambda: fit_of(
+    f"X is an array of Python objects, but must be {SHAPE}: convert it, for example by astype(float).": lambda: fit_of(
         X.astype(object)
     ),
-    f"X is an array of shape (900, 4) of strings, but must be {SHAPE}: {ROWS}.": lambda: fit_of(X.astype(str)),
-    f"X is an array of shape (900, 4) of complex numbers, but must be {SHAPE}: {ROWS}.": lambda: fit_of(X + 0j),
+    f"X is an array of strings, but must be {SHAPE}: convert them to numbers, or encode categories in columns of 0 and "
+    "1.": lambda: fit_of(X.astype(str)),
+    f"X is an array of complex numbers, but must be {SHAPE}: pass real and imaginary parts as columns.": lambda: fit_of(
+        X + 0j
+    ),
     "column 'age' of X is of dtype object, but must be of numbers or truth values: encode it, for example by "
     "pandas.get_dummies.": lambda: fit_of(FRAME.astype({"age": object})),
     "column 'visits' of X is of dtype category, but must be of numbers or truth values: encode it, for example by "
