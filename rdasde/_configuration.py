@@ -224,7 +224,7 @@ def run(configuration: Configuration) -> list[str]:
         results["theory"] = rs.approximate(problem, algorithm, horizon, **verbs["approximate"])
     lines = []
     if "band" in verbs:
-        results["band"] = rs.band(results.get("theory", results.get("runs")), **verbs["band"])
+        results["band"] = rs.band(results["theory" if "theory" in results else "runs"], **verbs["band"])
         if {"runs", "theory"} <= set(results) and "primal" in results["runs"] and results["band"].attrs["of"] != "mean":
             shares = rs.coverage(results["runs"], results["band"])
             results["coverage"] = shares.to_dataset()
