@@ -79,7 +79,6 @@ def calibration(
     axes[-1, 1].set_xlabel("probability of the theory's quantile  (%)")
     reasons = [f"{name}: {result.attrs[f'reason_{name}']}" for name in shown]
     if ax is None:
-        _drawing.letters(axes.flat)
         text = (
             f"{result.attrs['replicates']:,} runs; {result.attrs['problem']}, step size "
             f"{result.attrs['step_size']:.3g}. Left: dots where counting does not allow it. Right: a line for each "
