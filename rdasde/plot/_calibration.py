@@ -122,7 +122,7 @@ def _draw_quantiles(axis: Axes, of: xr.Dataset) -> None:
     reach = 1.08 * max(float(np.abs(lines).max()), float(np.abs([low, high]).max()))
     axis.set_ylim(-reach, reach)
     axis.set_xlim(scores[0], scores[-1])
-    ticks = np.array([0.005, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975, 0.995])
+    ticks = np.array([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
     ticks = ticks[(ticks >= probabilities[0]) & (ticks <= probabilities[-1])]
     axis.set_xticks(ndtri(ticks), [f"{100.0 * p:g}" for p in ticks])
     axis.set_ylabel("runs below its quantile, less\nthe probability  (points)")
