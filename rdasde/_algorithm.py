@@ -10,6 +10,7 @@ import numpy as np
 
 from rdasde import _check
 from rdasde._check import Floats
+from rdasde._html import card
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.unregularized import Unregularized
 from rdasde._schedule import Schedule, accumulated, schedule_name, thresholds
@@ -135,3 +136,10 @@ class RDA:
             f"RDA(step_size={said(self.step_size)}, regularizer={self.regularizer!r}, schedule={schedule}, "
             f"batch_size={self.batch_size!r}{momentum})"
         )
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {"step size": f"{self.step_size:.6g}", "batch size": self.batch_size}
+        rows["regularizer"] = "none" if self.regularizer is None else repr(self.regularizer)
+        rows["schedule"] = "none" if self.schedule is None else schedule_name(self.schedule)
+        rows |= {f"reason {number}": reason for number, reason in enumerate(self.reasons, 1)}
+        return card("RDA", rows)

@@ -101,7 +101,7 @@ MISTAKES = [
         ["problem.kind is 'LinearRegresion', which is not known: did you mean 'LinearRegression'?"],
     ),
     ('kind = "PowerLaw", ', "", ["algorithm.schedule has no kind: write for example kind = 'PowerLaw'."]),
-    ("mu = 0.6", "nu = 0.6", ["'nu' is not known in [algorithm.schedule]: did you mean 'mu'?"]),
+    ("mu = 0.6", "muh = 0.6", ["'muh' is not known in [algorithm.schedule]: did you mean 'mu'?"]),
     (
         "horizon = 1.0",
         "horizon = 0",

@@ -164,3 +164,17 @@ def test_schedules_have_short_names():
     assert repr(algorithm) == "RDA(step_size=0.01, regularizer=L1(), schedule=named, batch_size=1)"
     assert repr(ALGORITHM) == ("RDA(step_size=0.01, regularizer=L1(), schedule=PowerLaw(c=0.5, mu=0.6), batch_size=1)")
     assert result(PROBLEMS["linear-one"], algorithm).attrs["schedule"] == "named"
+
+
+@pytest.mark.parametrize("name", list(PROBLEMS))
+def test_nouns_show_themselves_in_notebooks(name):
+    shown = PROBLEMS[name]._repr_html_()
+    assert f"<td style='text-align:left'>{PROBLEMS[name].dimension}</td>" in shown
+    assert "<coef" not in shown  # escaped
+
+
+def test_algorithms_show_themselves_in_notebooks():
+    shown = ALGORITHM._repr_html_()
+    assert "PowerLaw(c=0.5, mu=0.6)" in shown
+    assert "L1()" in shown
+    assert "not used" in rs.Box(-1.0, 1.0)._repr_html_()

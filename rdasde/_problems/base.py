@@ -18,6 +18,7 @@ from rdasde._check import Floats
 from rdasde._compiled.jit import generic, implements
 from rdasde._compiled.random import streams
 from rdasde._compiled.scratch import Layout
+from rdasde._html import card
 from rdasde._problems.row_terms import RowModel
 
 
@@ -209,6 +210,11 @@ class Problem(abc.ABC):
     def __hash__(self) -> int:
         """From the first few numbers of each array only: its cost does not grow with the data."""
         return hash((type(self), self.dimension, _glance(self.parameters)))
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {"dimension": self.dimension}
+        rows["mean gradient"] = "exact" if self.has_exact_gradient else "estimated from draws"
+        return card(repr(self), rows)
 
     def _point(self, w: ArrayLike) -> Floats:
         return _check.array("w", w, (self.dimension,), mend="give one number for each coordinate")

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from rdasde._check import Floats
 from rdasde._compiled.jit import generic
+from rdasde._html import card
 
 NDArrayBool = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -127,6 +128,12 @@ class Regularizer:
         throughout; `tuning` is ``c t**mu`` (time,).
         """
         raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        threshold = "used" if self.needs_schedule else "not used"
+        return card(
+            repr(self), {"acts on": "single coordinates" if self.separable else "groups", "threshold": threshold}
+        )
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments, in JSON's types."""

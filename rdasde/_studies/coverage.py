@@ -166,6 +166,7 @@ def _draw(results: Results, number: int) -> Any:
     for axis, space in zip(axes[:, 0], SPACES, strict=True):
         axis.set_ylabel(f"{space} coverage\nless level (points)")
     axes[1, 0].set_yscale("symlog", linthresh=4.0, linscale=1.5)
+    axes[1, 0].autoscale(axis="y")
     ticks = (-4, -2, 0, 2, 4, 10)
     axes[1, 0].set_yticks(ticks, [_drawing.signed(tick) for tick in ticks])
     axes[1, 0].set_yticks([], minor=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STEP_SIZE, MU, SEED = 1e-3, 0.55, 0
 LOCAL = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-_ROOM = 0.33  # of the picture, for legends
+_ROOM = 0.29  # of the picture, for legends
 WIDE = (0.05, 0.1, 0.2, 0.38, 0.6, 0.8, 1.0, 1.4)
 
 

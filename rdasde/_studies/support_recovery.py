@@ -182,7 +182,7 @@ def _draw(
     axes[1, 2].axhline(results[middle].attrs["ks_5_percent"], color="0.5", lw=0.8, label="5 % of normal")
     axes[1, 2].set(title="distance of laws", ylabel="Kolmogorov-Smirnov", xscale="log", yscale="log")
     _drawing.decimal_ticks(axes[1, 2], "y")
-    axes[1, 2].legend(frameon=False, loc="upper right", handlelength=1.8)
+    axes[1, 2].legend(frameon=False, loc="best", handlelength=1.8)
     for axis in axes.flat:
         _drawing.bare(axis)
         if axis is not axes[1, 0]:

@@ -79,7 +79,6 @@ def calibration(
     axes[-1, 1].set_xlabel("probability of the theory's quantile  (%)")
     reasons = [f"{name}: {result.attrs[f'reason_{name}']}" for name in shown]
     if ax is None:
-        _drawing.letters(axes.flat)
         text = (
             f"{result.attrs['replicates']:,} runs; {result.attrs['problem']}, step size "
             f"{result.attrs['step_size']:.3g}. Left: dots where counting does not allow it. Right: a line for each "
@@ -123,7 +122,7 @@ def _draw_quantiles(axis: Axes, of: xr.Dataset) -> None:
     reach = 1.08 * max(float(np.abs(lines).max()), float(np.abs([low, high]).max()))
     axis.set_ylim(-reach, reach)
     axis.set_xlim(scores[0], scores[-1])
-    ticks = np.array([0.005, 0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975, 0.995])
+    ticks = np.array([0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975])
     ticks = ticks[(ticks >= probabilities[0]) & (ticks <= probabilities[-1])]
     axis.set_xticks(ndtri(ticks), [f"{100.0 * p:g}" for p in ticks])
     axis.set_ylabel("runs below its quantile, less\nthe probability  (points)")
