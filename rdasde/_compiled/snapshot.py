@@ -72,9 +72,9 @@ class Snapshot:
         plain, options = function, dict[str, Any]()
         if hasattr(function, "py_func"):
             plain = function.py_func
-            known = _is_dispatcher(function) and function._can_compile and not function.locals
-            options = function.targetoptions if known else {}
-            if not known or any(map(callable, options.values())):
+            plainly = _is_dispatcher(function) and function._can_compile and not function.locals
+            options = function.targetoptions if plainly else {}
+            if not plainly or any(map(callable, options.values())):
                 raise NoDigest(f"{function!r} is compiled in a way of its own")
             self._add("compiled", sorted((name, repr(value)) for name, value in options.items()))
         if type(plain) is not types.FunctionType:

@@ -109,11 +109,13 @@ def _scores(runs: list[Arrays], method: str) -> NDArray[np.float64]:
 
 def _draw_films(axis: Axes, runs: list[Arrays], title: str) -> None:
     whole = _scores(runs, "all")[:, 0]
-    for kind, ink in INKS.items():
+    for shift, (kind, ink) in zip((-0.6, -0.2, 0.2, 0.6), INKS.items(), strict=True):  # side by side at equal numbers
         methods = [name for name in _methods(runs) if name.split()[0] == kind]
+        if not methods:
+            continue
         gaps = [interval(100 * (_scores(runs, name)[:, 0] - whole)) for name in methods]
         axis.errorbar(
-            [_kept(runs, name) for name in methods],
+            [_kept(runs, name) + shift for name in methods],
             [gap.mean for gap in gaps],
             [gap.half for gap in gaps],
             fmt="o-" if kind == "gRDA" else "s--",

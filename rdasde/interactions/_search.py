@@ -198,8 +198,9 @@ def smaller(model: Model, interactions: Sequence[Sequence[int]] | None) -> Model
         )
     _prune(result)
     for module in reversed(list(result.modules())):  # a whole has the last word on its parts
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()  # type: ignore[operator]
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
         elif list(module.parameters(recurse=False)):
             raise _check.bad(
                 "model",
