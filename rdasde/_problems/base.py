@@ -100,6 +100,7 @@ class Problem(abc.ABC):
     minimizer: Floats | None
     is_even: bool = False  # whether -w is as good as w, so that `minimizer` has an arbitrary sign
     has_exact_gradient: bool = True  # whether `mean_gradient` is known, not estimated from draws
+    has_independent_draws: bool = True  # of samples in a run; without it a diffusion is not its law
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
     is_gaussian_least_squares: bool = False  # linear regression with a Gaussian design, whose moments close
     row_model: ClassVar[RowModel | None] = None  # what `fit` needs of the class, if it can be fitted
