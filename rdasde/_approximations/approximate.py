@@ -20,7 +20,14 @@ from rdasde._approximations.marginals import SCORES
 from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._approximations.paths import check_drift
 from rdasde._check import Floats
-from rdasde._engine.arguments import check_equation_order, check_pair, kept_coordinates, start_point, warn_if_unstable
+from rdasde._engine.arguments import (
+    check_equation_order,
+    check_pair,
+    kept_coordinates,
+    need_independent_draws,
+    start_point,
+    warn_if_unstable,
+)
 from rdasde._engine.blocks import need_memory
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
@@ -171,6 +178,7 @@ def approximate(
         `ClosureWarning`.
     """
     check_pair(problem, algorithm, plain=False)
+    need_independent_draws(problem)
     axis = time_axis(horizon, times, algorithm.effective.step_size)
     dual_start = start_point(start, problem)
     _check.choice("method", method, tuple(METHODS))

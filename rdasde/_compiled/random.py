@@ -62,6 +62,21 @@ class Streams(NamedTuple):
     bits: NDArray[np.uint64]  # (2 * _PAIRS, lanes), scratch
 
 
+class EpochStreams(NamedTuple):
+    """Streams that go through rows epoch by epoch, each time in another order."""
+
+    state: NDArray[np.uint64]  # as of `Streams`
+    bits: NDArray[np.uint64]
+    order: NDArray[np.int32]  # (row, lanes): a permutation of the rows, those drawn in this epoch first
+    drawn: NDArray[np.int64]  # (1,): how many they are
+
+
+def epoch_streams(rows: int, seed: int, replicates: NDArray[np.int64], purpose: tuple[int, ...] = ()) -> EpochStreams:
+    """`streams` over so many rows, 4 bytes for each row and replicate."""
+    order = np.repeat(np.arange(rows, dtype=np.int32)[:, None], LANES, axis=1)
+    return EpochStreams(*streams(seed, replicates, purpose), order, np.zeros(1, dtype=np.int64))
+
+
 @generic
 def block_streams(streams, block):
     """The streams of one of several blocks, out of `stacked_streams`."""
@@ -272,6 +287,30 @@ def integers(streams, bound, out):
     random_words(streams.state, words)
     for lane in range(words.size):
         out[lane] = np.int64(np.float64(words[lane] >> _R11) * _UNIT * bound)
+
+
+@generic
+def row_numbers(streams, bound, out):
+    """The number of the next row, of `bound` ones, in every lane, into `out` (lanes,)."""
+
+
+@implements(row_numbers, Streams)
+def _(streams, bound, out):
+    integers(streams, bound, out)
+
+
+@implements(row_numbers, EpochStreams)
+def _(streams, bound, out):
+    # one step of Fisher & Yates' shuffle; whatever order an epoch starts from, each is as likely at its end
+    order, here = streams.order, streams.drawn[0]
+    integers(streams, bound - here, out)
+    for lane in range(out.size):
+        there = here + int(out[lane])
+        row = order[there, lane]
+        order[there, lane] = order[here, lane]
+        order[here, lane] = row
+        out[lane] = row
+    streams.drawn[0] = here + 1 if here + 1 < bound else 0
 
 
 @compilable

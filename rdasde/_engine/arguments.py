@@ -22,6 +22,18 @@ def check_pair(problem: Problem, algorithm: RDA, *, plain: bool = True) -> None:
     algorithm.mirror.check_dimension(problem.dimension)
     if plain:
         need_plain(algorithm)
+        need_independent_draws(problem)
+
+
+def need_independent_draws(problem: Problem) -> None:
+    """ValueError for rows drawn without replacement, whose noise cancels over an epoch."""
+    if not problem.has_independent_draws:
+        raise _check.bad(
+            "problem",
+            "one of rows without replacement, whose noise cancels over an epoch to first order in the step size",
+            "one of independent draws here",
+            "use simulate, or replacement=True",
+        )
 
 
 def check_instance_of_problem(problem: Problem) -> None:

@@ -112,6 +112,7 @@ class Problem(abc.ABC):
     has_exact_gradient: bool = True  # whether `mean_gradient` is known, not estimated from draws
     has_kinks: bool = False  # whether the slope of `mean_gradient` jumps
     has_jumps: bool = False  # whether `mean_gradient` jumps, so that `hessian` does not tell its slope
+    has_independent_draws: bool = True  # of samples in a run; without it a diffusion is not its law
     is_quadratic: bool = False  # then the closure is exact but for the shape of V
     decouples: bool = False  # whether `diagonal_expectations` is known
     is_gaussian_least_squares: bool = False  # linear regression with a Gaussian design, whose moments close

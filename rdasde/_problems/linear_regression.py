@@ -66,7 +66,7 @@ class LinearRegression(Problem):
         self.scratch = gaussian_layout(self.dimension)
 
     @staticmethod
-    def from_data(X: ArrayLike, y: ArrayLike) -> LinearRegression:
+    def from_data(X: ArrayLike, y: ArrayLike, *, replacement: bool = True) -> LinearRegression:
         """Linear regression on a finite population: rows of ``(X, y)`` drawn uniformly with replacement.
 
         ``H = X'X/n``, ``G = X'(Xw - y)/n``, ``Sigma(w) = X'diag(r^2)X/n - GG'`` with ``r = Xw - y``. There is no
@@ -76,13 +76,16 @@ class LinearRegression(Problem):
         ----------
         X : array_like of shape (n, d)
         y : array_like of shape (n,)
+        replacement : bool
+            Whether rows are drawn with replacement; False: epoch by epoch, each row once, in a new random order, in
+            `simulate` alone (a mini-batch is the next rows of the epoch). Takes 4 bytes for each row and run at work.
 
         Raises
         ------
         ValueError, TypeError
             If an array is not finite or the shapes do not match.
         """
-        return _RowRegression(X, y)
+        return _RowRegression(X, y, replacement)
 
     def mean_gradient(self, w: ArrayLike) -> Floats:
         return self.covariance.multiply(self._point(w) - self.coef)
@@ -163,7 +166,7 @@ class _RowRegression(RowNoise, LinearRegression):
 
     is_gaussian_least_squares = False
 
-    def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
+    def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
         self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
         n, d = self.rows.shape
         self.response = _check.array("y", y, (n,), mend="give one response for each row of X")
@@ -175,6 +178,7 @@ class _RowRegression(RowNoise, LinearRegression):
         self.minimizer = self.coef.copy()
         self.parameters = RowParameters(self.rows, self.response, self.covariance.dense(), target)
         self.scratch = row_layout(d)
+        self._draw(replacement)
 
     def along(self, points: Floats) -> NamedTuple:
         return Problem.along(self, points)
@@ -211,4 +215,4 @@ class _RowRegression(RowNoise, LinearRegression):
 
     def __repr__(self) -> str:
         n, d = self.rows.shape
-        return f"LinearRegression.from_data(<n={n}, d={d}>)"
+        return f"LinearRegression.from_data(<n={n}, d={d}>{self._drawing})"

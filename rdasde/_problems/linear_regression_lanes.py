@@ -9,7 +9,7 @@ import numpy as np
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements, one_row
 from rdasde._compiled.lanes import LANES, multiply, row_dot
-from rdasde._compiled.random import integers, normals
+from rdasde._compiled.random import normals, row_numbers
 from rdasde._compiled.scratch import ROW, Layout, even
 from rdasde._problems.base import add_gradient, drift, hessian_along, hessian_product, noise, noise_along
 from rdasde._problems.covariance import SPARE, color, correlate
@@ -154,7 +154,7 @@ def _(problem, w, streams, scratch, out):
     d, lanes = w.shape
     n = problem.response.size
     drawn = scratch.drawn
-    integers(streams, n, drawn)
+    row_numbers(streams, n, drawn)
     for lane in range(lanes):
         i = int(drawn[lane])
         residual = -problem.response[i]

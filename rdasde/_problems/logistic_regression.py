@@ -85,7 +85,7 @@ class LogisticRegression(Problem):
         self.scratch = gaussian_layout(self.dimension)
 
     @staticmethod
-    def from_data(X: ArrayLike, y: ArrayLike) -> LogisticRegression:
+    def from_data(X: ArrayLike, y: ArrayLike, *, replacement: bool = True) -> LogisticRegression:
         """Logistic regression on a finite population: rows of ``(X, y)`` drawn uniformly with replacement.
 
         ``G = X'(p - y)/n``, ``H = X'diag(p (1 - p)) X/n``, ``Sigma(w) = X'diag((p - y)^2) X/n - GG'``. There is no
@@ -97,13 +97,16 @@ class LogisticRegression(Problem):
         X : array_like of shape (n, d)
         y : array_like of shape (n,)
             Labels, 0 or 1.
+        replacement : bool
+            Whether rows are drawn with replacement; False: epoch by epoch, each row once, in a new random order, in
+            `simulate` alone (a mini-batch is the next rows of the epoch). Takes 4 bytes for each row and run at work.
 
         Raises
         ------
         ValueError, TypeError
             If an array is not finite, the shapes do not match, or a label is neither 0 nor 1.
         """
-        return _RowLogistic(X, y)
+        return _RowLogistic(X, y, replacement)
 
     def _images(self, w: Floats) -> tuple[Floats, Floats, float, float]:
         """``H coef``, ``H w``, ``w'H w``, ``coef'H w``."""
@@ -175,7 +178,7 @@ class LogisticRegression(Problem):
 class _RowLogistic(RowNoise, LogisticRegression):
     """`LogisticRegression.from_data`."""
 
-    def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
+    def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
         self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
         n, d = self.rows.shape
         labels = np.asarray(y) + 0.0 if np.asarray(y).dtype == bool else y
@@ -190,6 +193,7 @@ class _RowLogistic(RowNoise, LogisticRegression):
         self.minimizer = maximum_likelihood(self.rows, self.labels)
         self.parameters = RowParameters(self.rows, self.labels - 0.5)
         self.scratch = row_layout(d)
+        self._draw(replacement)
 
     def _probabilities(self, w: Floats, part: slice = slice(None)) -> Floats:
         from scipy.special import expit
@@ -241,4 +245,4 @@ class _RowLogistic(RowNoise, LogisticRegression):
 
     def __repr__(self) -> str:
         n, d = self.rows.shape
-        return f"LogisticRegression.from_data(<n={n}, d={d}>)"
+        return f"LogisticRegression.from_data(<n={n}, d={d}>{self._drawing})"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rdasde._check import Floats
 from rdasde._compiled.jit import fma, implements
 from rdasde._compiled.lanes import add_row, dot, project, row_dot
-from rdasde._compiled.random import integers, normals, uniforms
+from rdasde._compiled.random import normals, row_numbers, uniforms
 from rdasde._compiled.scratch import ROW, Layout, even
 from rdasde._problems.base import add_gradient, drift, hessian_product, noise
 from rdasde._problems.covariance import SPARE, color, correlate
@@ -132,7 +132,7 @@ def _(problem, i, w, out):
 def _(problem, w, streams, scratch, out):
     d, lanes = w.shape
     drawn = scratch.drawn
-    integers(streams, problem.labels.size, drawn)
+    row_numbers(streams, problem.labels.size, drawn)
     for lane in range(lanes):
         i = int(drawn[lane])
         s = 0.0

@@ -112,7 +112,7 @@ class OnlinePCA(Problem):
         return OnlinePCA(Spiked(spikes, directions), variant)
 
     @staticmethod
-    def from_data(Z: ArrayLike, variant: Literal["oja", "krasulina"] = "oja") -> OnlinePCA:
+    def from_data(Z: ArrayLike, variant: Literal["oja", "krasulina"] = "oja", *, replacement: bool = True) -> OnlinePCA:
         """Online PCA of a finite population: rows of `Z` drawn uniformly with replacement.
 
         ``A = Z'Z/n``, and the noise covariance is that of the gradients ``-(z_i y_i - w y_i^2 / N)`` over the rows.
@@ -122,13 +122,16 @@ class OnlinePCA(Problem):
         ----------
         Z : array_like of shape (n, d)
         variant : {"oja", "krasulina"}
+        replacement : bool
+            Whether rows are drawn with replacement; False: epoch by epoch, each row once, in a new random order, in
+            `simulate` alone (a mini-batch is the next rows of the epoch). Takes 4 bytes for each row and run at work.
 
         Raises
         ------
         ValueError, TypeError
             If `Z` is not finite or not two-dimensional.
         """
-        return _RowPCA(Z, variant)
+        return _RowPCA(Z, variant, replacement)
 
     def _rates(self, w: Floats) -> tuple[Floats, float, float, float]:
         """``Aw``, q, r and N."""
@@ -301,7 +304,7 @@ class OnlinePCA(Problem):
 class _RowPCA(RowNoise, OnlinePCA):
     """`OnlinePCA.from_data`."""
 
-    def __init__(self, Z: ArrayLike, variant: Literal["oja", "krasulina"]) -> None:
+    def __init__(self, Z: ArrayLike, variant: Literal["oja", "krasulina"], replacement: bool = True) -> None:
         self.variant = _check.choice("variant", variant, _VARIANTS)
         self.rows = _check.array("Z", Z, (None, None), mend="give one row for each observation", truth=True)
         n, d = self.rows.shape
@@ -309,6 +312,7 @@ class _RowPCA(RowNoise, OnlinePCA):
         self.covariance = Dense(self.rows.T @ self.rows / n)
         self.parameters = RowParameters(self.rows, self.covariance.dense(), variant == "krasulina")
         self.scratch = row_layout(d)
+        self._draw(replacement)
 
     def row_gradients(self, w: Floats) -> Floats:
         y = self.rows @ w
@@ -339,7 +343,7 @@ class _RowPCA(RowNoise, OnlinePCA):
 
     def __repr__(self) -> str:
         n, d = self.rows.shape
-        return f"OnlinePCA.from_data(<n={n}, d={d}>, variant={self.variant!r})"
+        return f"OnlinePCA.from_data(<n={n}, d={d}>, variant={self.variant!r}{self._drawing})"
 
 
 def _as_covariance(value: ArrayLike | Covariance) -> Covariance:

@@ -9,7 +9,7 @@ import numpy as np
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
 from rdasde._compiled.lanes import dot, multiply, row_dot
-from rdasde._compiled.random import integers, normals
+from rdasde._compiled.random import normals, row_numbers
 from rdasde._compiled.scratch import ROW, Layout, even
 from rdasde._problems.base import add_gradient, drift, hessian_product, noise
 from rdasde._problems.covariance import SPARE, color, correlate
@@ -154,7 +154,7 @@ def _(problem, w, streams, scratch, out):
 def _(problem, w, streams, scratch, out):
     d, lanes = w.shape
     drawn = scratch.drawn
-    integers(streams, problem.rows.shape[0], drawn)
+    row_numbers(streams, problem.rows.shape[0], drawn)
     for lane in range(lanes):
         z = problem.rows[int(drawn[lane])]
         y, norm = 0.0, 0.0

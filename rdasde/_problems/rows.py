@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, generic
 from rdasde._compiled.lanes import add_row
-from rdasde._compiled.random import normals
+from rdasde._compiled.random import epoch_streams, normals
 from rdasde._compiled.scratch import ROW, Layout
 from rdasde._problems.base import Problem, drift
 
@@ -178,6 +180,20 @@ class RowNoise(Problem):
     def parts(self) -> Iterator[slice]:
         """All rows, a few at a time."""
         return _parts(*self.rows.shape)
+
+    def _draw(self, replacement: bool) -> None:
+        """With replacement, or epoch by epoch: every row once, in an order drawn for each run and epoch anew."""
+        if not _check.flag("replacement", replacement):
+            self.has_independent_draws = False
+            self.make_streams = functools.partial(epoch_streams, len(self.rows))  # type: ignore[method-assign]
+
+    @property
+    def _drawing(self) -> str:
+        """What the repr says of it."""
+        return "" if self.has_independent_draws else ", replacement=False"
+
+    def _defining(self) -> tuple[Any, ...]:
+        return (*super()._defining(), self.has_independent_draws)
 
     @abc.abstractmethod
     def row_gradients(self, w: Floats) -> Floats:

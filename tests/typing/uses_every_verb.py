@@ -35,7 +35,7 @@ def problems() -> dict[str, rs.Problem]:
     rows: Array = np.random.default_rng(0).standard_normal((40, 3))
     return {
         "linear": rs.LinearRegression([0.5, 0.0, -0.3], rs.AR1(3, 0.5), noise_std=0.5),
-        "rows": rs.LinearRegression.from_data(rows, rows[:, 0]),
+        "rows": rs.LinearRegression.from_data(rows, rows[:, 0], replacement=True),
         "logistic": rs.LogisticRegression(np.array([0.5, 0.0, -0.3]), np.eye(3)),
         "labels": rs.LogisticRegression.from_data(rows, rows[:, 0] + rows[:, 1] > 0.3),
         "oja": rs.OnlinePCA([2.0, 1.0, 0.5]),
