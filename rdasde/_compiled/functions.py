@@ -31,13 +31,13 @@ def call(function, *arguments):
 def _bodies(user: Any) -> dict[int, Callable[..., Any]]:
     """Implementations of `call`, by the number of arguments."""
 
-    def of_two(function, a, b):
+    def of_two(function: Any, a: Any, b: Any) -> Any:
         return user(a, b)
 
-    def of_three(function, a, b, c):
+    def of_three(function: Any, a: Any, b: Any, c: Any) -> Any:
         return user(a, b, c)
 
-    def of_four(function, a, b, c, d):
+    def of_four(function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
         return user(a, b, c, d)
 
     return {2: of_two, 3: of_three, 4: of_four}

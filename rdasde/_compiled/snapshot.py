@@ -72,9 +72,13 @@ class Snapshot:
         plain, options = function, dict[str, Any]()
         if hasattr(function, "py_func"):
             plain = function.py_func
-            plainly = _is_dispatcher(function) and function._can_compile and not function.locals
-            options = function.targetoptions if plainly else {}
-            if not plainly or any(map(callable, options.values())):
+            options = getattr(function, "targetoptions", {})
+            if (
+                not _is_dispatcher(function)
+                or not function._can_compile
+                or function.locals
+                or any(map(callable, options.values()))
+            ):
                 raise NoDigest(f"{function!r} is compiled in a way of its own")
             self._add("compiled", sorted((name, repr(value)) for name, value in options.items()))
         if type(plain) is not types.FunctionType:
@@ -183,8 +187,8 @@ def _is_dispatcher(function: Any) -> bool:
     from numba.core.compiler import Compiler
     from numba.core.registry import CPUDispatcher
 
-    compiler: Any = getattr(function, "_compiler", None)
-    return type(function) is CPUDispatcher and compiler.pipeline_class is Compiler
+    kind: Any = CPUDispatcher
+    return type(function) is kind and function._compiler.pipeline_class is Compiler
 
 
 def _is_known(value: Any) -> bool:
