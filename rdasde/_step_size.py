@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -82,3 +83,14 @@ def said(step_size: float | StepSizes) -> float | str:
     if not callable(step_size):
         return step_size
     return repr(step_size) if isinstance(step_size, PowerStep) else getattr(step_size, "__qualname__", repr(step_size))
+
+
+def steps_from(name: Any) -> float | StepSizes:
+    """The step size that a result says `name` of; ValueError for a function of the user's own."""
+    numbers = re.fullmatch(r"PowerStep\(first=(.+), decay=(.+)\)", str(name))
+    if numbers:
+        return PowerStep(*map(float, numbers.groups()))
+    try:
+        return float(name)
+    except ValueError:
+        raise ValueError("its step size is a function of your own, which a result does not carry") from None

@@ -15,7 +15,7 @@ from rdasde._problems import kinds
 from rdasde._schedule import schedule_name
 
 ALGORITHM = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
-OWN = [name for name in PROBLEMS if name == "own"]
+OWN = [name for name in PROBLEMS if name.split("-")[0] in ("own", "custom", "uneven")]
 
 
 def result(problem, algorithm=ALGORITHM, **attributes):
@@ -45,6 +45,8 @@ def test_problems_are_made_again(name):
         rs.RDA(1e-3, rs.GroupLasso([0, 0, 1]), rs.Constant(0.01)),
         rs.RDA(1e-3, rs.Box(-1.0, [1.0, 2.0])),
         rs.RDA(1e-3, rs.NonNegativeL1(), rs.PowerLaw(0.0, 1.0)),
+        rs.RDA(1e-3, rs.L1(), rs.PowerLaw(0.5, 0.6), momentum=0.9),
+        rs.RDA(rs.PowerStep(0.1 + 0.2, 0.5), rs.L1(), rs.PowerLaw(0.5, 0.6)),
     ],
     ids=repr,
 )

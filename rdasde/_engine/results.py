@@ -33,7 +33,7 @@ from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.kinds import from_json
 from rdasde._schedule import schedule_name
-from rdasde._step_size import said
+from rdasde._step_size import said, steps_from
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -91,11 +91,12 @@ def algorithm_of(result: xr.Dataset) -> RDA | str:
         if "step_size" not in result.attrs:
             raise ValueError("the result is over several step sizes")
         mirror = mirror_of(result)
+        step_size = steps_from(result.attrs["step_size"])
     except ValueError as error:
         reason = str(error).rstrip(".").replace("The regularizer is", "its regularizer is").split(": pass ")[0]
         return f"The algorithm of this result cannot be made again: {reason}; make it as you did before."
-    step_size, batch_size = float(result.attrs["step_size"]), int(result.attrs["batch_size"])
-    return RDA(step_size, None if mirror.is_identity else mirror, schedule, batch_size)
+    batch_size, momentum = int(result.attrs["batch_size"]), float(result.attrs.get("momentum", 0.0))
+    return RDA(step_size, None if mirror.is_identity else mirror, schedule, batch_size, momentum)
 
 
 def _described(result: xr.Dataset) -> dict[str, Any]:

@@ -21,9 +21,9 @@ _BANDWIDTH = 1.06  # of Silverman's rule (1986), in units of the standard deviat
 class LossRows(RowNoise):
     """``f(w; i) = l(x_i'w, y_i)``, i uniform: see `rdasde.LinearModel.from_data`."""
 
-    def __init__(self, loss: Loss, X: ArrayLike, y: ArrayLike) -> None:
+    def __init__(self, loss: Loss, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
         self.loss = loss
-        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation")
+        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
         self.response = loss.check_responses(y, len(self.rows))
         self.dimension = self.rows.shape[1]
         self.is_quadratic = loss.is_quadratic
@@ -31,6 +31,7 @@ class LossRows(RowNoise):
         self.has_jumps = not loss.is_smooth
         self.parameters = LossRowParameters(self.rows, self.response, loss.parameters)
         self.scratch = row_layout(self.dimension)
+        self._draw(replacement)
 
     @functools.cached_property
     def minimizer(self) -> Floats | None:  # type: ignore[override]

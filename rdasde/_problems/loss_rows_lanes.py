@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rdasde._check import Floats
 from rdasde._compiled.jit import fma, implements
 from rdasde._compiled.lanes import add_row, row_dot
-from rdasde._compiled.random import integers
+from rdasde._compiled.random import row_numbers
 from rdasde._losses.base import derivative, second_derivative
 from rdasde._problems.base import add_gradient, drift, hessian_product, noise
 from rdasde._problems.rows import residual_noise, row_residual
@@ -31,7 +31,7 @@ def _(problem, i, w, out):
 def _(problem, w, streams, scratch, out):
     d, lanes = w.shape
     drawn = scratch.drawn
-    integers(streams, problem.response.size, drawn)
+    row_numbers(streams, problem.response.size, drawn)
     for lane in range(lanes):
         i = int(drawn[lane])
         eta = 0.0

@@ -40,16 +40,17 @@ class SoftmaxRegression(RowNoise):
     have its covariance, exactly up to third order.
     """
 
-    def __init__(self, X: ArrayLike, y: ArrayLike) -> None:
-        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation")
+    def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
+        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
         self.labels = _labels(y, len(self.rows))
         self.classes = int(self.labels.max()) + 1
         self.dimension = self.classes * self.rows.shape[1]
         self.parameters = SoftmaxParameters(self.rows, self.labels, self.classes)
         self.scratch = softmax_layout(self.rows.shape[1], self.classes)
+        self._draw(replacement)
 
     @staticmethod
-    def from_data(X: ArrayLike, y: ArrayLike) -> SoftmaxRegression:
+    def from_data(X: ArrayLike, y: ArrayLike, *, replacement: bool = True) -> SoftmaxRegression:
         """Softmax regression on a finite population: rows of ``(X, y)`` drawn uniformly with replacement.
 
         There is no intercept: add a column of ones for one.
@@ -59,6 +60,9 @@ class SoftmaxRegression(RowNoise):
         X : array_like of shape (n, p)
         y : array_like of shape (n,)
             Labels 0, 1, ..., K - 1, each of them at least once.
+        replacement : bool
+            Whether rows are drawn with replacement; False: epoch by epoch, each row once, in a new random order, in
+            `simulate` alone (a mini-batch is the next rows of the epoch). Takes 4 bytes for each row and run at work.
 
         Raises
         ------
@@ -78,7 +82,7 @@ class SoftmaxRegression(RowNoise):
         >>> runs.primal.shape
         (16, 3, 6)
         """
-        return SoftmaxRegression(X, y)
+        return SoftmaxRegression(X, y, replacement)
 
     def _scores(self, w: Floats) -> Floats:
         return self.rows @ w.reshape(self.classes, -1).T
@@ -192,7 +196,7 @@ class SoftmaxRegression(RowNoise):
 
     def __repr__(self) -> str:
         n, p = self.rows.shape
-        return f"SoftmaxRegression.from_data(<n={n}, p={p}, classes={self.classes}>)"
+        return f"SoftmaxRegression.from_data(<n={n}, p={p}, classes={self.classes}>{self._drawing})"
 
 
 def _labels(y: ArrayLike, count: int) -> NDArray[np.int64]:

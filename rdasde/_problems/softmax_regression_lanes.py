@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
 from rdasde._compiled.lanes import add_row, row_dot
-from rdasde._compiled.random import integers, normals
+from rdasde._compiled.random import normals, row_numbers
 from rdasde._compiled.scratch import ROW, Layout
 from rdasde._problems.base import add_gradient, drift, hessian_product, noise
 
@@ -90,7 +90,7 @@ def _add_classes(row, scores, out):
 def _(problem, w, streams, scratch, out):
     rows, scores, drawn = problem.rows, scratch.scores, scratch.drawn
     n, p = rows.shape
-    integers(streams, n, drawn)
+    row_numbers(streams, n, drawn)
     for k in range(problem.classes):
         for lane in range(drawn.size):
             i, score = int(drawn[lane]), 0.0

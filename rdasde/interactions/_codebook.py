@@ -16,7 +16,7 @@ from rdasde import _check
 from rdasde._engine.store import write_whole
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
 _FORMAT = "rdasde codebook 1"
 _FRAME = "pass a table with one column for each field"

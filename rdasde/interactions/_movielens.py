@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rdasde import _check
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
 _FOLDER = "dataset_example/ml-100k"
 _SOURCE = "RDASDE_RECBOLE"  # environment variable: the wheel, where recbole is not installed

@@ -13,7 +13,7 @@ from rdasde import _check
 from ._layer import gated_layer
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     from matplotlib.figure import Figure
 
 

@@ -18,6 +18,7 @@ PROBLEMS = {
     "linear": rs.LinearRegression.from_data(ROWS, RESPONSE, replacement=False),
     "logistic": rs.LogisticRegression.from_data(ROWS, RESPONSE > 0.0, replacement=False),
     "oja": rs.OnlinePCA.from_data(ROWS, replacement=False),
+    "huber": rs.LinearModel.from_data(rs.HuberLoss(0.5), ROWS, RESPONSE, replacement=False),
 }
 START = np.array([0.3, -0.2, 0.5])
 
