@@ -15,6 +15,8 @@ from rdasde._check import Floats
 if TYPE_CHECKING:
     import xarray as xr
 
+_ROUNDING = 1e-12  # as a share of an end
+
 
 class Inside(NamedTuple):
     """A band as it is counted: of which variable, on its times, at the `columns` of what the runs keep."""
@@ -113,8 +115,14 @@ def inside_of(argument: str, band: xr.Dataset, times: Floats, coordinates: NDArr
     check_times(argument, band, times)
     variable, together = variable_of(band), int(band.attrs.get("simultaneous", 0))
     if "coordinate" not in band["lower"].dims:
-        return Inside(variable, band["lower"].values, band["upper"].values, None, together, digest_of(band))
+        return Inside(variable, *_up_to_rounding(band), None, together, digest_of(band))
     common = common_coordinates(argument, band, coordinates)
     within = band.sel(coordinate=common)
     columns = np.array([int(np.flatnonzero(coordinates == j)[0]) for j in common])
-    return Inside(variable, within["lower"].values, within["upper"].values, columns, together, digest_of(band))
+    return Inside(variable, *_up_to_rounding(within), columns, together, digest_of(band))
+
+
+def _up_to_rounding(band: xr.Dataset) -> tuple[Floats, Floats]:
+    """Both ends: what does not move lies on its band, whose ends are not computed as it is."""
+    lower, upper = (np.asarray(band[end].values, dtype=np.float64) for end in ("lower", "upper"))
+    return lower - _ROUNDING * np.abs(lower), upper + _ROUNDING * np.abs(upper)
