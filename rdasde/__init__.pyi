@@ -1,3 +1,4 @@
+from . import interactions as interactions
 from . import landscape as landscape
 from . import plot as plot
 from . import pruning as pruning

@@ -20,7 +20,7 @@ FLOORS = [
     ["_simulation", "_approximations", "_bands", "_drawing"],
     ["plot", "_weak_error", "_inference"],
     ["validate", "_network", "landscape", "pruning"],
-    ["testing"],
+    ["testing", "interactions"],
     ["__init__"],
     ["_figures", "_studies"],
     ["_cli", "__main__"],

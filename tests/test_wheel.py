@@ -39,7 +39,8 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "rdasde/py.typed" in names
     assert {name for name in names if name.endswith(".pyi")} == {
-        f"rdasde/{folder}__init__.pyi" for folder in ("", "landscape/", "pruning/", "testing/", "validate/")
+        f"rdasde/{folder}__init__.pyi"
+        for folder in ("", "interactions/", "landscape/", "pruning/", "testing/", "validate/")
     }
     assert {Path(name).parts[0] for name in names} == {"rdasde", f"rdasde-{rdasde.__version__}.dist-info"}
     metadata = zipfile.ZipFile(wheel).read(f"rdasde-{rdasde.__version__}.dist-info/METADATA").decode()

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from rdasde import _check
-from rdasde._directional import scores, shrunk
+from rdasde._directional import group_directions, group_scores, groups_shrunk, scores, shrunk
 
 
-def directional_prune(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, strength: float) -> Any:
+def directional_prune(
+    w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, strength: float, *, groups: Any = None
+) -> Any:
     """Prune a solution of SGD along the flat directions of the loss (Chao, Wang, Xing & Cheng, NeurIPS 2020).
 
     ``argmin_w 1/2 ||w_sgd - w||^2 + strength sum_j s_j |w_j|``, with the scores
@@ -24,6 +26,11 @@ def directional_prune(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, s
     zero. To first order this is what gRDA does to SGD's solution, with ``strength = c gamma^(1/2) t^mu``, as long as no
     sign changes: a local statement, for small strengths.
 
+    With `groups`, whole groups a of weights at once (filters, rows): ``argmin_w 1/2 ||w_sgd - w||^2 + strength
+    sum_a sqrt(|a|) s_a ||w_a||``, with ``u_a = sqrt(|a|) w_sgd,a / ||w_sgd,a||`` in place of the sign and the scores
+    ``s_a = <u_a, (P_0 u)_a> / |a|``, so that ``w_a = w_sgd,a max(1 - sqrt(|a|) strength s_a / ||w_sgd,a||, 0)``: to
+    first order what ``GRDA(..., regularizer="group_lasso")`` does to the norms of groups.
+
     Parameters
     ----------
     w_sgd : ndarray or Tensor of shape (d,)
@@ -33,6 +40,8 @@ def directional_prune(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, s
         matrix.
     strength : float
         lambda >= 0, in units of the weights.
+    groups : array_like of int of shape (d,), optional
+        The group of each weight, any labels >= 0.
 
     Returns
     -------
@@ -43,9 +52,24 @@ def directional_prune(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, s
     ------
     ValueError, TypeError
         For bad arguments.
+
+    References
+    ----------
+    Chao, Wang, Xing & Cheng, NeurIPS 2020, arXiv 2006.09358. Li et al., arXiv 2107.05328, for groups.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rdasde.pruning import directional_prune
+    >>> directional_prune(np.array([3.0, 4.0, 0.3, 0.4]), np.eye(4), 0.5 / np.sqrt(2.0), groups=[0, 0, 1, 1]).round(6)
+    array([2.7, 3.6, 0. , 0. ])
     """
     strength = _check.number("strength", strength, least=0.0, mend="give for example strength=0.01")
     w = _vector(w_sgd)
+    if groups is not None:
+        labels = _labels(groups, w)
+        directions = group_directions(w, labels)
+        return groups_shrunk(w, group_scores(directions, _flat(directions, flat_projection), labels), labels, strength)
     sign = _sign(w)
     return shrunk(w, sign, scores(sign, _flat(sign, flat_projection)), strength)
 
@@ -80,6 +104,24 @@ def _vector(w_sgd: Any) -> Any:
             )
         return w
     return _check.array("w_sgd", w_sgd, (None,), mend="give one number for each weight")
+
+
+def _labels(groups: Any, w: Any) -> Any:
+    """The group of each weight as numbers from 0 without gaps, NumPy's or torch's as `w` is."""
+    raw = np.asarray(groups.detach().cpu() if hasattr(groups, "detach") else groups)
+    accepted, mend = f"{len(w)} whole numbers >= 0", "give the number of its group for each weight"
+    if raw.dtype.kind not in "iu":
+        raise _check.wrong_kind("groups", groups, accepted, mend)
+    if raw.shape != (len(w),):
+        raise _check.bad("groups", f"an array of shape {raw.shape}", accepted, mend)
+    if raw.min() < 0:
+        raise _check.bad("groups", f"one with {raw.min()}", accepted, mend)
+    labels = np.unique(raw, return_inverse=True)[1].reshape(-1)
+    if isinstance(w, np.ndarray):
+        return labels
+    import torch
+
+    return torch.from_numpy(labels).to(w.device)
 
 
 def _sign(w: Any) -> Any:

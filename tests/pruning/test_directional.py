@@ -200,3 +200,79 @@ def test_bad_input_is_refused_in_one_sentence(call, message):
         call()
     assert str(caught.value) == message
     assert len(message) <= 300
+
+
+class TestGroups:
+    """Whole groups at once; the twin is a loop over groups."""
+
+    groups = np.array([3, 0, 0, 5, 3, 0, 5, 5])
+
+    def twin(self, w, flat, strength):
+        members = [np.flatnonzero(self.groups == label) for label in (0, 3, 5)]
+        u = np.zeros_like(w)
+        for a in members:
+            u[a] = np.sqrt(len(a)) * w[a] / (np.linalg.norm(w[a]) or 1.0)
+        projected, result = flat @ u, np.zeros_like(w)
+        for a in members:
+            score = u[a] @ projected[a] / len(a)
+            norm = np.linalg.norm(w[a]) or 1.0
+            result[a] = w[a] * max(1.0 - np.sqrt(len(a)) * strength * score / norm, 0.0)
+        return result
+
+    @pytest.mark.parametrize("strength", [0.0, 0.1, 1.0])
+    def test_is_its_twin_in_numpy_and_in_torch(self, strength):
+        w, flat, _ = example(8, 3, 4)
+        w[self.groups == 5] = 0.0
+        wanted = self.twin(w, flat, strength)
+        np.testing.assert_allclose(directional_prune(w, flat, strength, groups=self.groups), wanted, rtol=1e-12)
+        there = directional_prune(torch.from_numpy(w), flat, strength, groups=torch.from_numpy(self.groups))
+        assert isinstance(there, torch.Tensor)
+        np.testing.assert_allclose(there.numpy(), wanted, rtol=1e-12)
+
+    def test_groups_of_single_weights_are_weights(self):
+        w, flat, _ = example(30, 10, 5)
+        single = directional_prune(w, flat, 0.3, groups=np.arange(30)[::-1])
+        np.testing.assert_allclose(single, directional_prune(w, flat, 0.3), rtol=1e-12, atol=1e-15)
+
+    def test_where_everything_is_flat_it_is_the_mirror_map_of_the_optimizer(self):
+        """One step of GRDA from these weights, at no gradient: its threshold is c lr^(mu + 1/2)."""
+        rows = torch.from_numpy(np.random.default_rng(6).standard_normal((6, 5)))
+        w = torch.nn.Parameter(rows.clone())
+        w.grad = torch.zeros_like(w)
+        pruning.GRDA([w], lr=1.0, c=1.1, mu=0.6, regularizer="group_lasso").step()
+        closed = directional_prune(rows.flatten(), np.eye(30), 1.1, groups=np.repeat(np.arange(6), 5))
+        torch.testing.assert_close(closed.view(6, 5), w.detach(), rtol=1e-12, atol=1e-14)
+        assert 0 < int((closed.view(6, 5) == 0).all(1).sum()) < 6
+
+    def test_minimizes_its_objective(self):
+        w, flat, _ = example(8, 3, 7)
+        strength = 0.4
+        pruned = directional_prune(w, flat, strength, groups=self.groups)
+        small = directional_prune(w, flat, 1e-6, groups=self.groups)
+
+        def penalty(x):  # the scores, from how a small strength moves the norms
+            total = 0.0
+            for label in (0, 3, 5):
+                a = self.groups == label
+                score = (np.linalg.norm(w[a]) - np.linalg.norm(small[a])) / 1e-6
+                total += strength * score * np.linalg.norm(x[a])
+            return 0.5 * ((w - x) ** 2).sum() + total
+
+        generator = np.random.default_rng(8)
+        best = penalty(pruned)
+        for scale in (1e-3, 1e-1, 1.0):
+            for _ in range(200):
+                assert penalty(pruned + scale * generator.standard_normal(8)) >= best - 1e-8
+
+    def test_bad_groups_in_one_sentence(self):
+        w, flat, _ = example(8, 3, 4)
+        with pytest.raises(ValueError, match="groups is an array of shape") as error:
+            directional_prune(w, flat, 0.1, groups=[0, 1])
+        assert str(error.value) == (
+            "groups is an array of shape (2,), but must be 8 whole numbers >= 0: give the number of its group for each "
+            "weight."
+        )
+        with pytest.raises(TypeError, match="groups is"):
+            directional_prune(w, flat, 0.1, groups=0.5 * np.arange(8))
+        with pytest.raises(ValueError, match="groups is one with -1"):
+            directional_prune(w, flat, 0.1, groups=np.arange(8) - 1)

@@ -83,7 +83,7 @@ def train(
     epochs = _check.count("epochs", epochs, least=first_epoch)
     batch_size = _check.count("batch_size", batch_size)
     seed = _check.seed(seed)
-    with _alone(seed):
+    with alone(seed):
         module = network()
         if start is not None:
             module.load_state_dict(start)
@@ -120,7 +120,7 @@ def train(
 
 def evaluate(network: Network, weights: Weights, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
     """Mean cross-entropy and accuracy of a network with these weights, in evaluation mode."""
-    with _alone(0):
+    with alone(0):
         module = network()
         module.load_state_dict(weights)
         return _evaluate(module, inputs, labels)
@@ -140,7 +140,7 @@ def batches(rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[Tenso
 
 
 @contextmanager
-def _alone(seed: int) -> Iterator[None]:
+def alone(seed: int) -> Iterator[None]:
     """One thread, so that sums have one order on every machine; random numbers of our own, put back afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,0 +1,16 @@
+from ._codebook import Codebook as Codebook
+from ._layer import Interactions as Interactions
+from ._layer import gates as gates
+from ._layer import weights as weights
+from ._models import FM as FM
+from ._models import DeepFM as DeepFM
+from ._movielens import movielens as movielens
+from ._planted import Planted as Planted
+from ._planted import planted as planted
+from ._scores import Scores as Scores
+from ._scores import evaluate as evaluate
+from ._scores import predict as predict
+from ._search import retrain as retrain
+from ._search import search as search
+from ._selected import plot as plot
+from ._selected import selected as selected

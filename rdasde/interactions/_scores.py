@@ -1,0 +1,136 @@
+"""Probabilities that a model gives, and how good they are."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rdasde import _check
+from rdasde._check import Floats
+
+_ROWS = 8192  # at a time
+
+
+class Scores(NamedTuple):
+    """How good probabilities are: the area under the ROC curve, and the mean log loss in nats."""
+
+    auc: float
+    log_loss: float
+
+
+def predict(model: nn.Module, X: Any) -> Floats:
+    """Probabilities of the second class, in evaluation mode; the model's mode is left as it was.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        From codes (n, fields) to logits (n,).
+    X : array_like of int of shape (n, fields)
+        Codes.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments.
+    """
+    return np.asarray(torch.sigmoid(logits(model, checked_codes("X", X, model)).double()).numpy())
+
+
+def evaluate(model: nn.Module, X: Any, y: Any) -> Scores:
+    """Area under the ROC curve, ties counted half, and mean log loss of a model.
+
+    Parameters
+    ----------
+    model, X
+        As in `predict`.
+    y : array_like of shape (n,)
+        Labels, 0 or 1, of both kinds.
+
+    Returns
+    -------
+    Scores
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments.
+    """
+    codes = checked_codes("X", X, model)
+    labels = checked_labels("y", y, len(codes))
+    return scores(logits(model, codes), labels)
+
+
+def scores(values: Tensor, labels: Tensor) -> Scores:
+    """Of logits (n,) on labels (n,)."""
+    from scipy.stats import rankdata
+
+    loss = functional.binary_cross_entropy_with_logits(values.double(), labels.double()).item()
+    ones = labels.numpy() > 0.5
+    positive, negative = int(ones.sum()), int((~ones).sum())
+    above = float(rankdata(values.numpy())[ones].sum()) - positive * (positive + 1) / 2
+    return Scores(above / (positive * negative), loss)
+
+
+@torch.no_grad()
+def logits(model: nn.Module, codes: Tensor) -> Tensor:
+    """Logits (n,) of checked codes, on the CPU."""
+    training = model.training
+    model.eval()
+    try:
+        return torch.cat([model(rows.to(device_of(model))).cpu() for rows in codes.split(_ROWS)])
+    finally:
+        model.train(training)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def checked_codes(argument: str, X: Any, model: nn.Module) -> Tensor:
+    """Codes as an integer tensor (n, fields), within the cardinalities of the model where it has any."""
+    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    raw = X.detach().cpu().numpy() if isinstance(X, Tensor) else np.asarray(X)
+    cardinalities = getattr(model, "cardinalities", None)
+    fields = "fields" if cardinalities is None else str(len(cardinalities))
+    accepted, mend = f"integer codes of shape (n, {fields})", "encode the table by a Codebook"
+    if raw.dtype.kind not in "iu":
+        raise _check.wrong_kind(argument, X, accepted, mend)
+    if raw.ndim != 2 or not len(raw) or (cardinalities is not None and raw.shape[1] != len(cardinalities)):
+        raise _check.bad(argument, f"an array of shape {raw.shape}", accepted, mend)
+    lowest, highest = raw.min(axis=0), raw.max(axis=0)
+    for field in range(raw.shape[1]):
+        size = None if cardinalities is None else cardinalities[field]
+        if lowest[field] < 0 or (size is not None and highest[field] >= size):
+            wrong = lowest[field] if lowest[field] < 0 else highest[field]
+            raise _check.bad(
+                argument,
+                f"one with code {wrong} in field {field}",
+                f"codes 0 to {size - 1} there" if size is not None else "codes >= 0",
+                "encode new rows by the Codebook of the old ones, which has a code for what it has not seen",
+            )
+    return torch.from_numpy(np.ascontiguousarray(raw, dtype=np.int64))
+
+
+def checked_labels(argument: str, y: Any, rows: int) -> Tensor:
+    """Labels (n,) of two classes, 0 and 1, as float32."""
+    raw: NDArray[Any] = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    accepted = f"{rows} labels, 0 or 1, of both kinds"
+    mend = "code the two classes as 0 and 1, for example by Codebook.outcome"
+    if raw.shape != (rows,):
+        raise _check.bad(argument, f"an array of shape {raw.shape}", accepted, mend)
+    if raw.dtype.kind not in "iufb":
+        raise _check.wrong_kind(argument, y, accepted, mend)
+    kinds = np.unique(raw)
+    if kinds.tolist() != [0, 1]:
+        got = ", ".join(f"{kind:g}" for kind in kinds[:4]) + (", ..." if len(kinds) > 4 else "")
+        raise _check.bad(argument, f"an array of {got}", accepted, mend)
+    return torch.from_numpy(raw.astype(np.float32))
