@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -168,7 +169,9 @@ class Kernel(Generic[P, R]):
             # one index for each state of the sources: an old one is not even opened, for it may name what is no more
             stem, end = files._index_path.rsplit(".", 1)
             files._index_path = f"{stem}-{_package_stamp()}.{end}"
-            files._data_name_pattern = f"{_package_stamp()}-{files._data_name_pattern}"
+            # each file of machine code has a name of its own: numba numbers them, and two processes that compile at
+            # once can give one number to two, so that a kernel is handed the code of another and computes that
+            files._data_name = lambda number: f"{_package_stamp()}-{self.python.__name__}.{uuid.uuid4().hex}.nbc"
         return dispatcher
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
