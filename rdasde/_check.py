@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import importlib
 import math
 import numbers
 from typing import Any
@@ -32,6 +33,17 @@ def bad(argument: str, got: object, accepted: str, mend: str) -> ValueError:
 def wrong_kind(argument: str, got: object, accepted: str, mend: str) -> TypeError:
     """The TypeError of an argument of a wrong kind."""
     return TypeError(f"{argument} is {show(got)} ({type(got).__name__}), but must be {accepted}: {mend}.")
+
+
+def need_torch(package: str) -> None:
+    """ImportError where a package of ours is asked for that works with PyTorch, and there is none."""
+    try:
+        importlib.import_module("torch")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        sentence = f"{package} needs PyTorch, which is not installed: pip install 'rdasde[torch]'."
+        raise ImportError(sentence) from None
 
 
 def number(

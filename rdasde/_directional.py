@@ -35,20 +35,29 @@ def group_totals(values: Any, groups: Any) -> Any:
     return groups.bincount(weights=values).to(values)
 
 
+def group_sizes(values: Any, groups: Any) -> Any:
+    """How many values there are in each, as numbers of their kind."""
+    return group_totals(values * 0 + 1, groups)
+
+
+def _norms(w: Any, groups: Any) -> Any:
+    return group_totals(w * w, groups) ** 0.5
+
+
 def group_directions(w: Any, groups: Any) -> Any:
     """``sqrt(|a|) w_a / ||w_a||``, what the sign is to a single weight; 0 where the group is 0."""
-    norms, sizes = group_totals(w * w, groups) ** 0.5, group_totals(w * 0 + 1, groups)
+    norms, sizes = _norms(w, groups), group_sizes(w, groups)
     return w * (sizes**0.5 / (norms + (norms == 0)))[groups]
 
 
 def group_scores(directions: Any, flat: Any, groups: Any) -> Any:
     """``<u_a, (P_0 u)_a> / |a|`` by group (k,), from u and its projection on the flat directions."""
-    return group_totals(directions * flat, groups) / group_totals(directions * 0 + 1, groups)
+    return group_totals(directions * flat, groups) / group_sizes(directions, groups)
 
 
 def groups_shrunk(w: Any, scores: Any, groups: Any, strength: Any) -> Any:
     """``w_a max(1 - sqrt(|a|) strength s_a / ||w_a||, 0)``; a group that is 0 stays."""
-    norms, sizes = group_totals(w * w, groups) ** 0.5, group_totals(w * 0 + 1, groups)
+    norms, sizes = _norms(w, groups), group_sizes(w, groups)
     kept = (norms - sizes**0.5 * strength * scores).clip(min=0.0) / (norms + (norms == 0))
     return w * kept[groups]
 

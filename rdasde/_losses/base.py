@@ -18,6 +18,7 @@ from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, generic
 
 Response = Literal["real", "label", "count"]
+_NOUNS = {"real": "response", "label": "label", "count": "count"}
 _ACCEPTED = {"label": "0 or 1 everywhere", "count": "whole numbers from 0 on"}
 _MENDS = {"label": "pass (y == positive).astype(float)", "count": "pass how often it happened for each row"}
 
@@ -146,7 +147,7 @@ class Loss(abc.ABC):
         """The responses of `count` rows, (count,); ValueError for one that the loss is not made for."""
         if np.asarray(y).dtype == bool:
             y = np.asarray(y) + 0.0
-        responses = _check.array("y", y, (count,), mend="give one response for each row of X")
+        responses = _check.array("y", y, (count,), mend=f"give one {_NOUNS[self.response]} for each row of X")
         if self.response != "real":
             allowed = (responses == 0.0) | (responses == 1.0)
             if self.response == "count":

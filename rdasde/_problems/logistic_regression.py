@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
+from rdasde._losses.logistic import LogisticLoss
 from rdasde._problems.base import Expectations, Problem, gaussian_instability
 from rdasde._problems.covariance import Covariance, Dense, as_covariance
 from rdasde._problems.logistic_means import (
@@ -181,13 +182,7 @@ class _RowLogistic(RowNoise, LogisticRegression):
     def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
         self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
         n, d = self.rows.shape
-        labels = np.asarray(y) + 0.0 if np.asarray(y).dtype == bool else y
-        self.labels = _check.array("y", labels, (n,), mend="give one label for each row of X")
-        strange = self.labels[(self.labels != 0.0) & (self.labels != 1.0)]
-        if strange.size:
-            raise _check.bad(
-                "y", f"{strange[0]:g} somewhere", "0 or 1 everywhere", "pass (y == positive).astype(float)"
-            )
+        self.labels = LogisticLoss().check_responses(y, n)
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)
         self.minimizer = maximum_likelihood(self.rows, self.labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from rdasde._engine.store import Arrays
 from rdasde._studies import _interaction_runs
 from rdasde._studies._interaction_runs import Plan
 from rdasde._studies._pieces import Pieces, Report, markdown
+from rdasde._studies._seeds import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,24 +25,6 @@ NAMES = {
     "information": "as many by information",
     "l1": "l1, proximal SGD",
 }
-
-
-class Interval(NamedTuple):
-    """A mean over seeds, with half the width of its 95 % t-interval."""
-
-    mean: float
-    half: float
-
-    def show(self, digits: int = 4) -> str:
-        return f"{self.mean:+.{digits}f} ± {self.half:.{digits}f}"
-
-
-def interval(values: NDArray[np.float64]) -> Interval:
-    from scipy import stats
-
-    n = values.size
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return Interval(float(values.mean()), half)
 
 
 def study(pieces: Pieces) -> Report:
@@ -151,7 +134,7 @@ def _films_table(runs: list[Arrays]) -> str:
     methods = _methods(runs)
     whole = _scores(runs, "all")
     gaps = {name: _scores(runs, name) - whole for name in methods}
-    against = {name: [interval(gap).show() if name != "all" else "" for gap in gaps[name].T] for name in methods}
+    against = {name: [interval(gap).show(4) if name != "all" else "" for gap in gaps[name].T] for name in methods}
     return markdown(
         {
             "method": methods,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from rdasde import _drawing
 from rdasde._engine.store import Arrays
 from rdasde._studies import _prunings
 from rdasde._studies._pieces import Pieces, Report, markdown
+from rdasde._studies._seeds import Interval, interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,24 +31,6 @@ IMAGENET = {
     "RigL-ERK 5x": [(90.0, 76.42), (95.0, 74.63), (96.5, 72.77)],
     "AC/DC": [(90.0, 75.03), (95.0, 73.14), (98.0, 68.48)],
 }
-
-
-class Interval(NamedTuple):
-    """A mean over seeds, with half the width of its 95 % t-interval."""
-
-    mean: float
-    half: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.2f} ± {self.half:.2f}"
-
-
-def interval(values: NDArray[np.float64]) -> Interval:
-    from scipy import stats
-
-    n = values.size
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return Interval(float(values.mean()), half)
 
 
 def last(runs: list[Arrays], key: str) -> NDArray[np.float64]:

@@ -121,7 +121,7 @@ class Interactions(nn.Module):
     @property
     def interactions(self) -> list[Members]:
         """The fields of each interaction."""
-        return [tuple(field for field in row if field >= 0) for row in self.members.tolist()]
+        return _groups(self.members)
 
     def reset_parameters(self) -> None:
         """Gates anew around `start`, and no memory of means and variances."""
@@ -221,14 +221,18 @@ class Interactions(nn.Module):
         """Rebuild with the interactions of a saved layer, where they differ."""
         if members.tolist() == self.members.tolist():
             return False
-        groups = [tuple(field for field in row if field >= 0) for row in members.tolist()]
-        self.rebuild(checked_members(groups, self.fields))
+        self.rebuild(checked_members(_groups(members), self.fields))
         return True
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if prefix + "members" in state_dict:
             self.adopt(state_dict[prefix + "members"])
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _groups(members: Tensor) -> list[Members]:
+    """Rows of field numbers, -1 where there is none, as tuples."""
+    return [tuple(field for field in row if field >= 0) for row in members.tolist()]
 
 
 def checked_members(interactions: Iterable[Sequence[int]], fields: int) -> list[Members]:

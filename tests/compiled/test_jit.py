@@ -51,6 +51,28 @@ print(sum(sum(s.cache_misses.values()) for s in stats), sum(sum(s.cache_hits.val
     assert hits >= 8
 
 
+def test_processes_that_compile_at_once_do_not_mix_up_their_code():
+    """Both read the index before either wrote to it, then write in the order that handed a kernel another's code."""
+    script = """
+from rdasde._compiled.jit import Kernel
+from rdasde._engine.loops import lane_moments
+
+def files():
+    return Kernel(lane_moments.python).dispatcher()._cache._cache_file
+
+first, second, third = files(), files(), files()
+first._load_index = second._load_index = dict  # as it was before either wrote
+late = []
+save, second._save_data = second._save_data, lambda *file: late.append(file)
+second.save("b", "code-of-b")
+first.save("a", "code-of-a")
+for file in late:
+    save(*file)
+print(third.load("a"))
+"""
+    assert run(script) == ["code-of-a"]
+
+
 def test_a_class_of_the_users_own_stays_off_the_disk_cache():
     """Entries that name a class of one script could not be read by the next."""
     script = """
