@@ -6,7 +6,9 @@ import scipy.stats
 
 import rdasde as rs
 from rdasde._approximations import check, marginals
-from rdasde._approximations.marginals import _CELLS, _EDGES, _WIDTH, Drift, Elimination, _implicit_step
+from rdasde._approximations.marginals import _CELLS, _WIDTH, Drift, Elimination, _implicit_step
+
+EDGES = np.linspace(-0.5 * _CELLS * _WIDTH, 0.5 * _CELLS * _WIDTH, _CELLS + 1)
 
 
 def steps(density, pull, mapped, rest, diffusion, dt, count):
@@ -16,10 +18,10 @@ def steps(density, pull, mapped, rest, diffusion, dt, count):
 
 
 def test_conserves_mass_and_stays_positive():
-    centres = 0.5 * (_EDGES[1:] + _EDGES[:-1])
+    centres = 0.5 * (EDGES[1:] + EDGES[:-1])
     density = np.where(np.abs(centres - 1.0) < _WIDTH, 1.0, 0.0)[:, None] * np.ones((1, 3))
     density /= density.sum(axis=0) * _WIDTH
-    mapped = np.sign(_EDGES)[:, None] * np.maximum(np.abs(_EDGES) - 0.8, 0.0)[:, None] * np.ones((1, 3))
+    mapped = np.sign(EDGES)[:, None] * np.maximum(np.abs(EDGES) - 0.8, 0.0)[:, None] * np.ones((1, 3))
     coefficients = np.array([0.0, 3.0, 300.0]), mapped, np.array([1.0, 0.1, -2.0]), np.array([1.0, 0.2, 1e-4])
     steps(density, *coefficients, 0.05, 200)
     np.testing.assert_allclose(density.sum(axis=0) * _WIDTH, 1.0, atol=1e-12)
@@ -31,15 +33,15 @@ def test_a_linear_drift_has_its_gaussian_as_equilibrium():
     rest, diffusion = np.array([1.0, 2.0]), np.array([1.0, 1.0])
     density = np.full((_CELLS, 2), 1.0 / (_CELLS * _WIDTH))
     steps(density, np.zeros(2), np.zeros((_CELLS + 1, 2)), rest, diffusion, 0.1, 400)
-    centres = 0.5 * (_EDGES[1:] + _EDGES[:-1])
+    centres = 0.5 * (EDGES[1:] + EDGES[:-1])
     exact = scipy.stats.norm.pdf(centres[:, None], scale=np.sqrt(diffusion / rest))
     np.testing.assert_allclose(density, exact, atol=2e-3 * exact.max())
 
 
 def test_a_dead_zone_has_its_own_equilibrium():
     """Drift -k S(x, 1): the density is flat inside the dead zone, exp(-k (|x| - 1)^2 / 2 D) outside."""
-    centres = 0.5 * (_EDGES[1:] + _EDGES[:-1])
-    mapped = (np.sign(_EDGES) * np.maximum(np.abs(_EDGES) - 1.0, 0.0))[:, None]
+    centres = 0.5 * (EDGES[1:] + EDGES[:-1])
+    mapped = (np.sign(EDGES) * np.maximum(np.abs(EDGES) - 1.0, 0.0))[:, None]
     density = scipy.stats.norm.pdf(centres)[:, None].copy()
     steps(density, np.array([2.0]), mapped, np.zeros(1), np.ones(1), 0.2, 400)
     exact = np.exp(-2.0 * np.maximum(np.abs(centres) - 1.0, 0.0) ** 2 / 2.0)
