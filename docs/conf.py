@@ -1,0 +1,84 @@
+"""How the site is built: ``make docs``. Nothing is fetched; notebooks are executed, once for each state of theirs."""
+
+import shutil
+from pathlib import Path
+
+import rdasde
+from rdasde import _figures, _studies
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+project = "rdasde"
+author = "rdasde developers"
+version = release = rdasde.__version__
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build", "_cache"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(HERE / "_cache")
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections say it in words
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+html_theme = "furo"
+html_title = "rdasde"
+html_static_path = ["_static"]
+html_show_sourcelink = False
+html_theme_options = {"navigation_with_keys": True}
+# formulas are typeset by a copy of MathJax beside the pages where there is one, else by the browser's usual source
+if (HERE / "_static" / "mathjax" / "tex-chtml.js").exists():
+    mathjax_path = "mathjax/tex-chtml.js"
+
+
+def _copied(_):
+    """Notebooks and figures stand where the project keeps them; Sphinx reads what is below its own folder."""
+    for folder, target in (("notebooks", "tutorials"), ("figures", "_figures")):
+        (HERE / target).mkdir(exist_ok=True)
+        for path in sorted((ROOT / folder).iterdir()):
+            if path.suffix in (".ipynb", ".png", ".md"):
+                copy = HERE / target / path.name
+                if not copy.exists() or copy.read_bytes() != path.read_bytes():
+                    shutil.copy(path, copy)
+
+
+def _gallery(_):
+    """A page for each figure: the picture, what it shows, its table, and the code that draws it."""
+    folder = HERE / "gallery"
+    folder.mkdir(exist_ok=True)
+    for known, source in ((_figures.FIGURES, "_figures"), (_studies.STUDIES, "_studies")):
+        for name, what in known.items():
+            if not (ROOT / "figures" / f"{name}.png").exists():
+                continue
+            lines = [f"# {name}", "", f"{what[0].upper()}{what[1:]}.", "", f"```{{image}} ../_figures/{name}.png", "```"]
+            lines += ["", f"Redraw it with `rdasde figure {name}`."]
+            if (ROOT / "figures" / f"{name}.md").exists():
+                lines += ["", ":::{dropdown} What it says, in words and numbers", f"```{{include}} ../_figures/{name}.md"]
+                lines += ["```", ":::"]
+            code = f"../../rdasde/{source}/{name.replace('-', '_')}.py"
+            lines += ["", ":::{dropdown} Code", f"```{{literalinclude}} {code}", "```", ":::", ""]
+            page, text = folder / f"{name}.md", "\n".join(lines)
+            if not page.exists() or page.read_text() != text:
+                page.write_text(text)
+
+
+def setup(app):
+    app.connect("config-inited", lambda app, config: _copied(app))
+    app.connect("config-inited", lambda app, config: _gallery(app))
