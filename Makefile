@@ -9,7 +9,7 @@ EXTRA ?= test
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	--config-settings editable_mode=compat --editable
 
-.PHONY: help test test-slow test-memory figures study bench lint types check clean
+.PHONY: help test test-slow test-memory figures study bench docs lint types check clean
 
 help:
 	@echo "make test         set up and run the tests"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-memory  the tests of compiled code with checked indices, and with a checked heap (minutes)"
 	@echo "make figures      set up and draw every figure into figures/"
 	@echo "make study        run every validation at full size; interrupted, it goes on where it was"
+	@echo "make docs         set up and build the documentation site into docs/_build"
 	@echo "make bench        measure, and write benchmarks/results.md"
 	@echo "make check        tests, lint and types"
 
@@ -57,10 +58,15 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+# notebooks are executed once for each state of theirs; a warning is an error
+docs: $(READY)
+	$(RUN) $(INSTALL) '.[docs]'
+	$(RUN) -m sphinx -b html -W --keep-going -q docs docs/_build
+
 types: $(READY)
 	$(VENV)/bin/mypy
 
 check: test lint types
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf docs/_build docs/_cache $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

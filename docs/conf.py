@@ -22,10 +22,10 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "_cache"]
+exclude_patterns = ["_build", "_cache", "_figures"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-suppress_warnings = ["mystnb.unknown_mime_type"]
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]  # tables of figures start at the third level
 
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE / "_cache")
@@ -40,7 +40,7 @@ numpydoc_class_members_toctree = False
 
 html_theme = "furo"
 html_title = "rdasde"
-html_static_path = ["_static"]
+html_static_path = ["_static"] if (HERE / "_static").exists() else []
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
 # formulas are typeset by a copy of MathJax beside the pages where there is one, else by the browser's usual source
@@ -50,7 +50,7 @@ if (HERE / "_static" / "mathjax" / "tex-chtml.js").exists():
 
 def _copied(_):
     """Notebooks and figures stand where the project keeps them; Sphinx reads what is below its own folder."""
-    for folder, target in (("notebooks", "tutorials"), ("figures", "_figures")):
+    for folder, target in (("notebooks", "tutorials"), ("figures", "_figures"), ("benchmarks", "_benchmarks")):
         (HERE / target).mkdir(exist_ok=True)
         for path in sorted((ROOT / folder).iterdir()):
             if path.suffix in (".ipynb", ".png", ".md"):
@@ -59,26 +59,41 @@ def _copied(_):
                     shutil.copy(path, copy)
 
 
+def _write(page, lines):
+    """Sphinx reads again what is newer than its own copy: a page that says the same stays as it is."""
+    text = "\n".join(lines) + "\n"
+    if not page.exists() or page.read_text() != text:
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(text)
+
+
+def _folded(title, directive, path):
+    return [f":::{{dropdown}} {title}", f"```{{{directive}}} {path}", "```", ":::", ""]
+
+
+def _comparison(_):
+    """README's section; what it links to are pages here."""
+    text = (ROOT / "README.md").read_text().split("\n## How it compares\n")[1].split("\n## ")[0]
+    text = text.replace("](benchmarks/", "](_benchmarks/").replace("](figures/sparsity", "](gallery/sparsity")
+    contents = ["```{toctree}", ":hidden:", "", "_benchmarks/results", "_benchmarks/optimizer", "```"]
+    _write(HERE / "comparison.md", ["# How it compares", text, *contents])
+
+
 def _gallery(_):
     """A page for each figure: the picture, what it shows, its table, and the code that draws it."""
-    folder = HERE / "gallery"
-    folder.mkdir(exist_ok=True)
     for known, source in ((_figures.FIGURES, "_figures"), (_studies.STUDIES, "_studies")):
         for name, what in known.items():
             if not (ROOT / "figures" / f"{name}.png").exists():
                 continue
-            lines = [f"# {name}", "", f"{what[0].upper()}{what[1:]}.", "", f"```{{image}} ../_figures/{name}.png", "```"]
-            lines += ["", f"Redraw it with `rdasde figure {name}`."]
+            lines = [f"# {name}", "", f"{what[0].upper()}{what[1:]}.", ""]
+            lines += [f"```{{image}} ../_figures/{name}.png", "```", "", f"Redraw it with `rdasde figure {name}`.", ""]
             if (ROOT / "figures" / f"{name}.md").exists():
-                lines += ["", ":::{dropdown} What it says, in words and numbers", f"```{{include}} ../_figures/{name}.md"]
-                lines += ["```", ":::"]
-            code = f"../../rdasde/{source}/{name.replace('-', '_')}.py"
-            lines += ["", ":::{dropdown} Code", f"```{{literalinclude}} {code}", "```", ":::", ""]
-            page, text = folder / f"{name}.md", "\n".join(lines)
-            if not page.exists() or page.read_text() != text:
-                page.write_text(text)
+                lines += _folded("What it says, in words and numbers", "include", f"../_figures/{name}.md")
+            lines += _folded("Code", "literalinclude", f"../../rdasde/{source}/{name.replace('-', '_')}.py")
+            _write(HERE / "gallery" / f"{name}.md", lines)
 
 
 def setup(app):
-    app.connect("config-inited", lambda app, config: _copied(app))
-    app.connect("config-inited", lambda app, config: _gallery(app))
+    """Pages that are made of others, before Sphinx looks for them."""
+    for make in (_copied, _comparison, _gallery):
+        app.connect("config-inited", lambda app, config, make=make: make(app))

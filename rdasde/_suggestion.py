@@ -129,7 +129,7 @@ def _at_minimizer(problem: Problem) -> _Local:
             point = problem.default_start()
         except ValueError:  # zero is no start there
             point = np.full(problem.dimension, problem.dimension**-0.5)
-    hessian, noise = problem.hessian(point), problem.noise_covariance(point)
+    hessian, noise = problem.smoothed_hessian(point), problem.noise_covariance(point)
     values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
     values = np.maximum(values, 0.0)
     sums = values[:, None] + values

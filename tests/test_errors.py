@@ -13,7 +13,7 @@ from rdasde._compiled import jit as _jit
 
 PROBLEM = rs.LinearRegression([0.5, 0.0, -0.2])
 ALGORITHM = rs.RDA(0.1, rs.L1(), rs.PowerLaw(0.5, 0.6))
-THEORY = rs.approximate(PROBLEM, ALGORITHM, 1.0, times=3, check=False)  # ten steps: a law it need not hold of
+THEORY = rs.approximate(PROBLEM, ALGORITHM, 1.0, times=3)
 INDEFINITE = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 ASYMMETRIC = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 

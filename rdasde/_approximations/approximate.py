@@ -108,8 +108,8 @@ def approximate(
         Of ``"closure"`` and ``"paths"``, in the step size. 2: mean and covariance of one step of the algorithm are met
         to third order in it: for the closure they are the moments of the algorithm itself (1.0 to 1.5 times the cost),
         for paths the stochastic modified equation ``V(t) = V(0) - int F ds + (gamma/2) (F(V(t), t) - F(V(0), 0)) +
-        sqrt(gamma) int Sigma(W_-)^(1/2) dB``, ``F(v, t) = G(prox(v, g(t)))``, W_- where the flow was half a step before
-        (Li, Tai & E 2019). 1: the dual diffusion as above. ``"limit"`` and ``"sdeint"`` know the first order only;
+        sqrt(gamma) int Sigma(W_-)^(1/2) dB``, ``F(v, t) = G(prox(v, g(t)))``, ``W_-`` where the flow was half a step
+        before (Li, Tai & E 2019). 1: the dual diffusion as above. ``"limit"`` and ``"sdeint"`` know the first order;
         ``attrs["equation_order"]`` says which it was. Of momentum the law is that of the first order at the effective
         step, which leaves out how it builds up at first: of the order of the effective step over t.
     check : {"auto", True, False}
@@ -117,7 +117,8 @@ def approximate(
         good as free (at least 2 048 others where these leave a doubt, 8 192 where ``step_size tr(H) / batch_size`` is
         above .5), on other streams than those of `simulate` under any seed.
         ``"auto"``: where that is cheaper than the approximation was, or takes less than a second; elsewhere what is
-        known before decides: ``step_size tr(H) / batch_size``, and the skewness of single gradients.
+        known before decides: ``step_size tr(H) / batch_size``, and the skewness of single gradients. It leaves out the
+        first ten steps, where the law is that of a few single gradients, whatever their shape; True looks at all.
     noise : {"gaussian", "gradients"}
         Of ``"paths"``. ``"gradients"``: that of as many gradients, drawn at the state, as the algorithm takes in the
         time of a step. For features that are rare or heavy-tailed, whose noise is skewed, so that P(w_j = 0) and

@@ -31,6 +31,7 @@ _RUNS, _MORE_RUNS = 512, 2048  # at first, and of others where these leave a dou
 _MANY_RUNS = 8192  # of others, past a large step; at first and of others, where runs are as good as free
 _WORK = 2**25  # updates of a coordinate that are hardly noticed, a tenth of a second or so
 _TIMES = 12  # at which they are compared
+_SETTLED = 10  # steps: before, a law is that of single gradients, whatever shape they have
 _COORDINATES = 256  # at most
 _LEVEL = 0.95  # of the band whose coverage is looked at
 _FEW_PATHS = 100  # with fewer there is little to compare
@@ -110,10 +111,13 @@ def check_law(result: xr.Dataset, run: Run, check: Check, seconds: float, monte_
 
     Mean, standard deviation, coverage of the band and P(w_j = 0) are compared at a dozen times. An `AccuracyWarning`
     (for the closure a `ClosureWarning`) where one is past what sampling leaves open and a room. With ``"auto"`` there
-    are no runs where they would cost more than the law did and than a second. Called by `approximate`: the warning
-    points at the line of the user.
+    are no runs where they would cost more than the law did and than a second, and the first ten steps, in which no
+    sum of gradients has settled, are looked at only if there are no others. Called by `approximate`: the warning points
+    at the line of the user.
     """
     later = np.flatnonzero(run.axis.times > 0.0)
+    settled = later[run.axis.steps[later] >= _SETTLED]
+    later = settled if check == "auto" and settled.size else later
     if check is False or not later.size or result.sizes.get("path", _FEW_PATHS) < _FEW_PATHS:
         return {}
     picked = np.unique(later[np.linspace(0, len(later) - 1, _TIMES).astype(int)])

@@ -150,6 +150,10 @@ class Problem(abc.ABC):
     def hessian(self, w: ArrayLike) -> Floats:
         """The Jacobian of `mean_gradient` at w, shape (d, d)."""
 
+    def smoothed_hessian(self, w: Floats) -> Floats:
+        """The Hessian at w, or, where the gradient jumps, what tells how it moves on the scale of its noise."""
+        return self.hessian(w)
+
     @abc.abstractmethod
     def noise_covariance(self, w: ArrayLike) -> Floats:
         """``Sigma(w) = Cov grad f(w; Z)``, shape (d, d)."""

@@ -47,6 +47,14 @@ class LossRows(RowNoise):
     def hessian(self, w: ArrayLike) -> Floats:
         return weighted_gram(self.rows, self.loss.second_derivative(self.rows @ self._point(w), self.response))
 
+    def smoothed_hessian(self, w: Floats) -> Floats:
+        """Where the slope of the loss jumps, l'' says nothing: a kernel estimate of the density of responses does."""
+        predictor = self.rows @ w
+        residual = predictor - self.response
+        width = _BANDWIDTH * float(np.std(residual)) * len(residual) ** -0.2 if self.has_jumps else 0.0
+        means = self.loss.gaussian_means(predictor, np.full(len(residual), width), self.response)
+        return weighted_gram(self.rows, means.second)
+
     def row_gradients(self, w: Floats) -> Floats:
         return self.rows * self._slopes(w)[:, None]
 
@@ -76,19 +84,9 @@ class LossRows(RowNoise):
 
     @functools.cached_property
     def _typical(self) -> Floats:
-        """The Hessian at the start or the minimizer, whichever has the larger trace.
-
-        Where the slope of the loss jumps, l'' says nothing: a kernel estimate of the density of the responses does.
-        """
-        hessians = []
-        for w in (self.default_start(), self.minimizer):
-            if w is not None:
-                residual = self.rows @ w - self.response
-                width = _BANDWIDTH * float(np.std(residual)) * len(residual) ** -0.2 if self.has_jumps else 0.0
-                spread = np.full(len(residual), width)
-                means = self.loss.gaussian_means(self.rows @ w, spread, self.response)
-                hessians.append(weighted_gram(self.rows, means.second))
-        return max(hessians, key=np.trace)
+        """The Hessian at the start or the minimizer, whichever has the larger trace."""
+        places = [w for w in (self.default_start(), self.minimizer) if w is not None]
+        return max((self.smoothed_hessian(w) for w in places), key=np.trace)
 
     @functools.cached_property
     def _fastest(self) -> float:

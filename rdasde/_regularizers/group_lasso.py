@@ -45,9 +45,9 @@ def _(regularizer, v, threshold, w):
 
 
 class GroupLasso(Regularizer):
-    """``P(w) = sum_a sqrt(|a|) ||w_a||`` over groups a of |a| coordinates (Yuan & Lin 2006).
+    """``P(w) = sum_a sqrt(n_a) ||w_a||`` over groups a of n_a coordinates (Yuan & Lin 2006).
 
-    ``prox(v, g)_a = v_a max(1 - sqrt(|a|) g / ||v_a||, 0)``. It couples the coordinates of a group: bands of w come
+    ``prox(v, g)_a = v_a max(1 - sqrt(n_a) g / ||v_a||, 0)``. It couples the coordinates of a group: bands of w come
     from paths (theory, section 3).
 
     Parameters

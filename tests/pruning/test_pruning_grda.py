@@ -394,7 +394,7 @@ def test_parameter_groups_spare_biases_and_normalizations():
         "regularizer": "group_lasso",
     }
     assert spared["c"] == 0.0
-    assert len(regularized["params"]) + len(spared["params"]) == len(list(model.parameters())) - 1
+    assert len(regularized["params"]) + len(spared["params"]) == len(list(model.parameters()))
     assert [len(g["params"]) for g in parameter_groups(nn.BatchNorm1d(3))] == [2]
     with pytest.raises(TypeError, match=r"model is .* pass the network itself"):
         parameter_groups(list(model.parameters()))
