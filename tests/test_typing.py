@@ -15,7 +15,6 @@ CHECKERS = {
 SLIPS = {
     'rs.simulate(problem, rda, 1.0, keep="pahts")': "pahts",
     'rs.simulate(problem, rda, 1.0, on_divergence="rise")': "rise",
-    'rs.band(theory, of="run")': "run",
     'rs.band(theory, space="prime")': "prime",
     'rs.approximate(problem, rda, 1.0, method="path")': "path",
     'rs.validate.coverage(problem, rda, 1.0, method="sdeint")': "sdeint",

@@ -117,8 +117,9 @@ def approximate(
         good as free (at least 2 048 others where these leave a doubt, 8 192 where ``step_size tr(H) / batch_size`` is
         above .5), on other streams than those of `simulate` under any seed.
         ``"auto"``: where that is cheaper than the approximation was, or takes less than a second; elsewhere what is
-        known before decides: ``step_size tr(H) / batch_size``, and the skewness of single gradients. It leaves out the
-        first ten steps, where the law is that of a few single gradients, whatever their shape; True looks at all.
+        known before decides: ``step_size tr(H) / batch_size``, and the skewness of single gradients. After n steps
+        P(w_j = 0) may be off by .25 / n without a word, besides what may pass later: the dual is then a sum of n
+        gradients, of whatever shape.
     noise : {"gaussian", "gradients"}
         Of ``"paths"``. ``"gradients"``: that of as many gradients, drawn at the state, as the algorithm takes in the
         time of a step. For features that are rare or heavy-tailed, whose noise is skewed, so that P(w_j = 0) and

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rdasde._approximations.paths import dual_paths
 from rdasde._bands.band import band
@@ -31,7 +32,6 @@ _RUNS, _MORE_RUNS = 512, 2048  # at first, and of others where these leave a dou
 _MANY_RUNS = 8192  # of others, past a large step; at first and of others, where runs are as good as free
 _WORK = 2**25  # updates of a coordinate that are hardly noticed, a tenth of a second or so
 _TIMES = 12  # at which they are compared
-_SETTLED = 10  # steps: before, a law is that of single gradients, whatever shape they have
 _COORDINATES = 256  # at most
 _LEVEL = 0.95  # of the band whose coverage is looked at
 _FEW_PATHS = 100  # with fewer there is little to compare
@@ -43,7 +43,8 @@ _SEEDS = (0x7D5C_2A11_9E37, 0x1B56_C4E9_30F3)  # of the runs: other streams than
 # what a law may be off by, beyond chance, without a word
 _ROOM_MEAN = 0.25  # standard deviations
 _ROOM_STD = 0.15  # in its logarithm
-_ROOM_ZERO = 0.04  # in P(w_j = 0)
+_ROOM_ZERO = 0.04  # in P(w_j = 0),
+_ROOM_FIRST = 0.25  # and after n steps an n-th of this: at first the dual is a sum of a few products of normal numbers
 _ROOM_SHARE = 0.018  # in the coverage of one coordinate at one time
 _ROOM_AVERAGE = 0.012  # in the coverage at one time, averaged over coordinates
 _GRADIENTS = 4096  # that tell how skewed they are
@@ -66,7 +67,7 @@ class Respect(NamedTuple):
 
     gap: Floats
     error: Floats  # standard error of the gap
-    room: float
+    room: float | Floats
     say: Callable[[float], str]
 
     def furthest(self, law: xr.Dataset, false_alarm: float, share_of_room: float) -> Miss:
@@ -111,13 +112,10 @@ def check_law(result: xr.Dataset, run: Run, check: Check, seconds: float, monte_
 
     Mean, standard deviation, coverage of the band and P(w_j = 0) are compared at a dozen times. An `AccuracyWarning`
     (for the closure a `ClosureWarning`) where one is past what sampling leaves open and a room. With ``"auto"`` there
-    are no runs where they would cost more than the law did and than a second, and the first ten steps, in which no
-    sum of gradients has settled, are looked at only if there are no others. Called by `approximate`: the warning points
-    at the line of the user.
+    are no runs where they would cost more than the law did and than a second. Called by `approximate`: the warning
+    points at the line of the user.
     """
     later = np.flatnonzero(run.axis.times > 0.0)
-    settled = later[run.axis.steps[later] >= _SETTLED]
-    later = settled if check == "auto" and settled.size else later
     if check is False or not later.size or result.sizes.get("path", _FEW_PATHS) < _FEW_PATHS:
         return {}
     picked = np.unique(later[np.linspace(0, len(later) - 1, _TIMES).astype(int)])
@@ -150,11 +148,12 @@ def _with_runs(law: xr.Dataset, run: Run, picked: Any, most: float, monte_carlo:
     free = _WORK // (int(run.axis.steps[picked[-1]]) * run.problem.dimension * run.algorithm.batch_size)
     try:
         first = _runs(run, picked, coordinates, _between(_RUNS, free, most), _SEEDS[0], monte_carlo)
-        comparison = _compare(law, mirror, *first, false_alarm)
+        steps = run.axis.steps[picked]
+        comparison = _compare(law, mirror, steps, *first, false_alarm)
         others = _MANY_RUNS if large else _between(_MORE_RUNS, free, most) if comparison.doubts else 0
         if 0 < others <= most:
             more = _runs(run, picked, coordinates, others, _SEEDS[1], monte_carlo)
-            comparison = _compare(law, mirror, *more, false_alarm)
+            comparison = _compare(law, mirror, steps, *more, false_alarm)
     except DivergenceError as error:
         said = f"a run of the algorithm diverges at t = {error.time:g}, which no law of its spread describes"
         return Finding({}, [said])
@@ -194,7 +193,7 @@ def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding
     coordinates = law["coordinate"].values
     plain = run._replace(axis=seldom, algorithm=algorithm.effective, kept=coordinates)
     dual, primal = dual_paths(plain, paths)
-    finding = _compare(law, algorithm.mirror, dual, primal).finding("paths of the same diffusion")
+    finding = _compare(law, algorithm.mirror, steps, dual, primal).finding("paths of the same diffusion")
     return Finding(finding.attributes, complaints + finding.complaints)
 
 
@@ -272,8 +271,14 @@ def _runs(
 
 
 def _compare(
-    law: xr.Dataset, mirror: Regularizer, dual: Floats, primal: Floats, false_alarm: float = _FALSE_ALARM
+    law: xr.Dataset,
+    mirror: Regularizer,
+    steps: NDArray[np.int64],
+    dual: Floats,
+    primal: Floats,
+    false_alarm: float = _FALSE_ALARM,
 ) -> Comparison:
+    """`steps` (time,): after how many the law and the states, (run, time, coordinate), are those of."""
     number = len(dual)
     attributes = {"checked_replicates": float(number)}
     mean, std = dual.mean(axis=0), dual.std(axis=0, ddof=1)
@@ -315,7 +320,10 @@ def _compare(
         ),
         Respect(share, np.sqrt(binomial * sampling), _ROOM_SHARE, holds),
         Respect(
-            zero, np.sqrt(expected * (1.0 - expected) * sampling), _ROOM_ZERO, "its P(w_j = 0) is off by {:+.2g}".format
+            zero,
+            np.sqrt(expected * (1.0 - expected) * sampling),
+            _ROOM_ZERO + _ROOM_FIRST / steps[:, None],
+            "its P(w_j = 0) is off by {:+.2g}".format,
         ),
         Respect(by_run.mean(axis=0) - _LEVEL, np.sqrt(over_coordinates * sampling), _ROOM_AVERAGE, holds),
         Respect(

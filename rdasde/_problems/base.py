@@ -103,7 +103,7 @@ class Problem(abc.ABC):
     Notes
     -----
     Problems compare equal when they are of the same class with the same parameters: arrays by content, a user's
-    functions by identity.
+    functions by what they compute.
     """
 
     dimension: int
@@ -209,7 +209,7 @@ class Problem(abc.ABC):
         return self.dimension, self.parameters
 
     def __eq__(self, other: object) -> bool:
-        """Same class, same parameters: arrays by content, functions by identity."""
+        """Same class, same parameters: arrays by content, functions by what they compute."""
         return isinstance(other, Problem) and type(self) is type(other) and _same(self._defining(), other._defining())
 
     def __hash__(self) -> int:

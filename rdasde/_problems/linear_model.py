@@ -102,6 +102,9 @@ class LinearModel(Problem):
         self._star = self.covariance.multiply(self.coef)
         self._variance = max(float(self.coef @ self._star), 0.0)
         self.is_quadratic = loss.is_quadratic
+        # at the minimizer residuals are the noise: an edge of its density at a kink of the loss bends the Hessian
+        bent = loss.is_bent or not loss.is_smooth
+        self.has_kinks = bent and noise is not None and bool(np.isfinite(noise.support()).any())
         if loss.response != "real":
             responses = Responses(LABELS if loss.response == "label" else COUNTS)
         else:

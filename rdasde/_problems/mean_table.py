@@ -17,7 +17,7 @@ from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, compilable, fma, generic
 from rdasde._problems.laws import TABLE, Law
 
-_ACCURACY = 1e-8  # of the last coefficients, in units of the largest of their function
+_ACCURACY = 1e-10  # of the last coefficients, in units of the largest of their function
 _RADII, _COSINES = (48, 72, 108), (28, 48)  # degrees that are tried
 
 

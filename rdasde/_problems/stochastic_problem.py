@@ -134,7 +134,8 @@ class StochasticProblem(Problem):
     >>> algorithm = rs.RDA(2e-3, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
     >>> start = coef + 0.2
     >>> runs = rs.simulate(problem, algorithm, horizon=5.0, times=6, replicates=50, start=start, seed=0)
-    >>> theory = rs.approximate(problem, algorithm, horizon=5.0, times=6, method="paths", start=start, seed=0)
+    >>> options = {"times": 6, "start": start, "seed": 0}
+    >>> theory = rs.approximate(problem, algorithm, horizon=5.0, method="paths", paths=200, **options)
     >>> bool(abs(runs.primal.mean("replicate") - theory.primal_mean).max() < 0.03)
     True
     """

@@ -133,7 +133,7 @@ def _jacobian(v: Values) -> str | None:
         steps = (_SHORT if v.problem.has_kinks else _LONG) * np.maximum(1.0, np.abs(w))
         wide, narrow = (differences(v.problem.mean_gradient, w, scale * steps) for scale in (1.0, 0.5))
         jacobian = (4.0 * narrow - wide) / 3.0
-        known = _EXACT if v.problem.is_quadratic else _SMOOTH
+        known = _EXACT if v.problem.is_quadratic else _SHORT if v.problem.has_kinks else _SMOOTH
         law = "hessian is to be the Jacobian of mean_gradient"
         hold(law, v.at(k), v.hessians[k], jacobian, known * v.curvature, "mend either")
     return None

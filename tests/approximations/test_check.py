@@ -30,7 +30,7 @@ def test_a_law_that_holds_says_what_was_found(method):
     problem = rs.LinearRegression(COEF, rs.AR1(20, 0.8))
     law = rs.approximate(problem, rs.RDA(0.005, rs.L1(), RULE), 5.0, times=6, method=method, seed=0)
     assert set(law.attrs) >= CHECKED
-    assert law.attrs["checked_replicates"] in (512, 2048)
+    assert law.attrs["checked_replicates"] in (512, 1024, 2048, 4096, 8192)
     assert law.attrs["checked_mean"] < 0.3
 
 
@@ -40,7 +40,7 @@ def test_rare_features_are_noticed():
     assert caught[0].filename == __file__  # the line that asked
     assert caught[0].category is rs.ClosureWarning
     assert re.search(
-        r"against 2048 runs of the algorithm; try method='paths', or take a smaller", str(caught[0].message)
+        r"against \d+ runs of the algorithm; try method='paths', or take a smaller", str(caught[0].message)
     )
     assert law.attrs["checked_zero"] > 0.1
 
@@ -70,7 +70,7 @@ def test_nothing_is_run_where_that_is_not_wanted(monkeypatch):
 
 def test_where_runs_cost_too_much_what_is_known_decides(monkeypatch):
     monkeypatch.setattr(check, "_BUDGET", 0.0)
-    monkeypatch.setattr(check, "_price", lambda *arguments: np.inf)
+    monkeypatch.setattr(check, "price_of_a_step", lambda *arguments: np.inf)
     problem, algorithm, horizon = large_step()
     with pytest.warns(rs.ClosureWarning, match=r"step_size \* trace of the Hessian / batch_size is 0\.6"):
         law = rs.approximate(problem, algorithm, horizon, times=3)

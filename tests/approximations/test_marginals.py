@@ -118,7 +118,7 @@ def test_a_law_that_is_cut_off_says_so(monkeypatch):
     assert "cut_off" not in whole.attrs
     monkeypatch.setattr(marginals, "_LONGEST", _CELLS)
     assert rs.approximate(CROSSING, algorithm, check=False, **options).attrs["cut_off"] == 1
-    monkeypatch.setattr(check, "_price", lambda *_: np.inf)  # no runs
+    monkeypatch.setattr(check, "price_of_a_step", lambda *_: np.inf)  # no runs
     with pytest.warns(rs.ClosureWarning, match=r"1 coordinate has tails beyond the grid of the law"):
         rs.approximate(CROSSING, algorithm, **options)
 
@@ -136,10 +136,11 @@ def test_how_far_a_coordinate_is_followed_is_its_own_affair():
     def shapes(of):
         part = marginals.Trace(trace.times, *(values[:, of] for values in trace[1:]))
         at = np.array([1.0, 4.0])
-        moments = part.mean[[10, 40]], part.variance[[10, 40]]
-        return marginals.marginal_shapes(rs.L1(), part, at, *moments, lambda t: 0.5 + 0.0 * np.asarray(t))[0]
+        recorded = marginals.Marginals(at, part.mean[[10, 40]], part.variance[[10, 40]])
+        threshold = (lambda t: 0.5 + 0.0 * np.asarray(t)), np.arange(len(of))
+        return marginals.marginal_shapes(rs.L1(), part, recorded, *threshold)[0]
 
     alone, beside = shapes([1]), shapes([0, 1])
-    for name, values in alone._asdict().items():
-        np.testing.assert_allclose(getattr(beside, name)[..., 1:], values, atol=1e-12, err_msg=name)  # rounding apart
-    assert beside.dual_quantile[-1, -1, 0] > 6.5 * np.exp(-4.0)
+    for name, values in alone.items():
+        np.testing.assert_allclose(beside[name][..., 1:], values, atol=1e-12, err_msg=name)  # rounding apart
+    assert beside["dual_quantile"][-1, -1, 0] > 6.5 * np.exp(-4.0)

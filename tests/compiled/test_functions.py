@@ -359,7 +359,7 @@ def test_a_function_that_numba_refuses_is_quoted():
     def wrong(eta, y):
         return eta, y
 
-    with pytest.raises(ValueError, match=r"derivative is a function that returns .*Tuple.* but must be"):
+    with pytest.raises(TypeError, match=r"derivative is a function that returns .*Tuple.* but must be"):
         rs.CustomLoss(wrong)
 
     def prox(v, threshold, out):

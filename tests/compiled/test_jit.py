@@ -52,25 +52,26 @@ print(sum(sum(s.cache_misses.values()) for s in stats), sum(sum(s.cache_hits.val
 
 
 def test_processes_that_compile_at_once_do_not_mix_up_their_code():
-    """Both read the index before either wrote to it, then write in the order that handed a kernel another's code."""
+    """Nothing is numbered and nothing is shared: the types alone name the file, the same in every process."""
     script = """
-from rdasde._compiled.jit import Kernel
+import numba
+from numba import types
+import rdasde as rs
 from rdasde._engine.loops import lane_moments
 
-def files():
-    return Kernel(lane_moments.python).dispatcher()._cache._cache_file
-
-first, second, third = files(), files(), files()
-first._load_index = second._load_index = dict  # as it was before either wrote
-late = []
-save, second._save_data = second._save_data, lambda *file: late.append(file)
-second.save("b", "code-of-b")
-first.save("a", "code-of-a")
-for file in late:
-    save(*file)
-print(third.load("a"))
+cache = lane_moments.dispatcher()._cache
+codegen = numba.core.registry.cpu_target.target_context.codegen()
+rows, columns = types.float64[:, ::1], types.float64[::1, :]
+kinds = [rows, columns, types.float32[:, ::1], types.float64, types.int64, types.none, types.unicode_type]
+kinds += [types.Tuple((rows, columns)), types.Tuple((columns, rows)), types.Tuple((types.Tuple((rows,)), columns))]
+parameters = (rs.L1(), rs.ElasticNet(0.1), rs.NonNegativeL1(), rs.GroupLasso([0, 0, 1]), rs.Box(0.0, 1.0))
+kinds += [numba.typeof(regularizer.parameters) for regularizer in parameters]
+for kind in kinds:
+    print(cache._file((kind,), codegen).name)
 """
-    assert run(script) == ["code-of-a"]
+    names = run(script)
+    assert len(set(names)) == len(names) == 15
+    assert run(script) == names
 
 
 def test_a_class_of_the_users_own_stays_off_the_disk_cache():

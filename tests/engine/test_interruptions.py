@@ -63,11 +63,11 @@ def test_steps_are_cut_by_the_clock(monkeypatch):
         lengths, clock = [], [0.0]
         monkeypatch.setattr(march.time, "perf_counter", lambda clock=clock: clock[0])
 
-        def kernel(begin, end, steps, dual, primal, seconds=seconds, lengths=lengths, clock=clock):
+        def kernel(begin, end, steps, dual, primal, average, seconds=seconds, lengths=lengths, clock=clock):
             lengths.append(end - begin)
             clock[0] += seconds * (end - begin)
 
-        state = tuple(np.zeros((2**12, 16)) for _ in range(2))
+        state = (np.zeros((2**12, 16)), np.zeros((2**12, 16)), np.zeros((0, 16)), ())
         steps = np.array([0, 4000])
         march.march(kernel, state, np.arange(1), steps, 1, lambda *_: None, None, stop_at_divergence=True)
         assert sum(lengths) == 4000

@@ -122,7 +122,7 @@ def test_the_study_at_a_small_size(tmp_path):
     assert again.table == report.table
     figure = report.figure
     assert len(figure.axes) == 4
-    assert "One pass over n = 8000 rows, 40 replicates" in figure.caption
+    assert "One pass over 8,000 rows, 40 replicates" in figure.caption
 
 
 def test_the_study_draws_the_rows_it_says():

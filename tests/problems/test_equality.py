@@ -28,6 +28,11 @@ def twin_of_gradient(std, w, rng, out):
         out[j] = w[j] + std[j] * rng.standard_normal()
 
 
+def other_gradient(std, w, rng, out):
+    for j in range(w.size):
+        out[j] = w[j] + std[j] * rng.uniform()
+
+
 def mean(std, w):
     return 1.0 * w
 
@@ -73,7 +78,7 @@ MAKERS = {
     "own, mean given": lambda: own(mean_gradient=mean),
     "own, covariance given": lambda: own(noise_covariance=covariance),
     "own, fewer draws": lambda: own(samples=100),
-    "own, another function": lambda: own(function=twin_of_gradient),
+    "own, another function": lambda: own(function=other_gradient),
 }
 PROBLEMS = {name: make() for name, make in MAKERS.items()}
 
@@ -88,9 +93,11 @@ def test_equal_to_its_twin_and_to_nothing_else(name):
     assert len({twin, PROBLEMS[name]}) == 1
 
 
-def test_a_function_is_itself_however_it_was_compiled():
-    assert own(function=numba.njit(gradient)) == own()
-    assert own(function=twin_of_gradient) != own()
+def test_a_function_is_what_it_computes():
+    assert own(function=twin_of_gradient) == own()
+    assert own(function=numba.njit(gradient)) == own(function=numba.njit(twin_of_gradient))
+    assert own(function=numba.njit(gradient)) != own()  # which divides by zero without an error
+    assert own(function=other_gradient) != own()
 
 
 def test_use_does_not_change_it():
