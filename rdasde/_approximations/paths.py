@@ -61,7 +61,7 @@ _EXACT = 8  # steps of the algorithm that are taken one by one rather than by tw
 _TASK = 2**19  # coordinate updates of a task, if blocks are small: a millisecond or two
 _CURVED = 0.05  # share of the fluctuation of G, in mean square, that may be not linear where that is not asked for
 _COSTLY = 8.0  # a mean gradient over more numbers than so many squares of the dimension is linearized if it may be
-_REPEATS, _ENOUGH = 8, 0.05  # of a step that is timed, and seconds after which there are no more
+_TIMED, _REPEATS, _LONG_STEP = 8, 3, 0.01  # steps that are timed, how often, and the seconds past which one alone is
 _PURPOSE = (1,)  # paths draw from other streams than the discrete algorithm under the same seed
 
 
@@ -323,23 +323,23 @@ def may_linearize(run: Run, monte_carlo: MonteCarlo) -> bool:
 
 
 def seconds_of_a_step(run: Run, monte_carlo: MonteCarlo) -> float:
-    """Processor seconds that one step of one block takes, with the exact drift; compilation is not counted."""
+    """Processor seconds that a step of one block takes, with the exact drift; compilation is not counted."""
     d, grid = run.problem.dimension, path_grid(run, monte_carlo.tolerance)
-    one = TimeGrid(np.array([0.0, float(np.diff(grid.times).max())]), np.array([1]))
-    pace = pace_of(run._replace(axis=run.axis._replace(sizes=None, clock=None)), one.times)
-    job = _exact_job(run, monte_carlo, one, pace, (np.zeros((1, d)), np.zeros((0, d))))
-    seconds, spent = float("inf"), 0.0
-    for repeat in range(_REPEATS):
+    longest, plain = float(np.diff(grid.times).max()), run._replace(axis=run.axis._replace(sizes=None, clock=None))
+
+    def seconds(count: int) -> float:
+        few = TimeGrid(longest * np.arange(count + 1.0), np.array([count]))
+        pace = pace_of(plain, few.times)
+        job = _exact_job(run, monte_carlo, few, pace, (np.zeros((count, d)), np.zeros((0, d))))
         paths = _Paths(job, np.arange(LANES))
         dual, primal = np.empty((2, 1, 1, len(job.kept), LANES))
         begin = time.process_time()
-        paths.step(0, 1, one.recorded, dual, primal, np.empty((1, 1, 0, LANES)))
-        if repeat > 0:  # the first compiles
-            seconds = min(seconds, time.process_time() - begin)
-            spent += time.process_time() - begin
-        if spent > _ENOUGH:
-            break
-    return seconds
+        paths.step(0, count, few.recorded, dual, primal, np.empty((1, 1, 0, LANES)))
+        return time.process_time() - begin
+
+    seconds(1)  # compiles
+    one = seconds(1)
+    return one if one > _LONG_STEP else min(seconds(_TIMED) for _ in range(_REPEATS)) / _TIMED
 
 
 def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, pace: Pace, defect: tuple[Floats, Floats]) -> _Job:

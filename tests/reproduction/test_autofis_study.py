@@ -77,7 +77,7 @@ def test_without_films_it_says_so(pieces, monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     figure, table = _studies.run("autofis", _studies.Pieces(tmp_path, small=True))
     assert len(figure.axes) == 1
-    assert "MovieLens-100K comes with recbole" in " ".join(figure._supxlabel.get_text().split())
+    assert "MovieLens-100K comes with recbole" in figure.caption
     assert "Planted pairs" in table
 
 
