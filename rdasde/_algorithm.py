@@ -13,7 +13,7 @@ from rdasde._check import Floats
 from rdasde._html import card
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.unregularized import Unregularized
-from rdasde._schedule import Schedule, accumulated, schedule_name, thresholds
+from rdasde._schedule import Constant, Linear, PowerLaw, Schedule, accumulated, schedule_name, thresholds
 from rdasde._step_size import StepSizes, said
 
 
@@ -75,6 +75,13 @@ class RDA:
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        if isinstance(self.step_size, PowerLaw | Linear | Constant):
+            raise _check.bad(
+                "step_size",
+                f"{self.step_size!r}, a schedule of thresholds",
+                "a number > 0 or a function of the number of the step",
+                "pass for example rs.PowerStep(0.1, 0.5), or it as schedule=",
+            )
         if not self.is_falling:
             step_size = _check.number("step_size", self.step_size, above=0.0, mend="give for example step_size=1e-3")
             object.__setattr__(self, "step_size", step_size)
@@ -143,3 +150,18 @@ class RDA:
         rows["schedule"] = "none" if self.schedule is None else schedule_name(self.schedule)
         rows |= {f"reason {number}": reason for number, reason in enumerate(self.reasons, 1)}
         return card("RDA", rows)
+
+
+_STEP = "the step size is step_size"
+_THRESHOLD = "how large the threshold is says schedule, for example rs.PowerLaw(c=0.5, mu=0.6)"
+RDA.__init__ = _check.with_hints(  # type: ignore[method-assign]
+    lr=_STEP,
+    learning_rate=_STEP,
+    gamma=_STEP,
+    c=_THRESHOLD,
+    mu=_THRESHOLD,
+    lam=_THRESHOLD,
+    weight_decay="a ridge is regularizer=rs.ElasticNet(l2=...)",
+    average="the law of the running average is approximate(..., average=True), fit estimates it from rows",
+    nesterov="momentum= is that of the heavy ball",
+)(RDA.__init__)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import concurrent.futures
+import difflib
+import functools
 import importlib
+import inspect
 import math
 import numbers
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +37,38 @@ def bad(argument: str, got: object, accepted: str, mend: str) -> ValueError:
 def wrong_kind(argument: str, got: object, accepted: str, mend: str) -> TypeError:
     """The TypeError of an argument of a wrong kind."""
     return TypeError(f"{argument} is {show(got)} ({type(got).__name__}), but must be {accepted}: {mend}.")
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def with_hints(**hints: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """For a function: what there is instead of words that people try, in the TypeError of an unknown one."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        known = list(inspect.signature(function).parameters)
+        name = function.__qualname__.removesuffix(".__init__")
+
+        @functools.wraps(function)
+        def checked(*arguments: P.args, **named: P.kwargs) -> R:
+            for word in named:
+                if word not in known:
+                    close = difflib.get_close_matches(word, known, 1)
+                    there = f"there are {', '.join(known).removeprefix('self, ')}"
+                    hint = hints.get(word, f"did you mean {close[0]}?" if close else there)
+                    raise TypeError(f"{word} is no argument of {name}: {hint}{'' if hint[-1] == '?' else '.'}")
+            return function(*arguments, **named)
+
+        return checked
+
+    return decorate
+
+
+_EPOCHS = "rows are drawn with replacement, or with replacement=False epoch by epoch"
+of_rows = with_hints(
+    replace=_EPOCHS, shuffle=_EPOCHS, intercept="add a column of ones", fit_intercept="add a column of ones"
+)
 
 
 def need_torch(package: str) -> None:
@@ -96,6 +132,24 @@ def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, men
     return result
 
 
+_LARGEST = 1e150  # whose square is a number
+
+
+def design(argument: str, value: ArrayLike) -> Floats:
+    """Rows of observations, (n, d), as a new array; truth values count as 0 and 1."""
+    result = array(argument, value, (None, None), mend="give one row for each observation", truth=True)
+    can_be_squared(argument, result)
+    return result
+
+
+def can_be_squared(argument: str, values: Floats) -> None:
+    """ValueError where second moments would not be numbers."""
+    largest = float(np.abs(values).max())
+    if largest > _LARGEST:
+        got = f"an array with entries up to {largest:.2g}"
+        raise bad(argument, got, f"one of numbers below {_LARGEST:g}, whose squares are finite", "change the units")
+
+
 _SLICE = 8192  # rows looked at, at a time
 
 
@@ -139,6 +193,8 @@ def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str
         have >= 1 if want is None else have == want for have, want in zip(raw.shape, shape, strict=True)
     )
     if not right:
+        if raw.ndim == len(shape) and raw.size == 0:
+            mend = f"give at least one {'row' if raw.shape[0] == 0 else 'column'}"
         raise bad(argument, f"an array of shape {raw.shape}", accepted, mend)
     return raw
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 import time
 from collections.abc import Sequence
@@ -88,7 +89,9 @@ def _figure(options: argparse.Namespace) -> int:
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         got = f"no figure is named {unknown[0]!r}" if unknown else "no figure is named"
-        print(f"rdasde figure: {got}; there are {', '.join(known)}.", file=sys.stderr)
+        close = difflib.get_close_matches(unknown[0], known, 1) if unknown else []
+        meant = f"did you mean {close[0]!r}? T" if close else "t"
+        print(f"rdasde figure: {got}; {meant}here are {', '.join(known)}.", file=sys.stderr)
         return 2
     pieces = _studies.Pieces(options.store, options.small, progress=True)
     for number, name in enumerate(names, 1):

@@ -14,6 +14,28 @@ from rdasde._compiled import jit as _jit
 PROBLEM = rs.LinearRegression([0.5, 0.0, -0.2])
 ALGORITHM = rs.RDA(0.1, rs.L1(), rs.PowerLaw(0.5, 0.6))
 THEORY = rs.approximate(PROBLEM, ALGORITHM, 1.0, times=3)
+TRIED = {
+    "lr is no argument of RDA: the step size is step_size.": lambda: rs.RDA(lr=0.1),
+    "average is no argument of RDA: the law of the running average is approximate(..., average=True), fit estimates it "
+    "from rows.": lambda: rs.RDA(0.1, average=True),
+    "regularise is no argument of RDA: did you mean regularizer?": lambda: rs.RDA(0.1, regularise=rs.L1()),
+    "step_size is PowerLaw(c=0.5, mu=0.6), a schedule of thresholds, but must be a number > 0 or a function of the "
+    "number of the step: pass for example rs.PowerStep(0.1, 0.5), or it as schedule=.": lambda: rs.RDA(
+        rs.PowerLaw(0.5, 0.6)
+    ),
+} | {
+    f"{word} is no argument of {name}.from_data: rows are drawn with replacement, or with replacement=False epoch by "
+    "epoch.": lambda name=name, word=word: getattr(rs, name).from_data(**{word: True})
+    for name in ("LinearModel", "LinearRegression", "LogisticRegression", "OnlinePCA", "SoftmaxRegression")
+    for word in ("replace", "shuffle")
+}
+LARGE = {
+    "LinearRegression": lambda X: rs.LinearRegression.from_data(X, [0.0, 1.0]),
+    "LogisticRegression": lambda X: rs.LogisticRegression.from_data(X, [0, 1]),
+    "LinearModel": lambda X: rs.LinearModel.from_data(rs.HuberLoss(), X, [0.0, 1.0]),
+    "SoftmaxRegression": lambda X: rs.SoftmaxRegression.from_data(X, [0, 1]),
+    "OnlinePCA": lambda X: rs.OnlinePCA.from_data(X),
+}
 INDEFINITE = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 ASYMMETRIC = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
@@ -380,3 +402,27 @@ def test_whatever_is_passed_a_bad_argument_is_a_sentence(name, value):
         assert str(error).startswith(name)
         assert "\n" not in str(error)
         assert len(str(error)) <= 300
+
+
+@pytest.mark.parametrize("message", list(TRIED), ids=[message.split(",")[0][:60] for message in TRIED])
+def test_words_that_people_try_say_what_there_is(message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        TRIED[message]()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", list(LARGE))
+def test_rows_whose_squares_overflow(name):
+    argument = "Z" if name == "OnlinePCA" else "X"
+    with pytest.raises(ValueError, match=f"^{argument} is an array with entries up to 1e\\+160, but must be one of nu"):
+        LARGE[name](np.array([[1e160, 1.0], [0.0, 1.0]]))
+    with pytest.raises(ValueError, match=r"whose squares are finite: change the units\.$"):
+        rs.LinearRegression.from_data(np.eye(2), [1e160, 0.0])
+
+
+def test_no_rows_are_nothing_to_go_on_with():
+    X, y = np.eye(3), np.ones(3)
+    fit = rs.fit(rs.LinearRegression, X, y, rs.RDA(0.1))
+    before = fit.coef.copy()
+    assert fit.update(X[:0], y[:0]).rows == 3
+    np.testing.assert_array_equal(fit.coef, before)

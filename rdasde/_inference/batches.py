@@ -33,7 +33,7 @@ def batches(X: Any, y: Any, has_response: bool) -> Iterator[Batch]:
             part = Batch(f" of batch {i}", *batch)
         else:
             raise _check.wrong_kind(f"batch {i} of X", batch, "a pair (X, y)", "let the iterator yield pairs")
-        if not _is_empty(part.X):
+        if not is_empty(part.X):
             rows += 1
             yield part
     if not rows:
@@ -68,7 +68,8 @@ def _has_rows(X: Any) -> bool:
     return isinstance(X, list | tuple) and (not X or isinstance(X[0], list | tuple) or np.ndim(X[0]) == 1)
 
 
-def _is_empty(X: Any) -> bool:
+def is_empty(X: Any) -> bool:
+    """Whether this is no rows at all."""
     shape = getattr(X, "shape", None)
     if shape is not None:
         return len(shape) > 0 and shape[0] == 0

@@ -16,7 +16,7 @@ from rdasde._check import Floats
 from rdasde._errors import DivergenceError, StabilityWarning
 from rdasde._inference import frames
 from rdasde._inference.average import Method
-from rdasde._inference.batches import Batch, batches
+from rdasde._inference.batches import Batch, batches, is_empty
 from rdasde._inference.estimate import Estimate
 from rdasde._inference.laws import Sums
 from rdasde._inference.partial import left_behind
@@ -116,6 +116,8 @@ class OnlineFit:
 
     def _take_all(self, X: Any, y: Any) -> None:
         for batch in batches(X, y, self._subject.model.has_response):
+            if self._stream is not None and is_empty(batch.X):
+                continue
             rows, response = self._checked(batch)
             if self._stream is None:
                 self._names = self._named(batch, rows.shape[1])

@@ -19,7 +19,7 @@ from rdasde._compiled.jit import Kernel, generic
 
 Response = Literal["real", "label", "count"]
 _NOUNS = {"real": "response", "label": "label", "count": "count"}
-_ACCEPTED = {"label": "0 or 1 everywhere", "count": "whole numbers from 0 on"}
+_ACCEPTED = {"label": "labels in {0, 1}", "count": "whole numbers from 0 on"}
 _MENDS = {"label": "pass (y == positive).astype(float)", "count": "pass how often it happened for each row"}
 
 

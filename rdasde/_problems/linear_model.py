@@ -116,6 +116,7 @@ class LinearModel(Problem):
         self.scratch = design_layout(self.dimension)
 
     @staticmethod
+    @_check.of_rows
     def from_data(loss: Loss, X: ArrayLike, y: ArrayLike, *, replacement: bool = True) -> RowModel:
         """A loss of a linear predictor on a finite population: rows of ``(X, y)`` drawn uniformly with replacement.
 

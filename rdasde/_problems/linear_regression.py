@@ -66,6 +66,7 @@ class LinearRegression(Problem):
         self.scratch = gaussian_layout(self.dimension)
 
     @staticmethod
+    @_check.of_rows
     def from_data(X: ArrayLike, y: ArrayLike, *, replacement: bool = True) -> LinearRegression:
         """Linear regression on a finite population: rows of ``(X, y)`` drawn uniformly with replacement.
 
@@ -167,9 +168,10 @@ class _RowRegression(RowNoise, LinearRegression):
     is_gaussian_least_squares = False
 
     def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
-        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
+        self.rows = _check.design("X", X)
         n, d = self.rows.shape
         self.response = _check.array("y", y, (n,), mend="give one response for each row of X")
+        _check.can_be_squared("y", self.response)
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)
         target = self._target = self.rows.T @ self.response / n

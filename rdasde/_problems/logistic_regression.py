@@ -86,6 +86,7 @@ class LogisticRegression(Problem):
         self.scratch = gaussian_layout(self.dimension)
 
     @staticmethod
+    @_check.of_rows
     def from_data(X: ArrayLike, y: ArrayLike, *, replacement: bool = True) -> LogisticRegression:
         """Logistic regression on a finite population: rows of ``(X, y)`` drawn uniformly with replacement.
 
@@ -180,7 +181,7 @@ class _RowLogistic(RowNoise, LogisticRegression):
     """`LogisticRegression.from_data`."""
 
     def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
-        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
+        self.rows = _check.design("X", X)
         n, d = self.rows.shape
         self.labels = LogisticLoss().check_responses(y, n)
         self.dimension = d

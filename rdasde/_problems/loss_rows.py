@@ -23,7 +23,7 @@ class LossRows(RowNoise):
 
     def __init__(self, loss: Loss, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
         self.loss = loss
-        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
+        self.rows = _check.design("X", X)
         self.response = loss.check_responses(y, len(self.rows))
         self.dimension = self.rows.shape[1]
         self.is_quadratic = loss.is_quadratic

@@ -112,6 +112,7 @@ class OnlinePCA(Problem):
         return OnlinePCA(Spiked(spikes, directions), variant)
 
     @staticmethod
+    @_check.of_rows
     def from_data(Z: ArrayLike, variant: Literal["oja", "krasulina"] = "oja", *, replacement: bool = True) -> OnlinePCA:
         """Online PCA of a finite population: rows of `Z` drawn uniformly with replacement.
 
@@ -306,7 +307,7 @@ class _RowPCA(RowNoise, OnlinePCA):
 
     def __init__(self, Z: ArrayLike, variant: Literal["oja", "krasulina"], replacement: bool = True) -> None:
         self.variant = _check.choice("variant", variant, _VARIANTS)
-        self.rows = _check.array("Z", Z, (None, None), mend="give one row for each observation", truth=True)
+        self.rows = _check.design("Z", Z)
         n, d = self.rows.shape
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)

@@ -41,7 +41,7 @@ class SoftmaxRegression(RowNoise):
     """
 
     def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
-        self.rows = _check.array("X", X, (None, None), mend="give one row for each observation", truth=True)
+        self.rows = _check.design("X", X)
         self.labels = _labels(y, len(self.rows))
         self.classes = int(self.labels.max()) + 1
         self.dimension = self.classes * self.rows.shape[1]
@@ -50,6 +50,7 @@ class SoftmaxRegression(RowNoise):
         self._draw(replacement)
 
     @staticmethod
+    @_check.of_rows
     def from_data(X: ArrayLike, y: ArrayLike, *, replacement: bool = True) -> SoftmaxRegression:
         """Softmax regression on a finite population: rows of ``(X, y)`` drawn uniformly with replacement.
 

@@ -445,7 +445,7 @@ CASES = {
         rs.LinearRegression, batches((X4, Y4), (X4[:, :2], Y4)), None, rs.RDA(1e-3)
     ),
     "X is an array of shape (0, 3), but must be an array of shape (n, n) of finite numbers: "
-    "give one row for each observation.": lambda: rs.fit(rs.LinearRegression, X4[:0], Y4[:0], SGD),
+    "give at least one row.": lambda: rs.fit(rs.LinearRegression, X4[:0], Y4[:0], SGD),
     "X is an exhausted iterator, but must be an iterator with at least one batch: make it anew.": lambda: rs.fit(
         rs.LinearRegression, batches(), None, SGD
     ),

@@ -210,7 +210,7 @@ CASES = {
     "y of batch 1 is -1 somewhere, but must be whole numbers from 0 on: pass how often it happened for each row.": (
         lambda X, y: rs.fit(rs.PoissonLoss(), [(X, y), (X, y - 1.0)], None, L1)
     ),
-    "y is 2 somewhere, but must be 0 or 1 everywhere: pass (y == positive).astype(float).": (
+    "y is 2 somewhere, but must be labels in {0, 1}: pass (y == positive).astype(float).": (
         lambda X, y: rs.fit(rs.SquaredHingeLoss(), X, y + 1.0, L1)
     ),
     "problem_class is the class PoissonLoss (ABCMeta), but must be rs.LinearRegression, rs.LogisticRegression, "

@@ -77,7 +77,7 @@ def test_losses_are_equal_when_they_are():
 
 
 BAD = {
-    "y is 2 somewhere, but must be 0 or 1 everywhere: pass (y == positive).astype(float).": lambda: (
+    "y is 2 somewhere, but must be labels in {0, 1}: pass (y == positive).astype(float).": lambda: (
         rs.LogisticLoss().check_responses([0, 1, 2], 3)
     ),
     "y is 0.5 somewhere, but must be whole numbers from 0 on: pass how often it happened for each row.": lambda: (

@@ -214,7 +214,7 @@ ERRORS = {
     "pass None, variances (2,), a matrix (2, 2), or rs.AR1(2, rho).": lambda: rs.LogisticRegression(
         [1.0, 2.0], np.ones(3)
     ),
-    "y is -1 somewhere, but must be 0 or 1 everywhere: pass (y == positive).astype(float).": lambda: (
+    "y is -1 somewhere, but must be labels in {0, 1}: pass (y == positive).astype(float).": lambda: (
         rs.LogisticRegression.from_data(np.ones((2, 1)), [1, -1])
     ),
     "y is an array of shape (3,), but must be an array of shape (2,) of finite numbers: "
