@@ -9,7 +9,7 @@ EXTRA ?= test
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	--config-settings editable_mode=compat --editable
 
-.PHONY: help test test-slow test-memory figures study bench docs lint types check clean
+.PHONY: help test test-slow test-memory figures study bench docs notebooks lint types check clean
 
 help:
 	@echo "make test         set up and run the tests"
@@ -18,6 +18,7 @@ help:
 	@echo "make figures      set up and draw every figure into figures/"
 	@echo "make study        run every validation at full size; interrupted, it goes on where it was"
 	@echo "make docs         set up and build the documentation site into docs/_build"
+	@echo "make notebooks    execute the notebooks anew, in place"
 	@echo "make bench        measure, and write benchmarks/results.md"
 	@echo "make check        tests, lint and types"
 
@@ -62,6 +63,9 @@ lint: $(READY)
 docs: $(READY)
 	$(RUN) $(INSTALL) '.[docs]'
 	$(RUN) -m sphinx -b html -W --keep-going -q docs docs/_build
+
+notebooks: $(READY)
+	$(VENV)/bin/jupyter-execute --inplace notebooks/*.ipynb
 
 types: $(READY)
 	$(VENV)/bin/mypy
