@@ -14,37 +14,38 @@ os.environ["NUMBA_CACHE_DIR"] = os.environ["RDASDE_TEST_CACHE"]
 
 import rdasde as rs
 
-# files for one worker, one after the other: they share what is compiled of a user's own functions (which stays in a
-# process), or the folder where mypy keeps what it knows of other packages
-TOGETHER = {
-    "laws": ("problems/test_laws.py", "compiled/test_scratch.py"),
-    "types": ("test_typing.py", "test_wheel.py"),
-}
+# files for one worker, one after the other: they share the folder where mypy keeps what it knows of other packages
+TOGETHER = {"types": ("test_typing.py", "test_wheel.py")}
 GROUPS = {file: group for group, files in TOGETHER.items() for file in files}
 # what takes longest is started first, so that no worker is left alone at the end; all others after these
 LONGEST = (
-    "reproduction/test_notebooks.py",
-    "laws",
+    "problems/test_laws.py",
+    "compiled/test_scratch.py",
     "approximations/test_nonquadratic.py",
+    "approximations/test_linearized.py",
     "types",
-    "reproduction/test_cli.py",
-    "approximations/test_paths.py",
-    "weak_error/test_weak_error.py",
     "problems/test_stochastic_problem.py",
+    "weak_error/test_weak_error.py",
+    "approximations/test_paths.py",
+    "reproduction/test_calibration_study.py",
+    "problems/test_linear_model.py",
     "reproduction/test_deep_recipes.py",
     "approximations/test_approximate.py",
+    "inference/test_fit_inference.py",
     "validate/test_validate_support.py",
-    "validate/test_validate_risk.py",
+    "reproduction/test_pages.py",
+    "problems/test_mlp.py",
     "problems/test_online_pca.py",
     "pruning/test_directional.py",
-    "reproduction/test_landscape_studies.py",
-    "inference/test_fit_inference.py",
-    "problems/test_mlp.py",
+    "inference/test_fit_losses.py",
+    "reproduction/test_cli.py",
+    "validate/test_validate_risk.py",
     "reproduction/test_published.py",
-    "problems/test_logistic_regression.py",
-    "compiled/test_random_battery.py",
+    "reproduction/test_landscape_studies.py",
+    "pruning/test_pruning_grda.py",
     "regularizers/test_regularizers.py",
     "inference/test_fit.py",
+    "compiled/test_functions.py",
     "compiled/test_jit.py",  # once others have compiled most of what its first process asks for
 )
 

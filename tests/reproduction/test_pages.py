@@ -61,7 +61,9 @@ def test_the_reference_names_everything_public():
     for module, entries in re.findall(r"currentmodule:: (\S+)\n(.*?)(?=\.\. currentmodule|\Z)", reference, re.DOTALL):
         listed.setdefault(module, set()).update(re.findall(r"^   (\w+)$", entries, re.MULTILINE))
     for name, module in modules.items():
-        public = {entry for entry in dir(module) if not (entry.startswith("_") or entry.isupper() and name != "rdasde")}
+        public = {
+            entry for entry in dir(module) if not (entry.startswith("_") or (entry.isupper() and name != "rdasde"))
+        }
         assert public - listed[name] <= SUBMODULES, (name, public - listed[name] - SUBMODULES)
         assert listed[name] <= public, (name, listed[name] - public)
 
