@@ -1,4 +1,8 @@
+from ._compact import Compaction as Compaction
+from ._compact import Kept as Kept
 from ._compact import compact as compact
+from ._costs import Cost as Cost
+from ._costs import cost as cost
 from ._directional import directional_prune as directional_prune
 from ._directional import directional_scores as directional_scores
 from ._grda import GRDA as GRDA

@@ -1,57 +1,81 @@
-"""A smaller dense network where whole filters or rows are zero.
-
-A channel between two layers can go for two reasons. *Unread*: every weight that reads it is zero. *Constant*: every
-weight that makes it is zero, so that it is the same number at every place and for every input; that number, followed
-through normalizations and activations, is folded into the biases of the layer that reads it.
-"""
+"""A smaller dense network where whole filters or rows are zero, and a report of what went and what stayed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import html
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rdasde import _check
 
+from . import _chain
+from ._channels import Channels, Truths
+from ._costs import Cost, costs, size
 from ._masks import plain_copy
+from ._removal import Values, remove, settled, superfluous
+from ._traced import checked_example, run, tensors, traced
 
-Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_ELEMENTWISE = (
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid),
-    *(nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Tanhshrink),
-    *(nn.Softshrink, nn.Hardshrink, nn.Threshold, nn.Identity),
-    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
-)
-# pooling makes of a constant channel the same constant; average pooling only without zeros at the border
-_AVERAGE_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-_POOL = (
-    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
-    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
-    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
-)
+Model = TypeVar("Model", bound=nn.Module)
+TOLERANCE = 1e-5  # of outputs, in units of the largest
 
 
-@dataclass
-class _Stretch:
-    """Two weighted layers with what lies between them, all of which acts channel by channel."""
+class Kept(NamedTuple):
+    """Channels whose weights are zero and that stay: the layer that makes them, how many, and why."""
 
-    maker: Weighted
-    reader: Weighted
-    between: list[Any]
+    layer: str
+    channels: int
+    reason: str
 
-    @property
-    def places(self) -> int:
-        """How many inputs of the reader belong to one channel of the maker: more than one after Flatten."""
-        return _inputs(self.reader) // _outputs(self.maker)
+
+@dataclass(frozen=True)
+class Compaction:
+    """What `compact` did: costs `before` and `after`, what was `kept` and why, and the largest change of an output."""
+
+    before: Cost
+    after: Cost
+    kept: tuple[Kept, ...]
+    error: float | None = None
+    """On the example, in units of the largest output; None without an example."""
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        rows = [("", "before", "after", "ratio")]
+        for name in ("parameters", "multiply_adds", "bytes", "milliseconds"):
+            a, b = getattr(self.before, name), getattr(self.after, name)
+            if a is not None and b is not None:
+                form = "{:.3g}" if isinstance(a, float) else "{:,}"
+                ratio = f"{b / a:.3f}" if a else ""
+                rows.append((name.replace("_", "-"), form.format(a), form.format(b), ratio))
+        return rows
+
+    def table(self) -> str:
+        """Costs before and after, and what stays, as plain text."""
+        rows = self._rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.rjust(w) if k else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        lines += [f"{entry.layer}: {entry.channels} zero channels stay: {entry.reason}" for entry in self.kept]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._rows()]
+        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        stays = "".join(f"<li>{html.escape(line)}</li>" for line in self.table().splitlines()[len(cells) :])
+        return f"<table>{body}</table>" + (f"<ul>{stays}</ul>" if stays else "")
 
 
 @torch.no_grad()
-def compact(model: nn.Sequential) -> nn.Sequential:
+def compact(model: Model, example: Any = None) -> Model:
     """A copy of a model, for inference, without the channels that its zeros make superfluous.
 
     Outputs are those of the model in evaluation mode, up to rounding. Channels go where every weight that makes them
@@ -59,180 +83,193 @@ def compact(model: nn.Sequential) -> nn.Sequential:
     biases; where zero padding forbids that, they stay) and where every weight that reads them is zero. Inputs and
     outputs of the whole, and of every layer that is not understood, stay as they are.
 
+    Chains of layers are followed as they are. Other networks (residual sums, concatenations, grouped convolutions,
+    attention) are run on `example` and followed by Torch-Pruning (extra ``filters``); outputs before and after are then
+    compared, and what would change them is put back.
+
     Parameters
     ----------
-    model : torch.nn.Sequential
-        Linear and (ungrouped) convolutional layers, batch normalization, activations, pooling, dropout and Flatten,
-        nested as you like. A subclass with a forward of its own, and a container with hooks, stay whole. Where a Linear
-        layer is followed by BatchNorm1d, its outputs are taken to be rows of features, not sequences. Train
-        it with ``regularizer="group_lasso"`` for whole filters.
+    model : torch.nn.Module
+        Without an example a `torch.nn.Sequential` of Linear and (ungrouped) convolutional layers, batch normalization,
+        activations, pooling, dropout and Flatten, nested as you like; where a Linear layer is followed by BatchNorm1d,
+        its outputs are taken to be rows of features, not sequences. A subclass of Sequential with a forward of its
+        own, and a module with hooks, are never taken apart. Train it with ``parameter_groups(model,
+        structure="filters")``, or ``regularizer="group_lasso"``, for whole filters.
+    example : Tensor, tuple of Tensor, or dict, optional
+        Inputs of the model, as arguments in order or by name: a batch of a few rows.
 
     Returns
     -------
-    torch.nn.Sequential
-        Of the same structure, in evaluation mode.
+    torch.nn.Module
+        Of the same structure, in evaluation mode. Its attribute ``compacted`` is a `Compaction`: ``before`` and
+        ``after`` (parameters, bytes and, for the example, multiply-adds and milliseconds), ``kept``, and ``table()``.
 
     Raises
     ------
     TypeError
-        If `model` is no Sequential: what is not in sequence cannot be followed.
+        If `model` is no Sequential and there is no example, or `example` is none of the above.
+    ImportError
+        If Torch-Pruning is needed and not installed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.pruning import compact
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> model[0].weight.data[:6] = 0.0
+    >>> small = compact(model, torch.randn(5, 4))
+    >>> small.compacted.before.multiply_adds, small.compacted.after.multiply_adds
+    (240, 60)
     """
-    _check.instance(
-        "model",
-        model,
-        nn.Sequential,
-        "a torch.nn.Sequential",
-        "put the layers in sequence, for example nn.Sequential(net.features, nn.Flatten(), net.classifier)",
-    )
+    if example is None or not isinstance(model, nn.Module):
+        _check.instance(
+            "model",
+            model,
+            nn.Sequential,
+            "a torch.nn.Sequential",
+            "put the layers in sequence, for example nn.Sequential(net.features, nn.Flatten(), net.classifier), or "
+            "give an example of its inputs",
+        )
     result = plain_copy(model)
-    layers = [layer for child in result for layer in _leaves(child)] if _is_plain(result) else []
-    stretches = list(_stretches(layers))
-    shrinking = True
-    while shrinking:  # a dropped channel may leave others unread or constant
-        shrinking = any([_drop(stretch) for stretch in stretches])
+    if isinstance(result, nn.Sequential):
+        _chain.shorten(result)
+    kept: dict[tuple[str, str], int] = {}
+    if example is not None:
+        checked_example(example)
+        if not (isinstance(result, nn.Sequential) and _chain.covers(result)):
+            kept = _shorten(result, example)
+    if not kept and isinstance(result, nn.Sequential):
+        kept = _chain.remaining(result)
+    stays = tuple(Kept(layer, number, reason) for (layer, reason), number in kept.items())
+    if example is None:
+        before, after = (Cost(*size(part), None, None) for part in (model, result))
+        error = None
+    else:
+        reference = plain_copy(model)
+        before, after = costs([reference, result], example)
+        error = _difference(_outputs(reference, example), _outputs(result, example))
+    object.__setattr__(result, "compacted", Compaction(before, after, stays, error))
     return result
 
 
-def _leaves(model: nn.Module) -> Iterator[nn.Module]:
-    if isinstance(model, nn.Sequential) and _is_plain(model) and not _is_hooked(model):
-        for child in model:
-            yield from _leaves(child)
-    else:
-        yield model
-
-
-def _is_plain(model: nn.Sequential) -> bool:
-    """Whether it runs its layers one after the other: a subclass may do anything in a forward of its own."""
-    return type(model).forward is nn.Sequential.forward and "forward" not in vars(model)
-
-
-def _is_hooked(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks) or "forward" in vars(layer)
-
-
-def _stretches(layers: list[nn.Module]) -> Iterator[_Stretch]:
-    maker: Any = None
-    between: list[Any] = []
-    layer: Any
-    for layer in layers:
-        # used twice, or hooked into: to be left as it is (an activation may well be used twice)
-        bound = _is_hooked(layer) or (bool(layer.state_dict()) and sum(layer is other for other in layers) > 1)
-        if not bound and type(layer) in _WEIGHTED and getattr(layer, "groups", 1) == 1:
-            if maker is not None:
-                stretch = _Stretch(maker, layer, between)
-                if _fits(stretch):
-                    yield stretch
-            maker, between = layer, []
-        elif not bound and _by_channel(layer):
-            between.append(layer)
+def _shorten(model: nn.Module, example: Any) -> dict[tuple[str, str], int]:
+    """Take out what can go, in place; how many zero channels stay, by layer and reason."""
+    expected = [_outputs(model, inputs) for inputs in _inputs(example)]
+    refused: set[str] = set()
+    while True:  # a dropped channel may leave others unread or constant
+        channels = traced(model, example)
+        values = _values(model, channels, example)
+        gone, reasons = superfluous(channels, values)
+        for name, _, labels in channels.makes:
+            if name in refused:
+                reasons |= {label: "without it outputs would change" for label in labels[gone[labels]].tolist()}
+                gone[labels] = False
+        gone, unbalanced = settled(channels, gone)
+        reasons |= unbalanced
+        if not gone.any():
+            break
+        if _attempt(model, channels, gone, values, example, expected):
+            continue
+        for name, _, labels in channels.makes:  # one layer at a time, to find what the graph did not tell
+            alone = np.zeros_like(gone)
+            alone[labels] = gone[labels]
+            alone = settled(channels, alone)[0]
+            if alone.any():
+                if _attempt(model, channels, alone, values, example, expected):
+                    break  # the graph is another now
+                refused.add(name)
         else:
-            maker, between = None, []
+            # one by one they go, together they do not, or none does
+            refused |= {name for name, _, labels in channels.makes if gone[labels].any()}
+    kept: dict[tuple[str, str], int] = {}
+    wanted = _zero_channels(channels)
+    for name, _, labels in channels.makes:
+        for label in labels[wanted[labels]].tolist():
+            reason = reasons.get(label, "other layers make or read them")
+            kept[name, reason] = kept.get((name, reason), 0) + 1
+    return kept
 
 
-def _by_channel(layer: Any) -> bool:
-    """Whether a layer treats channels apart, and makes of a constant one a constant one."""
-    kind = type(layer)
-    if kind in _BATCH_NORM:
-        return layer.running_mean is not None
-    if kind in _AVERAGE_POOL:
-        padding = layer.padding if isinstance(layer.padding, tuple) else (layer.padding,)
-        whole = not any(padding) or not layer.count_include_pad
-        return whole and getattr(layer, "divisor_override", None) is None
-    if kind is nn.Flatten:
-        return layer.start_dim == 1 and layer.end_dim == -1
-    if kind is nn.PReLU:
-        return layer.num_parameters == 1
-    return kind in _ELEMENTWISE or kind in _POOL
+def _zero_channels(channels: Channels) -> Truths:
+    """Those that every layer makes of nothing but zeros."""
+    zero, other = np.zeros(channels.number, dtype=bool), np.zeros(channels.number, dtype=bool)
+    for _, layer, labels in channels.makes:
+        rows = (layer.weight == 0).flatten(1).all(dim=1).cpu().numpy()
+        zero[labels[rows]] = True
+        other[labels[~rows]] = True
+    return zero & ~other
 
 
-def _fits(stretch: _Stretch) -> bool:
-    """Whether channels of the maker can be told in the reader's inputs."""
-    channels, kinds = _outputs(stretch.maker), [type(layer) for layer in stretch.between]
-    if channels * stretch.places != _inputs(stretch.reader):
+def _attempt(
+    model: nn.Module, channels: Channels, gone: Truths, values: Values, example: Any, expected: list[list[Tensor]]
+) -> bool:
+    """Take them out, and put them back if an output on the example changes."""
+    layers = [layer for _, layer, _ in (*channels.makes, *channels.passes)]
+    layers += [reading.layer for reading in channels.reads]
+    before = [(layer, dict(vars(layer)), dict(layer._parameters), dict(layer._buffers)) for layer in layers]
+    try:
+        remove(channels, gone, values)
+        for inputs, outputs in zip(_inputs(example), expected, strict=True):
+            if not _difference(outputs, _outputs(model, inputs)) <= TOLERANCE:
+                raise ValueError("outputs change")
+    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError):
+        for layer, attributes, parameters, buffers in before:
+            vars(layer).update(attributes)
+            layer._parameters.clear()
+            layer._parameters.update(parameters)
+            layer._buffers.clear()
+            layer._buffers.update(buffers)
         return False
-    if any(isinstance(layer, _BATCH_NORM) and layer.num_features != channels for layer in stretch.between):
-        return False
-    flattened = nn.Flatten in kinds
-    pools = [k for k, kind in enumerate(kinds) if kind in (*_POOL, *_AVERAGE_POOL)]
-    if isinstance(stretch.maker, nn.Linear):  # pooling would mix features, and so would flattening several rows
-        return isinstance(stretch.reader, nn.Linear) and not pools and stretch.places == 1
-    if isinstance(stretch.reader, nn.Linear):
-        return flattened and not any(k > kinds.index(nn.Flatten) for k in pools)
-    return not flattened
-
-
-def _drop(stretch: _Stretch) -> bool:
-    """Drop what can go from one stretch; whether anything did."""
-    maker, reader, places = stretch.maker, stretch.reader, stretch.places
-    unread = (reader.weight == 0).reshape(_outputs(reader), _outputs(maker), -1).all(dim=2).all(dim=0)
-    constant, value = _constants(stretch)
-    gone = unread | (constant & value.isfinite() & ((value == 0) | _pads_no_zeros(reader)))
-    if bool(gone.all()):
-        gone[0] = False  # a layer keeps at least one channel
-    if not bool(gone.any()):
-        return False
-    _fold(reader, torch.where(gone & ~unread, value, 0.0).repeat_interleave(places))
-    for layer in (maker, *(layer for layer in stretch.between if isinstance(layer, _BATCH_NORM))):
-        _keep_outputs(layer, ~gone)
-    _keep_inputs(reader, (~gone).repeat_interleave(places))
     return True
 
 
-def _constants(stretch: _Stretch) -> tuple[Tensor, Tensor]:
-    """Which channels are constant where they are read, and what they are."""
-    maker = stretch.maker
-    constant = (maker.weight == 0).flatten(1).all(dim=1)
-    value = maker.weight.new_zeros(_outputs(maker)) if maker.bias is None else maker.bias.clone()
-    for layer in stretch.between:
-        if isinstance(layer, _BATCH_NORM):
-            statistics: Any = layer  # there, as `_by_channel` made sure
-            value = (value - statistics.running_mean) / torch.sqrt(statistics.running_var + layer.eps)
-            if layer.affine:
-                flat = layer.weight == 0  # constant whatever comes in
-                value = torch.where(flat, layer.bias, value * layer.weight + layer.bias)
-                constant = constant | flat
-        elif isinstance(layer, (*_ELEMENTWISE, nn.PReLU)):
-            value = layer(value.clone())  # some work in place
-    return constant, value
+def _inputs(example: Any) -> list[Any]:
+    """The example, and the same with every number moved at random."""
+    generator = torch.Generator().manual_seed(0)
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: moved(part) for name, part in value.items()}
+        if isinstance(value, tuple | list):
+            return type(value)([moved(part) for part in value]) if not hasattr(value, "_fields") else value
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return value + torch.randn(value.shape, generator=generator).to(value)
+        return value
+
+    return [example, moved(example)]
 
 
-def _pads_no_zeros(reader: Weighted) -> bool:
-    """Whether a constant input adds the same number at every place."""
-    if isinstance(reader, nn.Linear) or reader.padding_mode != "zeros" or reader.padding == "valid":
-        return True
-    return reader.padding != "same" and not any(reader.padding)
+def _outputs(model: nn.Module, inputs: Any) -> list[Tensor]:
+    return [part.clone() for part in tensors(run(model, inputs))]
 
 
-def _fold(reader: Weighted, inputs: Tensor) -> None:
-    if not bool(inputs.any()):
-        return
-    weight = reader.weight if isinstance(reader, nn.Linear) else reader.weight.flatten(2).sum(dim=2)
-    shift = weight @ inputs
-    reader.bias = nn.Parameter(shift if reader.bias is None else reader.bias + shift)
+def _difference(a: list[Tensor], b: list[Tensor]) -> float:
+    """The largest, in units of the largest output; infinite where there are others, or NaN."""
+    if len(a) != len(b) or any(x.shape != y.shape for x, y in zip(a, b, strict=True)):
+        return np.inf
+    largest = 0.0
+    for x, y in zip(a, b, strict=True):
+        if x.numel():
+            gap = (x.double() - y.double()).abs().max() / x.double().abs().max().clamp(min=1e-30)
+            largest = max(largest, float(gap.nan_to_num(np.inf)))
+    return largest
 
 
-def _keep_outputs(layer: nn.Module, keep: Tensor) -> None:
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        _slice(layer, name, keep)
-    for name in ("out_features", "out_channels", "num_features"):
-        if hasattr(layer, name):
-            setattr(layer, name, int(keep.sum()))
+def _values(model: nn.Module, channels: Channels, example: Any) -> Values:
+    """What each layer reads on the example where it is the same number everywhere, else NaN."""
+    values: Values = {}
+    handles = []
+    for reading in channels.reads:
 
+        def look(layer: Any, arguments: Any, name: str = reading.name) -> None:
+            x = arguments[0]
+            x = x.reshape(-1, x.shape[-1]) if isinstance(layer, nn.Linear) else x.transpose(0, 1).flatten(1).T
+            values[name] = torch.where(x.amin(dim=0) == x.amax(dim=0), x[0], torch.nan)
 
-def _keep_inputs(layer: Weighted, keep: Tensor) -> None:
-    _slice(layer, "weight", (slice(None), keep))
-    setattr(layer, "in_features" if isinstance(layer, nn.Linear) else "in_channels", int(keep.sum()))
-
-
-def _slice(layer: nn.Module, name: str, index: Any) -> None:
-    value = getattr(layer, name, None)
-    if value is not None:
-        setattr(layer, name, nn.Parameter(value[index]) if isinstance(value, nn.Parameter) else value[index])
-
-
-def _outputs(layer: Weighted) -> int:
-    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
-
-
-def _inputs(layer: Weighted) -> int:
-    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+        handles.append(reading.layer.register_forward_pre_hook(look))
+    try:
+        run(model, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return values

@@ -1,0 +1,102 @@
+"""What a network costs: parameters, multiply-adds, bytes, milliseconds on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rdasde import _check
+
+from ._traced import checked_example, run
+
+
+class Cost(NamedTuple):
+    """The cost of a network; what depends on its inputs is None where no example of them is known."""
+
+    parameters: int
+    bytes: int
+    """Of parameters and buffers."""
+    multiply_adds: int | None
+    """For the example, in matrix products, convolutions and attention."""
+    milliseconds: float | None
+    """For the example, the median of several runs on this machine."""
+
+
+def cost(model: nn.Module, example: Any, *, repeats: int = 15) -> Cost:
+    """Count and time one run of a model on an example of its inputs, in evaluation mode.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        It is not changed.
+    example : Tensor, tuple of Tensor, or dict
+        Its inputs, as arguments in order or by name; as many rows as you want to know the cost of.
+    repeats : int
+        Timed runs; the median counts.
+
+    Returns
+    -------
+    Cost
+        ``parameters``, ``bytes``, ``multiply_adds``, ``milliseconds``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.pruning import cost
+    >>> cost(torch.nn.Linear(20, 5), torch.zeros(1, 20)).multiply_adds
+    100
+    """
+    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    return costs([model], checked_example(example), _check.count("repeats", repeats))[0]
+
+
+def costs(models: Sequence[nn.Module], example: Any, repeats: int = 15) -> list[Cost]:
+    """Of several models in turn, so that what else the machine does meets all of them alike."""
+    modes = [{module: module.training for module in model.modules()} for model in models]
+    try:
+        for model in models:
+            model.eval()
+        products = [_multiply_adds(model, example) for model in models]
+        times = np.array([[_milliseconds(model, example) for model in models] for _ in range(repeats)])
+    finally:
+        for mode in modes:
+            for module, training in mode.items():
+                module.training = training
+    return [
+        Cost(*size(model), count, float(time_))
+        for model, count, time_ in zip(models, products, np.median(times, axis=0), strict=True)
+    ]
+
+
+def size(model: nn.Module) -> tuple[int, int]:
+    """Parameters, and bytes of parameters and buffers."""
+    parameters, buffers = list(model.parameters()), list(model.buffers())
+    return sum(p.numel() for p in parameters), sum(t.numel() * t.element_size() for t in parameters + buffers)
+
+
+def _multiply_adds(model: nn.Module, example: Any) -> int:
+    # with gradients attention is made of products that are counted; without, it may be one kernel that is not
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        run(model, example)
+    return int(counter.get_total_flops()) // 2
+
+
+@torch.no_grad()
+def _milliseconds(model: nn.Module, example: Any) -> float:
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    begin = time.perf_counter()
+    run(model, example)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return 1e3 * (time.perf_counter() - begin)
