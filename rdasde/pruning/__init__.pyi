@@ -5,6 +5,7 @@ from ._costs import Cost as Cost
 from ._costs import cost as cost
 from ._directional import directional_prune as directional_prune
 from ._directional import directional_scores as directional_scores
+from ._filters import group_labels as group_labels
 from ._grda import GRDA as GRDA
 from ._groups import parameter_groups as parameter_groups
 from ._masks import apply_masks as apply_masks

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rdasde import _check
 
-from ._mirror import REGULARIZERS
+from ._mirror import REGULARIZERS, joint_soft_threshold
 from ._target import adapt, settle
 from ._update import increment, update
 
@@ -50,7 +50,8 @@ class GRDA(torch.optim.Optimizer):
         Ascend instead of descend.
     regularizer : {"l1", "elastic_net", "group_lasso"}
         The mirror map. Elastic net: ``S(A, theta) / (1 + l2 theta)``. Group lasso: every slice a of a tensor along
-        `axis` is ``A_a max(1 - sqrt(|a|) theta / ||A_a||, 0)``, whole filters or rows at once.
+        `axis` is ``A_a max(1 - sqrt(|a|) theta / ||A_a||, 0)``, whole filters or rows at once. Groups across tensors
+        are those of ``parameter_groups(model, structure="filters")``.
     l2 : float
         Weight of the squared norm in the elastic net.
     axis : int
@@ -113,7 +114,7 @@ class GRDA(torch.optim.Optimizer):
     ) -> None:
         defaults = {name: value for name, value in locals().items() if name not in ("self", "params", "__class__")}
         _check_options(defaults)
-        super().__init__(params, defaults)
+        super().__init__(params, defaults | {"groups": None})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters, with options of their own or the defaults."""
@@ -122,13 +123,20 @@ class GRDA(torch.optim.Optimizer):
             own.setdefault("sparsity_target", None)
         _check_options(self.defaults | own)
         super().add_param_group(own)
+        if self.param_groups[-1]["groups"] is not None:
+            try:
+                _take_groups(self.param_groups[-1])
+            except (ValueError, TypeError):
+                self.param_groups.pop()
+                raise
         for w in self.param_groups[-1]["params"]:
             if not w.is_floating_point():
                 self.param_groups.pop()
                 raise _check.bad("params", f"a tensor of {w.dtype}", "of real floating-point numbers", "leave it out")
             axis, dims = self.param_groups[-1]["axis"], w.dim()
             # of a vector every entry is a group, whatever the axis
-            if self.param_groups[-1]["regularizer"] == "group_lasso" and dims >= 2 and axis >= dims:
+            whole = self.param_groups[-1]["regularizer"] == "group_lasso" and self.param_groups[-1]["groups"] is None
+            if whole and dims >= 2 and axis >= dims:
                 shape = tuple(w.shape)
                 self.param_groups.pop()
                 mend = "put tensors of other shapes into a parameter group with an axis of their own"
@@ -163,8 +171,12 @@ class GRDA(torch.optim.Optimizer):
 
     def _update(self, group: dict[str, Any], ws: list[Tensor]) -> None:
         states = [self._state(w, group) for w in ws]
+        labels = None
+        if group["groups"] is not None:
+            chosen = {id(w): label for w, label in zip(group["params"], group["groups"], strict=True)}
+            labels = [chosen[id(w)] for w in ws]
         if group["sparsity_target"] is not None:
-            adapt(group, states)
+            adapt(group, states, labels)
         thresholds = _grow_tensors(group, states) if group["capturable"] else _grow(group, states)
         update(
             group,
@@ -174,11 +186,33 @@ class GRDA(torch.optim.Optimizer):
             [state.get("momentum_buffer") for state in states],
             thresholds,
         )
+        if labels is not None:
+            self._map_groups(group, {id(w) for w in ws}, thresholds)
         if group["sparsity_target"] is not None:
-            settle(group, ws, states)
+            settle(group, ws, states, labels)
 
     # Python's numbers change at every step: torch.compile would compile each anew
     _update_uncompiled = torch._disable_dynamo(_update)  # type: ignore[attr-defined]
+
+    def _map_groups(self, group: dict[str, Any], moved: set[int], thresholds: list[Any]) -> None:
+        """The mirror map of groups across tensors; those without a gradient count in the norms, and stay."""
+        ws: list[Tensor] = group["params"]
+        accumulators = [self.state[w].get("accumulator", w) if w in self.state else w for w in ws]
+        outs = [w if id(w) in moved and a is not w else None for w, a in zip(ws, accumulators, strict=True)]
+        if any(out is not None for out in outs):
+            threshold = torch.stack(thresholds).amax() if group["capturable"] else max(thresholds)
+            joint_soft_threshold(accumulators, group["groups"], group["group_count"], threshold, outs)
+
+    def __repr__(self) -> str:
+        shown = [group["groups"] for group in self.param_groups]
+        try:
+            for group in self.param_groups:
+                if group["groups"] is not None:
+                    group["groups"] = f"<{group['group_count']} groups>"
+            return super().__repr__()
+        finally:
+            for group, groups in zip(self.param_groups, shown, strict=True):
+                group["groups"] = groups
 
     def _state(self, w: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = self.state[w]
@@ -225,7 +259,12 @@ class GRDA(torch.optim.Optimizer):
         """
         options = [{name: group[name] for name in self.defaults} for group in self.param_groups]
         taken: list[dict[str, Any]] = []
-        handle = self.register_load_state_dict_pre_hook(lambda _, given: taken.append(given))  # after others' hooks
+
+        def take(_: Any, given: dict[str, Any]) -> None:
+            _check_groups(given["param_groups"], self.param_groups)
+            taken.append(given)
+
+        handle = self.register_load_state_dict_pre_hook(take)  # after others' hooks
         try:
             super().load_state_dict(state_dict)
         finally:
@@ -234,11 +273,49 @@ class GRDA(torch.optim.Optimizer):
         for saved, group, own in zip(given["param_groups"], self.param_groups, options, strict=True):
             for name, value in own.items():
                 group.setdefault(name, value)
+            if group["groups"] is not None:
+                _take_groups(group)
             for key, w in zip(saved["params"], group["params"], strict=True):
                 # PyTorch rounds all state to the dtype of the weights: what was kept wider is taken again
                 for name, value in given["state"].get(key, {}).items():
                     if isinstance(value, Tensor) and "threshold" in given["state"][key]:
                         self.state[w][name] = value.to(w.device, copy=True, memory_format=torch.preserve_format)
+
+
+def _take_groups(group: dict[str, Any]) -> None:
+    """Labels that fit the parameters, on their device."""
+    labels, ws = group["groups"], group["params"]
+    if group["regularizer"] != "group_lasso":
+        accepted, mend = "'group_lasso' where groups is given", "leave regularizer to parameter_groups"
+        raise _check.bad("regularizer", repr(group["regularizer"]), accepted, mend)
+    accepted = "a list of whole numbers for each parameter, that broadcast to it, of its number of dimensions"
+    mend = "take them from parameter_groups(model, structure='filters') of this model"
+    if not isinstance(labels, list) or not all(isinstance(x, Tensor) and not x.is_floating_point() for x in labels):
+        raise _check.wrong_kind("groups", labels, accepted, mend)
+    if len(labels) != len(ws):
+        raise _check.bad("groups", f"for {len(labels)} parameters (there are {len(ws)})", accepted, mend)
+    for label, w in zip(labels, ws, strict=True):
+        if label.dim() != w.dim() or any(n not in (1, m) for n, m in zip(label.shape, w.shape, strict=True)):
+            got = f"of shape {tuple(label.shape)} for a parameter of shape {tuple(w.shape)}"
+            raise _check.bad("groups", got, accepted, mend)
+    group["groups"] = [label.to(w.device, torch.int64) for label, w in zip(labels, ws, strict=True)]
+    group["group_count"] = max((int(label.max()) + 1 for label in labels if label.numel()), default=0)
+
+
+def _check_groups(saved: list[dict[str, Any]], own: list[dict[str, Any]]) -> None:
+    """ValueError where a saved state is of groups that do not fit these parameters."""
+    for given, group in zip(saved, own, strict=False):
+        labels, ws = given.get("groups"), group["params"]
+        if labels is not None and [
+            (x.dim(), *(n if n > 1 else m for n, m in zip(x.shape, w.shape, strict=False)))
+            for x, w in zip(labels, ws, strict=False)
+        ] != [(w.dim(), *w.shape) for w in ws]:
+            raise _check.bad(
+                "state_dict",
+                "that of groups which do not fit these parameters",
+                "one of the same model and structure",
+                "build optimizer and parameter groups from the model that was saved",
+            )
 
 
 def _grow(group: dict[str, Any], states: list[dict[str, Any]]) -> list[float]:

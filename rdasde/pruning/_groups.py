@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.nn.utils import parametrize
@@ -20,7 +20,13 @@ _NORMALIZATIONS = (
 )
 
 
-def parameter_groups(model: nn.Module, **options: Any) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module,
+    *,
+    structure: Literal["weights", "filters"] = "weights",
+    example: Any = None,
+    **options: Any,
+) -> list[dict[str, Any]]:
     """Split a model's parameters into a regularized and an unregularized group, for `GRDA`.
 
     Biases and the parameters of normalization layers (batch, instance, group, layer, RMS) go into a group with
@@ -31,6 +37,15 @@ def parameter_groups(model: nn.Module, **options: Any) -> list[dict[str, Any]]:
     Parameters
     ----------
     model : torch.nn.Module
+    structure : {"weights", "filters"}
+        What becomes zero. With ``"filters"`` the regularizer is the group lasso, and a group is a channel with all that
+        makes it: the filters, across residual sums too, with their biases and the scale and shift of their batch norms;
+        and where the next layer's outputs are no channels that could go (those of the whole network, say), its weights
+        that read the channel. Every weight is in one group at most; what cannot be taken out is not regularized, so
+        that what ends at zero can go, by `compact`.
+    example : Tensor, tuple of Tensor, or dict, optional
+        With ``"filters"``, inputs of a model that is no plain chain of layers, which is then followed by Torch-Pruning
+        (extra ``filters``). Without an example, inputs of common sizes are tried.
     **options
         Options of the regularized group, for example ``c=5e-4, regularizer="group_lasso"``.
 
@@ -43,12 +58,22 @@ def parameter_groups(model: nn.Module, **options: Any) -> list[dict[str, Any]]:
     ------
     TypeError
         If `model` is no module.
+    ValueError
+        With ``"filters"``, if there is nothing in the model that could be taken out, or `example` does not fit.
+    ImportError
+        With ``"filters"``, if Torch-Pruning is needed and not installed.
 
     Examples
     --------
     >>> optimizer = GRDA(parameter_groups(model), lr=0.1, c=5e-4, mu=0.6)
+    >>> optimizer = GRDA(parameter_groups(model, structure="filters", c=2e-3, mu=0.6), lr=0.1)
     """
     _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself, not its parameters")
+    _check.choice("structure", structure, ("weights", "filters"))
+    if structure == "filters":
+        from ._filters import filter_groups
+
+        return filter_groups(model, example, options)
     weights, rest = weights_and_rest(model)
     groups: list[dict[str, Any]] = []
     if weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -48,6 +49,34 @@ def group_soft_threshold(a: Tensor, threshold: Any, axis: int, out: Tensor) -> N
         torch.mul(a, factor, out=out)
     else:
         out.copy_(a * factor)
+
+
+def joint_norms(accumulators: Sequence[Tensor], labels: Sequence[Tensor], count: int) -> tuple[Tensor, Tensor]:
+    """The norm of each of `count` groups across tensors, and how many entries it has.
+
+    The labels of a tensor have its shape, or 1 along dimensions whose entries all belong together; -1 is no group.
+    """
+    first = accumulators[0]
+    squares, sizes = first.new_zeros(2, count + 1).unbind()  # the last is for -1
+    for a, label in zip(accumulators, labels, strict=True):
+        inner = [k for k in range(a.dim()) if label.shape[k] == 1 != a.shape[k]]
+        square = a.square().sum(inner, keepdim=True) if inner else a.square()
+        where = label.to(first.device).flatten() % (count + 1)
+        squares.index_add_(0, where, square.flatten().to(squares))
+        sizes.index_add_(0, where, torch.full_like(square.flatten(), a.numel() / max(label.numel(), 1)).to(sizes))
+    return squares[:count].sqrt(), sizes[:count]
+
+
+def joint_soft_threshold(
+    accumulators: Sequence[Tensor], labels: Sequence[Tensor], count: int, threshold: Any, outs: Sequence[Tensor | None]
+) -> None:
+    """``out_a <- a max(1 - sqrt(|a|) threshold / ||a||, 0)`` for groups across tensors; None is not written."""
+    norms, sizes = joint_norms(accumulators, labels, count)
+    factor = ((norms - sizes.sqrt() * threshold) / norms.masked_fill(norms == 0, 1.0)).clamp_(min=0.0)
+    factor = torch.cat([factor, torch.ones_like(factor[:1])]) if count else factor.new_ones(1)
+    for a, label, out in zip(accumulators, labels, outs, strict=True):
+        if out is not None:
+            out.copy_(a * factor[label.to(factor.device)].to(a))
 
 
 def mirror(a: Tensor, threshold: Any, group: dict[str, Any], out: Tensor) -> None:

@@ -129,7 +129,9 @@ def tensors(value: Any) -> list[Tensor]:
 class _Followed:
     """The pass through the graph, from what the model returns back to its inputs."""
 
-    def __init__(self, model: nn.Module, nodes: dict[Any, Any], marks: list[Any], reasons: dict[nn.Module, str]):
+    def __init__(
+        self, model: nn.Module, nodes: dict[Any, Any], marks: list[Any], reasons: dict[nn.Module, str]
+    ) -> None:
         self.channels = Channels()
         self.names = {module: name for name, module in model.named_modules()}
         self.marks = {id(mark) for mark in marks}

@@ -70,7 +70,7 @@ def single_tensor(
                 a_.addcmul_(grad_, lr.to(a_.device, a_.dtype), value=-sign)
             else:
                 a_.add_(grad_, alpha=-sign * lr)
-            if a is not w:
+            if a is not w and group["groups"] is None:
                 mirror(a_, threshold, group, w_)
 
 
@@ -91,7 +91,7 @@ def multi_tensor(
         torch._foreach_add_(momenta, grads)
         grads = momenta
     torch._foreach_add_(accumulators, grads, alpha=-sign * float(group["lr"]))
-    mapped = [a is not w for a, w in zip(accumulators, ws, strict=True)]
+    mapped = [a is not w and group["groups"] is None for a, w in zip(accumulators, ws, strict=True)]
     if any(mapped):
         multi_tensor_mirror(group, *_chosen((accumulators, thresholds, ws), mapped))
 
