@@ -14,8 +14,8 @@ from rdasde import _check
 
 from . import _chain
 from ._channels import Channels, Truths
+from ._copies import plain_copy
 from ._costs import Cost, costs, size
-from ._masks import plain_copy
 from ._removal import Values, remove, settled, superfluous
 from ._traced import checked_example, run, tensors, traced
 

@@ -12,7 +12,7 @@ from rdasde import _check
 
 from . import _chain
 from ._channels import Channels, Labels, bound
-from ._masks import plain_copy
+from ._copies import plain_copy
 from ._traced import checked_example, run, traced
 
 _SIDES = (32, 28, 224, 64, 16, 96, 8)  # of pictures that are tried

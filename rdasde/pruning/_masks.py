@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +12,6 @@ from rdasde import _check
 
 from ._groups import weights_and_rest
 from ._sparsity import effective_parameters
-
-Model = TypeVar("Model", bound=nn.Module)
 
 
 @torch.no_grad()
@@ -73,25 +69,3 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     for name, mask in masks.items():
         module, _, parameter = name.rpartition(".")
         prune.custom_from_mask(model.get_submodule(module), parameter, mask.to(parameters[name].device))
-
-
-@torch.no_grad()
-def plain_copy(model: Model) -> Model:
-    """A deep copy in evaluation mode, with masks of `torch.nn.utils.prune` made permanent."""
-    masked = [
-        (path, name.removesuffix("_mask"))
-        for path, module in model.named_modules()
-        for name, _ in module.named_buffers(recurse=False)
-        if name.endswith("_mask") and hasattr(module, name.removesuffix("_mask") + "_orig")
-    ]
-    for path, name in masked:  # the masked weight is no leaf, which a deep copy would refuse; it is made at each use
-        module = model.get_submodule(path)
-        setattr(module, name, getattr(module, name).detach())
-    for module in model.modules():  # weights that hooks make of others, as those of torch.nn.utils.weight_norm
-        for name, value in list(vars(module).items()):
-            if isinstance(value, Tensor) and not value.is_leaf:
-                setattr(module, name, value.detach())
-    result = copy.deepcopy(model).eval()
-    for path, name in masked:
-        prune.remove(result.get_submodule(path), name)
-    return result

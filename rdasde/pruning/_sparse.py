@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rdasde import _check
 
-from ._masks import plain_copy
+from ._copies import plain_copy
 
 
 class SparseLinear(nn.Module):
