@@ -18,7 +18,7 @@ from ._traced import checked_example, run, traced
 _SIDES = (32, 28, 224, 64, 16, 96, 8)  # of pictures that are tried
 
 
-def filter_groups(model: nn.Module, example: Any, options: dict[str, Any]) -> list[dict[str, Any]]:
+def filter_groups(model: nn.Module, example: Any, by_layer: bool, options: dict[str, Any]) -> list[dict[str, Any]]:
     """`parameter_groups` with ``structure="filters"``."""
     if options.get("regularizer", "group_lasso") != "group_lasso":
         accepted = "'group_lasso' where structure is 'filters'"
@@ -34,21 +34,39 @@ def filter_groups(model: nn.Module, example: Any, options: dict[str, Any]) -> li
             "one with channels between layers that keep them apart",
             "give structure='weights', or see the reasons in compact(model, example).compacted",
         )
-    numbers = np.full(max(used) + 2, -1)  # the last is for -1
-    numbers[used] = np.arange(len(used))
-    ws: list[nn.Parameter] = []
-    groups: list[Tensor] = []
+    tensors: list[tuple[nn.Parameter, int, Labels]] = []
     rest: list[nn.Parameter] = []
     for parameter in model.parameters():
         axis, labels = chosen.get(id(parameter), (0, np.array([-1])))
         if (labels >= 0).any():
-            shape = [len(labels) if k == axis else 1 for k in range(parameter.dim())]
-            ws.append(parameter)
-            groups.append(torch.from_numpy(numbers[labels]).reshape(shape))
+            tensors.append((parameter, axis, labels))
         else:
             rest.append(parameter)
-    regularized = {"params": ws, **options, "regularizer": "group_lasso", "groups": groups}
-    return [regularized, *([{"params": rest, "c": 0.0}] if rest else [])]
+    parts = _apart(tensors) if by_layer else [tensors]
+    return [_group(part, options) for part in parts] + ([{"params": rest, "c": 0.0}] if rest else [])
+
+
+def _group(tensors: list[tuple[nn.Parameter, int, Labels]], options: dict[str, Any]) -> dict[str, Any]:
+    """The parameter group of these tensors, their channels numbered from 0."""
+    used = np.unique(np.concatenate([labels[labels >= 0] for _, _, labels in tensors]))
+    numbers = np.full(int(used.max()) + 2, -1)  # the last is for -1
+    numbers[used] = np.arange(len(used))
+    groups = [
+        torch.from_numpy(numbers[labels]).reshape([len(labels) if k == axis else 1 for k in range(parameter.dim())])
+        for parameter, axis, labels in tensors
+    ]
+    return {"params": [p for p, _, _ in tensors], **options, "regularizer": "group_lasso", "groups": groups}
+
+
+def _apart(tensors: list[tuple[nn.Parameter, int, Labels]]) -> list[list[tuple[nn.Parameter, int, Labels]]]:
+    """Tensors that share channels together, in the order of their first."""
+    parts: list[tuple[set[int], list[int]]] = []
+    for k, (_, _, labels) in enumerate(tensors):
+        own = {int(label) for label in labels if label >= 0}
+        met = [part for part in parts if part[0] & own]
+        parts = [part for part in parts if not part[0] & own]
+        parts.append((own.union(*(part[0] for part in met)), sorted([k, *(i for part in met for i in part[1])])))
+    return [[tensors[k] for k in members] for _, members in sorted(parts, key=lambda part: part[1][0])]
 
 
 def _followed(model: nn.Module, example: Any) -> Channels:

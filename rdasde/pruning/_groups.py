@@ -25,6 +25,7 @@ def parameter_groups(
     *,
     structure: Literal["weights", "filters"] = "weights",
     example: Any = None,
+    by_layer: bool = False,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Split a model's parameters into a regularized and an unregularized group, for `GRDA`.
@@ -46,13 +47,17 @@ def parameter_groups(
     example : Tensor, tuple of Tensor, or dict, optional
         With ``"filters"``, inputs of a model that is no plain chain of layers, which is then followed by Torch-Pruning
         (extra ``filters``). Without an example, inputs of common sizes are tried.
+    by_layer : bool
+        With ``"filters"``, a parameter group for each layer's channels (for layers that are added, one together), so
+        that each meets a ``sparsity_target`` of its own: layers differ in the size of their weights, and one threshold
+        for all takes the channels of wide layers first.
     **options
         Options of the regularized group, for example ``c=5e-4, regularizer="group_lasso"``.
 
     Returns
     -------
     list of dict
-        The parameter groups: regularized, unregularized; an empty one is left out.
+        The parameter groups: regularized (one, or one for each layer), unregularized; an empty one is left out.
 
     Raises
     ------
@@ -73,7 +78,7 @@ def parameter_groups(
     if structure == "filters":
         from ._filters import filter_groups
 
-        return filter_groups(model, example, options)
+        return filter_groups(model, example, by_layer, options)
     weights, rest = weights_and_rest(model)
     groups: list[dict[str, Any]] = []
     if weights:

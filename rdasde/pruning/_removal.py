@@ -135,7 +135,9 @@ def _cut(layer: Any, out: Any, into: Any) -> None:
         if kept_rows.any() and kept_columns.any():
             part = weight[torch.from_numpy(kept_rows).to(device)]
             weights.append(part[:, torch.from_numpy(kept_columns).to(device)])
-    layer.weight = nn.Parameter(torch.cat(weights), requires_grad=layer.weight.requires_grad)
+    # plainly: oneDNN is not to be trusted with odd numbers of channels in channels-last tensors
+    weight = torch.cat(weights).contiguous()
+    layer.weight = nn.Parameter(weight, requires_grad=layer.weight.requires_grad)
     if layer.bias is not None:
         kept = layer.bias[torch.from_numpy(rows).to(device)]
         layer.bias = nn.Parameter(kept, requires_grad=layer.bias.requires_grad)
@@ -161,4 +163,5 @@ def cut(layer: nn.Module, name: str, index: Any) -> None:
     """Index a parameter or buffer, if there is one."""
     value = getattr(layer, name, None)
     if value is not None:
-        setattr(layer, name, nn.Parameter(value[index]) if isinstance(value, nn.Parameter) else value[index])
+        kept = value[index].contiguous()
+        setattr(layer, name, nn.Parameter(kept) if isinstance(value, nn.Parameter) else kept)

@@ -158,6 +158,27 @@ def test_a_frozen_part_counts_and_stays():
     assert bool((model[0].weight == 0).all())
 
 
+@pytest.mark.parametrize("network", [lenet, resnet8])
+def test_by_layer_every_layer_meets_its_target(network):
+    torch.manual_seed(0)
+    model = network()
+    groups = filters(model, by_layer=True)
+    one = group_labels(model, filters(model))
+    labels = group_labels(model, groups)
+    for side in (one, labels):  # the same groups, in another order
+        side[side < 0] = int(side.max()) + 1
+    pairs = set(zip(one.tolist(), labels.tolist(), strict=True))
+    assert len(pairs) == len(one.unique()) == len(labels.unique())
+    assert len(groups) == {"lenet": 4, "resnet8": 7}[network.__name__]
+    optimizer = GRDA(groups, lr=0.05, mu=0.6, sparsity_target=0.5, total_steps=10)
+    train(model, optimizer, 10)
+    for group in optimizer.param_groups[:-1]:
+        zero, entries = 0, 0
+        for p, label in zip(group["params"], group["groups"], strict=True):
+            zero, entries = zero + int((p == 0).sum()), entries + int((label.expand(p.shape) >= 0).sum())
+        assert abs(zero / entries - 0.5) < 0.1
+
+
 class Tangled(nn.Module):
     """Whose only channels are mixed by a softmax."""
 

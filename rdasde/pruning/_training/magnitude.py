@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from rdasde.pruning._compact import compact
+from rdasde.pruning._filters import group_labels
+from rdasde.pruning._groups import parameter_groups
 
 
 def tensors(module: nn.Module) -> list[nn.Parameter]:
@@ -46,3 +51,37 @@ def gradually(count: int, steps: int, every: int) -> Callable[[nn.Module, int], 
                     weight.mul_(mask)
 
     return after_step
+
+
+@torch.no_grad()
+def cut_filters(module: nn.Module, example: Tensor, share: float) -> float:
+    """Set to zero the filters of the smallest weights, the same part of each layer's; in place.
+
+    The groups are those of ``parameter_groups(module, structure="filters")``, and the part is the smallest with which,
+    once they are taken out, at most a `share` of the multiply-adds is left (Li et al. 2017, arXiv 1608.08710). Returns
+    what is left.
+    """
+    groups = parameter_groups(module, structure="filters", example=example, by_layer=True)
+    labels = group_labels(module, groups)
+    weights = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
+    inside = labels >= 0
+    squares = torch.zeros(int(labels.max()) + 1).index_add_(0, labels[inside], weights[inside].square())
+    counts = [1 + max(int(own.max()) for own in group["groups"]) for group in groups if "groups" in group]
+    layer = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    # of each group, how many of its layer are smaller, as a part of all
+    rank = torch.zeros(squares.shape)
+    for k in layer.unique().tolist():
+        members = torch.nonzero(layer == k).reshape(-1)
+        rank[members[squares[members].argsort()]] = (torch.arange(len(members)) + 1.0) / len(members)
+
+    def left(part: float) -> float:
+        torch.nn.utils.vector_to_parameters(torch.where(inside & (rank[labels] <= part), 0.0, weights), values)
+        report: Any = compact(module, example).compacted
+        return float(report.after.multiply_adds / report.before.multiply_adds)
+
+    values = list(module.parameters())
+    low, high = 0, 200  # in two hundredths
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if left(middle / 200) > share else (low, middle)
+    return left(high / 200)

@@ -44,6 +44,7 @@ def train(
     first_epoch: int = 0,
     keep: tuple[int, ...] = (),
     after_step: Callable[[nn.Module, int], None] | None = None,
+    memory_format: torch.memory_format = torch.channels_last,
 ) -> Trained:
     """Train a new network by cross-entropy.
 
@@ -68,6 +69,9 @@ def train(
         Numbers of epochs after which the weights are kept.
     after_step : callable, optional
         Called with the module and the number of steps done since `first_epoch`.
+    memory_format : torch.memory_format
+        Of pictures and filters. With numbers of channels that are odd, oneDNN's convolutions corrupt memory going
+        backward through channels-last tensors (PyTorch 2.13 on CPUs): train those in `torch.contiguous_format`.
 
     Returns
     -------
@@ -88,9 +92,9 @@ def train(
         if start is not None:
             module.load_state_dict(start)
         torch.manual_seed(seed + first_epoch)  # dropout
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from the stubs
+        module.to(memory_format=memory_format)  # type: ignore[call-overload]  # absent from the stubs
         updates = optimizer(module)
-        inputs, labels = data.train_inputs.contiguous(memory_format=torch.channels_last), data.train_labels
+        inputs, labels = data.train_inputs.contiguous(memory_format=memory_format), data.train_labels
         rows: list[tuple[float, float, float, float]] = []
         kept: dict[int, Weights] = {}
         step = 0

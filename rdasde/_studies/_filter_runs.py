@@ -1,0 +1,241 @@
+"""Whole filters taken out half-way through training, by gRDA and by magnitude; then the smaller networks train on."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from rdasde._engine.store import Arrays
+from rdasde._studies._pieces import Pieces
+from rdasde._studies._processes import in_processes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rdasde.pruning._training import Data, Trained, Weights
+
+METHODS = ("sgd", "grda", "magnitude")
+
+
+class Plan(NamedTuple):
+    """Everything that determines the numbers, for one network."""
+
+    network: str
+    target: float  # share of each layer's weights that become zero
+    data: str = "mnist5000"
+    epochs: int = 12
+    pruned: int = 6  # after so many epochs the channels go; the learning rate falls from there
+    batch_size: int = 64
+    rate: float = 0.1
+    mu: float = 0.6
+    seeds: int = 5
+
+
+PLANS = (Plan("lenet", 0.4), Plan("resnet8", 0.4))
+SMALL = (
+    Plan("mlp", 0.4, "digits", 2, 1, seeds=2),
+    Plan("resnet8", 0.4, "digits", 2, 1, seeds=2),
+)
+
+
+class Runs(NamedTuple):
+    """By method and seed: weights where the channels are zero, weights at the end, history; and what they cost."""
+
+    plan: Plan
+    runs: dict[str, list[Arrays]]
+
+
+def runs(pieces: Pieces, plan: Plan) -> Runs:
+    """Train everything, in as many processes as there are cores."""
+    seeds = range(plan.seeds)
+    dense = in_processes(_dense, [(pieces, plan, seed) for seed in seeds], pieces.small)
+    directional = in_processes(_directional, [(pieces, plan, seed) for seed in seeds], pieces.small)
+    shares = [float(run["multiply_adds"]) for run in directional]
+    trimmed = in_processes(_trimmed, [(pieces, plan, seed, shares[seed], dense[seed]) for seed in seeds], pieces.small)
+    return Runs(plan, dict(zip(METHODS, (dense, directional, trimmed), strict=True)))
+
+
+def _settings(plan: Plan, seed: int) -> dict[str, Any]:
+    settings = plan._asdict() | {"seed": seed}
+    del settings["seeds"]
+    return settings
+
+
+def _dense(pieces: Pieces, plan: Plan, seed: int) -> Arrays:
+    settings = _settings(plan, seed)
+    del settings["target"], settings["mu"]
+
+    def compute() -> Arrays:
+        import torch
+
+        trained = _train(
+            plan, seed, lambda module: torch.optim.SGD(module.parameters(), plan.rate), keep=(plan.pruned,)
+        )
+        middle = {f"middle/{name}": value.numpy() for name, value in trained.kept[plan.pruned].items()}
+        return _arrays(trained) | middle | {"multiply_adds": 1.0}
+
+    return pieces("filters-sgd", settings, compute)
+
+
+def _directional(pieces: Pieces, plan: Plan, seed: int) -> Arrays:
+    def compute() -> Arrays:
+        from rdasde.pruning import GRDA, parameter_groups
+
+        def optimizer(module: nn.Module) -> GRDA:
+            example = data(plan).train_inputs[:2]
+            groups = parameter_groups(module, structure="filters", example=example, by_layer=True)
+            steps = plan.pruned * -(-len(data(plan).train_labels) // plan.batch_size)
+            return GRDA(groups, plan.rate, mu=plan.mu, sparsity_target=plan.target, total_steps=steps)
+
+        trained = _train(plan, seed, optimizer, until=plan.pruned)
+        return _go_on(plan, seed, trained.weights) | {"history": trained.test_accuracy}
+
+    return pieces("filters-grda", _settings(plan, seed), compute)
+
+
+def _trimmed(pieces: Pieces, plan: Plan, seed: int, share: float, dense: Arrays) -> Arrays:
+    def compute() -> Arrays:
+        from rdasde.pruning._training import cut_filters
+
+        module = network(plan)
+        module.load_state_dict(_weights(dense, "middle"))
+        cut_filters(module, data(plan).train_inputs[:2], share)
+        return _go_on(plan, seed, module.state_dict())
+
+    settings = _settings(plan, seed) | {"multiply_adds": share}
+    del settings["target"], settings["mu"]
+    return pieces("filters-magnitude", settings, compute)
+
+
+def _go_on(plan: Plan, seed: int, weights: Weights) -> Arrays:
+    """Take out what is zero, and train what is left by SGD."""
+    import torch
+
+    from rdasde.pruning._training import evaluate
+
+    small = compacted(plan, weights)
+    pictures = data(plan)
+    accuracy = evaluate(lambda: copy.deepcopy(small), small.state_dict(), pictures.test_inputs, pictures.test_labels)[1]
+    report: Any = small.compacted
+    trained = _train(
+        plan,
+        seed,
+        lambda module: torch.optim.SGD(module.parameters(), plan.rate),
+        network=small,
+        start=plan.pruned,
+    )
+    before = {f"zero/{name}": value.numpy() for name, value in weights.items()}
+    return (
+        _arrays(trained)
+        | before
+        | {
+            "pruned_accuracy": accuracy,
+            "multiply_adds": report.after.multiply_adds / report.before.multiply_adds,
+            "parameters": report.after.parameters / report.before.parameters,
+            "error": report.error,
+            "kept": sum(entry.channels for entry in report.kept),
+        }
+    )
+
+
+def _train(
+    plan: Plan,
+    seed: int,
+    optimizer: Any,
+    *,
+    network: nn.Module | None = None,
+    start: int = 0,
+    until: int | None = None,
+    keep: tuple[int, ...] = (),
+) -> Trained:
+    import torch
+
+    from rdasde.pruning._training import lowered, train
+
+    return train(
+        functools.partial(_new, plan) if network is None else functools.partial(copy.deepcopy, network),
+        data(plan),
+        optimizer,
+        epochs=plan.epochs if until is None else until,
+        first_epoch=start,
+        batch_size=plan.batch_size,
+        seed=seed,
+        rate=lambda epoch: plan.rate * lowered(epoch, plan.epochs),
+        keep=keep,
+        memory_format=torch.channels_last if network is None else torch.contiguous_format,
+    )
+
+
+def _arrays(trained: Trained) -> dict[str, Any]:
+    return {
+        "train_loss": trained.train_loss,
+        "test_accuracy": trained.test_accuracy,
+        **{f"end/{name}": value.numpy() for name, value in trained.weights.items()},
+    }
+
+
+def _weights(arrays: Mapping[str, Any], when: str) -> Weights:
+    import torch
+
+    start = when + "/"
+    return {key.removeprefix(start): torch.from_numpy(value) for key, value in arrays.items() if key.startswith(start)}
+
+
+def _new(plan: Plan) -> nn.Module:
+    from rdasde.pruning import _training
+
+    module: nn.Module = getattr(_training, plan.network)()
+    return module
+
+
+def network(plan: Plan) -> nn.Module:
+    """A new network."""
+    return _new(plan)
+
+
+@functools.cache
+def data(plan: Plan) -> Data:
+    """The data set."""
+    from rdasde.pruning._training import load
+
+    return load(plan.data)
+
+
+def compacted(plan: Plan, weights: Weights) -> nn.Module:
+    """The network without what is zero in these weights."""
+    from rdasde.pruning import compact
+
+    module = _new(plan)
+    module.load_state_dict(weights)
+    return compact(module, data(plan).test_inputs[:4])
+
+
+def final(plan: Plan, run: Arrays) -> nn.Module:
+    """The network as it ended."""
+    module = compacted(plan, _weights(run, "zero")) if any(key.startswith("zero/") for key in run) else _new(plan)
+    module.load_state_dict(_weights(run, "end"))
+    return module.eval()
+
+
+def times(pieces: Pieces, plan: Plan, by_method: Mapping[str, list[Arrays]]) -> Arrays:
+    """Milliseconds a picture, one at a time and in batches (size, method, seed), one thread, all in turn."""
+    sizes, repeats = ((1, 4), 3) if pieces.small else ((1, 100), 60)
+
+    def compute() -> dict[str, Any]:
+        from rdasde._studies._checkpoints import one_thread
+        from rdasde.pruning._costs import costs
+
+        models = [final(plan, run) for method in METHODS for run in by_method[method]]
+        with one_thread():
+            found = [
+                [cost.milliseconds or np.nan for cost in costs(models, data(plan).test_inputs[:size], repeats)]
+                for size in sizes
+            ]
+        each = np.array(found).reshape(len(sizes), len(METHODS), -1) / np.array(sizes)[:, None, None]
+        return {"sizes": sizes, "milliseconds": each}
+
+    return pieces("filters-times", plan._asdict() | {"sizes": sizes, "repeats": repeats}, compute)
