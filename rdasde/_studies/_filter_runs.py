@@ -28,14 +28,14 @@ class Plan(NamedTuple):
     target: float  # share of each layer's weights that become zero
     data: str = "mnist5000"
     epochs: int = 12
-    pruned: int = 6  # after so many epochs the channels go; the learning rate falls from there
+    pruned: int = 4  # after so many epochs the channels go
     batch_size: int = 64
     rate: float = 0.1
     mu: float = 0.6
     seeds: int = 5
 
 
-PLANS = (Plan("lenet", 0.4), Plan("resnet8", 0.4))
+PLANS = (Plan("lenet", 0.33), Plan("resnet8", 0.33))
 SMALL = (
     Plan("mlp", 0.4, "digits", 2, 1, seeds=2),
     Plan("resnet8", 0.4, "digits", 2, 1, seeds=2),

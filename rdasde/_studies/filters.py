@@ -120,8 +120,8 @@ def _text(plans: tuple[Plan, ...], runs: Any, times: Any, found: Any) -> str:
     text = (
         f"{' and '.join(NAMES[p.network] for p in plans)} on {len(pictures.train_labels):,} digits, "
         f"{len(pictures.test_labels):,} to test on, {plan.seeds} seeds. All methods share initial weights, batches "
-        f"(of {plan.batch_size}) and the learning rate ({plan.rate:g} for {plan.pruned} epochs, then falling for "
-        f"{plan.epochs - plan.pruned}). "
+        f"(of {plan.batch_size}) and the learning rate ({plan.rate:g} for half of {plan.epochs} epochs, then falling to "
+        "a hundredth). "
         rf"gRDA ($\mu = {plan.mu:g}$) brings {100 * plan.target:g} % of the weights of each layer's channels to zero "
         f"in the first {plan.pruned} epochs, a channel with all that makes it at once, across residual sums; they are "
         f"taken out, and the smaller network trains on by SGD. Magnitude cuts the filters of the smallest norm, of "

@@ -108,6 +108,8 @@ def compact(model: Model, example: Any = None) -> Model:
     ------
     TypeError
         If `model` is no Sequential and there is no example, or `example` is none of the above.
+    ValueError
+        If the model does not take the example, or is a ScriptModule.
     ImportError
         If Torch-Pruning is needed and not installed.
 
@@ -131,13 +133,13 @@ def compact(model: Model, example: Any = None) -> Model:
             "give an example of its inputs",
         )
     result = plain_copy(model)
+    if example is not None:
+        checked_example(result, example)
     if isinstance(result, nn.Sequential):
         _chain.shorten(result)
     kept: dict[tuple[str, str], int] = {}
-    if example is not None:
-        checked_example(example)
-        if not (isinstance(result, nn.Sequential) and _chain.covers(result)):
-            kept = _shorten(result, example)
+    if example is not None and not (isinstance(result, nn.Sequential) and _chain.covers(result)):
+        kept = _shorten(result, example)
     if not kept and isinstance(result, nn.Sequential):
         kept = _chain.remaining(result)
     stays = tuple(Kept(layer, number, reason) for (layer, reason), number in kept.items())

@@ -58,7 +58,7 @@ def cost(model: nn.Module, example: Any, *, repeats: int = 15) -> Cost:
     100
     """
     _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
-    return costs([model], checked_example(example), _check.count("repeats", repeats))[0]
+    return costs([model], checked_example(model, example), _check.count("repeats", repeats))[0]
 
 
 def costs(models: Sequence[nn.Module], example: Any, repeats: int = 15) -> list[Cost]:

@@ -73,7 +73,7 @@ def _followed(model: nn.Module, example: Any) -> Channels:
     copy = plain_copy(model)
     if isinstance(copy, nn.Sequential) and _chain.covers(copy):
         return _chain.chained(copy)
-    return traced(copy, _guessed(copy) if example is None else checked_example(example))
+    return traced(copy, _guessed(copy) if example is None else checked_example(copy, example))
 
 
 @torch.no_grad()

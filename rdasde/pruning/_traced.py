@@ -317,13 +317,23 @@ def _signed(dimension: Any, dims: int) -> int | None:
     return value if value < 0 else value - dims
 
 
-def checked_example(example: Any) -> Any:
-    """An example of the model's inputs: a tensor, several, or named ones."""
+@torch.no_grad()
+def checked_example(model: nn.Module, example: Any) -> Any:
+    """An example of the model's inputs, a tensor, several, or named ones, that the model takes in evaluation mode."""
+    mend = "pass for example the first batch of a DataLoader"
     if not tensors(example):
-        raise _check.wrong_kind(
-            "example",
-            example,
-            "inputs of the model: a tensor, a tuple of them, or a dictionary of named ones",
-            "pass for example the first batch of a DataLoader",
-        )
+        accepted = "inputs of the model: a tensor, a tuple of them, or a dictionary of named ones"
+        raise _check.wrong_kind("example", example, accepted, mend)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise _check.bad("model", "a ScriptModule", "a module in Python", "compact it first, then torch.jit.script it")
+    modes = {module: module.training for module in model.modules()}
+    try:
+        run(model.eval(), example)
+    except Exception as error:
+        said = " ".join(str(error).split())[:90]
+        got = f"of shape {', '.join(str(tuple(part.shape)) for part in tensors(example))} ({said})"
+        raise _check.bad("example", got, "inputs that the model takes", mend) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
     return example

@@ -333,3 +333,46 @@ def test_bad_arguments_are_answered_in_a_sentence(call, message):
         call()
     assert len(str(caught.value)) <= 320
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: compact(Branches(), torch.randn(2, 3, 12, 12)),
+            r"^example is of shape \(2, 3, 12, 12\) \(Given groups=1.*\), but must be inputs that the model takes: ",
+        ),
+        (
+            lambda: cost(torch.jit.script(nn.Linear(2, 2)), torch.randn(1, 2)),
+            r"^model is a ScriptModule, but must be a module in Python: compact it first",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_example_that_does_not_fit_is_answered_in_a_sentence(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert len(str(caught.value)) <= 320
+    assert "\n" not in str(caught.value)
+
+
+def test_several_inputs_by_order_and_by_name():
+    need_library()
+
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.last = nn.Linear(3, 5), nn.Linear(4, 5), nn.Linear(5, 2)
+
+        def forward(self, x, y):
+            return {"scores": self.last(torch.tanh(self.a(x) + self.b(y))), "inputs": x}
+
+    torch.manual_seed(0)
+    model = Both()
+    silence([0], model.a)
+    silence([0, 1], model.b)
+    x, y = torch.randn(2, 3), torch.randn(2, 4)
+    for example in ((x, y), {"x": x, "y": y}):
+        small = compact(model, example)
+        assert (small.a.out_features, small.b.out_features, small.last.in_features) == (4, 4, 4)
+        torch.testing.assert_close(small(x, y)["scores"], model(x, y)["scores"], rtol=0, atol=1e-6)
