@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
-CURVES, EPOCHS, POINTS, RATE = 3, 5, 13, 0.05  # seeds; of the bend's training; measured along a path
+CURVES, EPOCHS, POINTS, RATE = 3, 4, 11, 0.05  # seeds; of the bend's training; measured along a path
 EIGENVECTORS, ROWS = 10, 500  # of the Hessian, on so many rows
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # of the groups that the closed form brings to zero
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # of the filters that the closed form brings to zero
 
 
 def study(pieces: Pieces) -> Report:
@@ -51,17 +51,17 @@ def study(pieces: Pieces) -> Report:
     start = np.array([float(entry["start"]) for entry in closed])
     _drawing.caption(
         figure,
-        f"{_about(plan)}, after {plan.pruned} epochs at the learning rate {plan.rate:g}: SGD, and gRDA of "
-        f"whole filters and units (by {plan.target:g} of each layer's weights, {np.mean(zeros):.0f} % of the groups "
-        f"exactly zero), from the same initial weights and batches, {len(curves)} seeds. A quadratic Bézier curve "
+        f"{_about(plan)}: SGD, and gRDA of whole filters ({100 * plan.target:g} % of the weights of each convolution's "
+        f"channels at zero), from the same initial weights and batches, after {plan.pruned} epochs at the learning "
+        f"rate {plan.rate:g}, {len(curves)} seeds. A quadratic Bézier curve "
         f"joins them; its bend alone was trained, {epochs} epochs. **a**, **b**: training loss and accuracy at "
         f"{points} points of the curve and of the straight segment. The segment rises by {barriers[:, 1].min():.3f} to "
         f"{barriers[:, 1].max():.3f} over its worse end and loses up to {lost[:, 1].max():.1f} points, the curve rises "
         f"by at most {max(barriers[:, 0].max(), 0.0):.4f} and loses at most {max(lost[:, 0].max(), 0.0):.2f}. **c**: "
         f"directional pruning of groups in closed form from SGD's weights, the flat directions being those outside of "
         f"the top {EIGENVECTORS} eigenvectors of the Hessian (on {len(_rows(plan)[1])} rows), and the same without a "
-        f"Hessian, which is the group soft-threshold; strengths such that as many groups become zero. With "
-        f"{100 * SHARES[half]:g} % of the groups at zero the training loss is {projected.mean():.4f} against "
+        f"Hessian, which is the group soft-threshold; strengths such that as many become zero. With "
+        f"{100 * SHARES[half]:g} % of the filters at zero the training loss is {projected.mean():.4f} against "
         f"{plain.mean():.4f}, where SGD's is {start.mean():.4f}: the projection is "
         f"{'lower' if projected.mean() < plain.mean() else 'not lower'} in the mean, and lower in "
         f"{int((projected < plain).sum())} of {len(closed)} seeds.",
@@ -89,9 +89,10 @@ def _flat(plan: Plan, run: Arrays, when: str) -> Tensor:
 
 def _labels(plan: Plan) -> Any:
     from rdasde.pruning import group_labels, parameter_groups
+    from rdasde.pruning._training import of_filters
 
     model = _filter_runs.network(plan)
-    return group_labels(model, parameter_groups(model, structure="filters"))
+    return group_labels(model, of_filters(parameter_groups(model, structure="filters", by_layer=True)))
 
 
 def _curve(pieces: Pieces, plan: Plan, seed: int, epochs: int, points: int, pruned: Arrays, plain: Arrays) -> Arrays:
@@ -146,7 +147,7 @@ def _closed(pieces: Pieces, plan: Plan, seed: int, plain: Arrays) -> Arrays:
         with one_thread():
             start = loss(w)
             space = landscape.top_eigenspace(
-                model, functional.cross_entropy, data, EIGENVECTORS, iterations=60, tolerance=0.05, seed=seed
+                model, functional.cross_entropy, data, EIGENVECTORS, iterations=40, tolerance=0.1, seed=seed
             )
             flat = landscape.flat_projection(space)
             found = [[loss(_at_share(w, labels, p, share)) for share in SHARES] for p in (flat, lambda u: u)]
@@ -203,7 +204,7 @@ def _shrunk(axis: Axes, closed: list[Arrays]) -> None:
         x = 100.0 * np.array((0.0, *SHARES))
         for row, style, mark in ((0, "-", "o"), (1, ":", "s")):
             axis.plot(x, [float(entry["start"]), *entry["loss"][row]], style, marker=mark, ms=2.5, color=ink)
-    axis.set(yscale="log", xlabel="groups at zero (%)", ylabel="training loss", title="closed form")
+    axis.set(yscale="log", xlabel="filters at zero (%)", ylabel="training loss", title="closed form")
     _drawing.decimal_ticks(axis, "y")
     _drawing.bare(axis)
 
@@ -226,7 +227,7 @@ def _table(curves: list[Arrays], closed: list[Arrays], lost: Any, zeros: list[fl
     half = len(SHARES) // 2
     columns = {
         "seed": [str(k) for k in range(len(curves))],
-        "groups at zero, %": [f"{value:.1f}" for value in zeros],
+        "filters at zero, %": [f"{value:.1f}" for value in zeros],
         "training loss gRDA": [f"{curve['loss'][0, 0]:.4f}" for curve in curves],
         "SGD": [f"{curve['loss'][0, -1]:.4f}" for curve in curves],
         "highest on the curve": [f"{curve['loss'][0].max():.4f}" for curve in curves],

@@ -74,7 +74,6 @@ class Compaction:
         return f"<table>{body}</table>" + (f"<ul>{stays}</ul>" if stays else "")
 
 
-@torch.no_grad()
 def compact(model: Model, example: Any = None) -> Model:
     """A copy of a model, for inference, without the channels that its zeros make superfluous.
 
@@ -132,6 +131,12 @@ def compact(model: Model, example: Any = None) -> Model:
             "put the layers in sequence, for example nn.Sequential(net.features, nn.Flatten(), net.classifier), or "
             "give an example of its inputs",
         )
+    return compacted(model, example)
+
+
+@torch.no_grad()
+def compacted(model: Model, example: Any, repeats: int = 15) -> Model:
+    """`compact`, timed so many times."""
     result = plain_copy(model)
     if example is not None:
         checked_example(result, example)
@@ -148,7 +153,7 @@ def compact(model: Model, example: Any = None) -> Model:
         error = None
     else:
         reference = plain_copy(model)
-        before, after = costs([reference, result], example)
+        before, after = costs([reference, result], example, repeats)
         error = _difference(_outputs(reference, example), _outputs(result, example))
     object.__setattr__(result, "compacted", Compaction(before, after, stays, error))
     return result

@@ -62,21 +62,19 @@ def cost(model: nn.Module, example: Any, *, repeats: int = 15) -> Cost:
 
 
 def costs(models: Sequence[nn.Module], example: Any, repeats: int = 15) -> list[Cost]:
-    """Of several models in turn, so that what else the machine does meets all of them alike."""
+    """Of several models in turn, so that what else the machine does meets all of them alike; 0 repeats: untimed."""
     modes = [{module: module.training for module in model.modules()} for model in models]
     try:
         for model in models:
             model.eval()
         products = [_multiply_adds(model, example) for model in models]
-        times = np.array([[_milliseconds(model, example) for model in models] for _ in range(repeats)])
+        times = [[_milliseconds(model, example) for model in models] for _ in range(repeats)]
     finally:
         for mode in modes:
             for module, training in mode.items():
                 module.training = training
-    return [
-        Cost(*size(model), count, float(time_))
-        for model, count, time_ in zip(models, products, np.median(times, axis=0), strict=True)
-    ]
+    medians = np.median(times, axis=0).tolist() if times else [None] * len(models)
+    return [Cost(*size(model), *rest) for model, *rest in zip(models, products, medians, strict=True)]
 
 
 def size(model: nn.Module) -> tuple[int, int]:

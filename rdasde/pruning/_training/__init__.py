@@ -4,7 +4,7 @@ from rdasde.pruning._training.data import SOURCES, Data, load
 from rdasde.pruning._training.distributed import Settings, place
 from rdasde.pruning._training.distributed import train as train_distributed
 from rdasde.pruning._training.folders import load as load_folder
-from rdasde.pruning._training.magnitude import cut, cut_filters, gradually
+from rdasde.pruning._training.magnitude import cut, cut_filters, gradually, of_filters
 from rdasde.pruning._training.networks import lenet, mlp, resnet8, resnet50, vgg16, wide_resnet
 from rdasde.pruning._training.rates import dropped, held, lowered
 from rdasde.pruning._training.single import Trained, Weights, evaluate, train
@@ -26,6 +26,7 @@ __all__ = [
     "load_folder",
     "lowered",
     "mlp",
+    "of_filters",
     "place",
     "resnet8",
     "resnet50",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rdasde.pruning._compact import compact
+from rdasde.pruning._compact import compacted
 from rdasde.pruning._filters import group_labels
 from rdasde.pruning._groups import parameter_groups
 
@@ -53,20 +53,26 @@ def gradually(count: int, steps: int, every: int) -> Callable[[nn.Module, int], 
     return after_step
 
 
+def of_filters(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups of convolutions' channels, where most multiply-adds are; of all layers, where there is none."""
+    channels = [group for group in groups if "groups" in group]
+    return [group for group in channels if any(p.dim() > 2 for p in group["params"])] or channels
+
+
 @torch.no_grad()
 def cut_filters(module: nn.Module, example: Tensor, share: float) -> float:
-    """Set to zero the filters of the smallest weights, the same part of each layer's; in place.
+    """Set to zero the filters of the smallest weights, the same part of each convolution's; in place.
 
     The groups are those of ``parameter_groups(module, structure="filters")``, and the part is the smallest with which,
     once they are taken out, at most a `share` of the multiply-adds is left (Li et al. 2017, arXiv 1608.08710). Returns
     what is left.
     """
-    groups = parameter_groups(module, structure="filters", example=example, by_layer=True)
+    groups = of_filters(parameter_groups(module, structure="filters", example=example, by_layer=True))
     labels = group_labels(module, groups)
     weights = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
     inside = labels >= 0
     squares = torch.zeros(int(labels.max()) + 1).index_add_(0, labels[inside], weights[inside].square())
-    counts = [1 + max(int(own.max()) for own in group["groups"]) for group in groups if "groups" in group]
+    counts = [1 + max(int(own.max()) for own in group["groups"]) for group in groups]
     layer = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     # of each group, how many of its layer are smaller, as a part of all
     rank = torch.zeros(squares.shape)
@@ -76,7 +82,7 @@ def cut_filters(module: nn.Module, example: Tensor, share: float) -> float:
 
     def left(part: float) -> float:
         torch.nn.utils.vector_to_parameters(torch.where(inside & (rank[labels] <= part), 0.0, weights), values)
-        report: Any = compact(module, example).compacted
+        report: Any = compacted(module, example, repeats=0).compacted
         return float(report.after.multiply_adds / report.before.multiply_adds)
 
     values = list(module.parameters())
