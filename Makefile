@@ -63,6 +63,7 @@ lint: $(READY)
 docs: $(READY)
 	$(RUN) $(INSTALL) '.[docs]'
 	$(RUN) -m sphinx -b html -W --keep-going -q docs docs/_build
+	$(RUN) docs/check_search.py
 
 notebooks: $(READY)
 	$(VENV)/bin/jupyter-execute --inplace notebooks/*.ipynb

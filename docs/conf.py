@@ -18,7 +18,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulas are set without a network, too
     "sphinx_copybutton",
     "sphinx_design",
 ]
@@ -40,12 +40,8 @@ numpydoc_class_members_toctree = False
 
 html_theme = "furo"
 html_title = "rdasde"
-html_static_path = ["_static"] if (HERE / "_static").exists() else []
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
-# formulas are typeset by a copy of MathJax beside the pages where there is one, else by the browser's usual source
-if (HERE / "_static" / "mathjax" / "tex-chtml.js").exists():
-    mathjax_path = "mathjax/tex-chtml.js"
 
 
 def _copied(_):
