@@ -32,6 +32,7 @@ class Plan(NamedTuple):
     batch_size: int = 64
     rate: float = 0.1
     rate_after: float = 0.1  # of the smaller networks; without batch norm they may be steeper
+    rate_pruning: float = 0.2  # of gRDA: what a threshold shrinks moves less
     mu: float = 0.6
     seeds: int = 5
 
@@ -68,7 +69,7 @@ def _settings(plan: Plan, seed: int) -> dict[str, Any]:
 
 def _dense(pieces: Pieces, plan: Plan, seed: int) -> Arrays:
     settings = _settings(plan, seed)
-    del settings["target"], settings["mu"], settings["rate_after"]
+    del settings["target"], settings["mu"], settings["rate_after"], settings["rate_pruning"]
 
     def compute() -> Arrays:
         import torch
@@ -93,9 +94,9 @@ def _directional(pieces: Pieces, plan: Plan, seed: int) -> Arrays:
             steps = plan.pruned * -(-len(data(plan).train_labels) // plan.batch_size)
             for group in of_filters(groups):
                 group |= {"sparsity_target": plan.target, "total_steps": steps}
-            return GRDA(groups, plan.rate, mu=plan.mu)
+            return GRDA(groups, plan.rate_pruning, mu=plan.mu)
 
-        return _go_on(plan, seed, _train(plan, seed, optimizer, until=plan.pruned).weights)
+        return _go_on(plan, seed, _train(plan, seed, optimizer, until=plan.pruned, rate=plan.rate_pruning).weights)
 
     return pieces("filters-grda", _settings(plan, seed), compute)
 
@@ -110,7 +111,7 @@ def _trimmed(pieces: Pieces, plan: Plan, seed: int, share: float, dense: Arrays)
         return _go_on(plan, seed, module.state_dict())
 
     settings = _settings(plan, seed) | {"multiply_adds": share}
-    del settings["target"], settings["mu"]
+    del settings["target"], settings["mu"], settings["rate_pruning"]
     return pieces("filters-magnitude", settings, compute)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CURVES, EPOCHS, POINTS, RATE = 3, 4, 11, 0.05  # seeds; of the bend's training; measured along a path
 EIGENVECTORS, ROWS = 10, 500  # of the Hessian, on so many rows
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # of the filters that the closed form brings to zero
+STRENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)  # of the closed form, over the median of norms over root sizes
 
 
 def study(pieces: Pieces) -> Report:
@@ -46,25 +46,25 @@ def study(pieces: Pieces) -> Report:
     barriers = np.array([curve["loss"].max(axis=1) - curve["loss"][0, [0, -1]].max() for curve in curves])
     lost = 100.0 * np.array([curve["accuracy"][0, [0, -1]].min() - curve["accuracy"].min(axis=1) for curve in curves])
     zeros = [100.0 * float(curve["zero_groups"]) for curve in curves]
-    half = len(SHARES) // 2
+    half = 2
     projected, plain = (np.array([entry["loss"][k, half] for entry in closed]) for k in (0, 1))
     start = np.array([float(entry["start"]) for entry in closed])
     _drawing.caption(
         figure,
         f"{_about(plan)}: SGD, and gRDA of whole filters ({100 * plan.target:g} % of the weights of each convolution's "
-        f"channels at zero), from the same initial weights and batches, after {plan.pruned} epochs at the learning "
-        f"rate {plan.rate:g}, {len(curves)} seeds. A quadratic Bézier curve "
+        f"channels at zero), from the same initial weights and batches, after {plan.pruned} epochs, {len(curves)} "
+        f"seeds. A quadratic Bézier curve "
         f"joins them; its bend alone was trained, {epochs} epochs. **a**, **b**: training loss and accuracy at "
-        f"{points} points of the curve and of the straight segment. The segment rises by {barriers[:, 1].min():.3f} to "
-        f"{barriers[:, 1].max():.3f} over its worse end and loses up to {lost[:, 1].max():.1f} points, the curve rises "
-        f"by at most {max(barriers[:, 0].max(), 0.0):.4f} and loses at most {max(lost[:, 0].max(), 0.0):.2f}. **c**: "
+        f"{points} points of the curve and of the straight segment. Over its worse end the segment rises by at most "
+        f"{max(barriers[:, 1].max(), 0.0):.4f} and loses at most {max(lost[:, 1].max(), 0.0):.2f} points, the curve "
+        f"{max(barriers[:, 0].max(), 0.0):.4f} and {max(lost[:, 0].max(), 0.0):.2f}. **c**: "
         f"directional pruning of groups in closed form from SGD's weights, the flat directions being those outside of "
         f"the top {EIGENVECTORS} eigenvectors of the Hessian (on {len(_rows(plan)[1])} rows), and the same without a "
-        f"Hessian, which is the group soft-threshold; strengths such that as many become zero. With "
-        f"{100 * SHARES[half]:g} % of the filters at zero the training loss is {projected.mean():.4f} against "
-        f"{plain.mean():.4f}, where SGD's is {start.mean():.4f}: the projection is "
-        f"{'lower' if projected.mean() < plain.mean() else 'not lower'} in the mean, and lower in "
-        f"{int((projected < plain).sum())} of {len(closed)} seeds.",
+        f"Hessian, which is the group soft-threshold; strengths over the median of the filters' norms over root sizes. "
+        f"At {100 * STRENGTHS[half]:g} % the training loss is {projected.mean():.4f} against {plain.mean():.4f}, where "
+        f"SGD's is {start.mean():.4f}; the projection is lower in {int((projected < plain).sum())} of {len(closed)} "
+        "seeds. Filters of SGD differ little in norm, so that the closed form, a local statement, has none at zero "
+        "before the loss is large: gRDA finds on its way which ones the others can do without.",
     )
     return Report(figure, _table(curves, closed, lost, zeros))
 
@@ -124,8 +124,10 @@ def _curve(pieces: Pieces, plan: Plan, seed: int, epochs: int, points: int, prun
 
 
 def _closed(pieces: Pieces, plan: Plan, seed: int, plain: Arrays) -> Arrays:
-    """Loss of directional pruning of groups at SGD's weights, with and without the Hessian, at equal zero groups."""
-    settings = plan._asdict() | {"seed": seed, "shares": SHARES, "vectors": EIGENVECTORS, "rows": ROWS}
+    """Loss of directional pruning of groups at SGD's weights, with and without the Hessian."""
+    settings = plan._asdict() | {"seed": seed, "strengths": STRENGTHS, "vectors": EIGENVECTORS, "rows": ROWS}
+    for name in ("target", "mu", "rate_pruning", "rate_after", "seeds"):  # of what is not looked at
+        del settings[name]
 
     def compute() -> dict[str, Any]:
         import torch
@@ -150,38 +152,41 @@ def _closed(pieces: Pieces, plan: Plan, seed: int, plain: Arrays) -> Arrays:
                 model, functional.cross_entropy, data, EIGENVECTORS, iterations=40, tolerance=0.1, seed=seed
             )
             flat = landscape.flat_projection(space)
-            found = [[loss(_at_share(w, labels, p, share)) for share in SHARES] for p in (flat, lambda u: u)]
+            unit = _typical(w, labels)
+            found = [[loss(_pruned(w, labels, p, share * unit)) for share in STRENGTHS] for p in (flat, lambda u: u)]
         return {"start": start, "loss": found, "eigenvalues": space.values.numpy()}
 
     return pieces("filters-closed", settings, compute)
 
 
-def _at_share(w: Tensor, labels: Tensor, projection: Any, share: float) -> Tensor:
-    """Directional pruning at the strength at which this share of the groups is zero."""
+def _pruned(w: Tensor, labels: Tensor, projection: Any, strength: float) -> Tensor:
+    """Directional pruning of the groups; weights of no group stay."""
     import torch
 
     from rdasde.pruning import directional_prune
 
     inside = labels >= 0
-    own = labels[inside]
-    number = int(own.max()) + 1
 
-    def flat(u: Tensor) -> Tensor:  # weights of no group stay: no part of u
+    def flat(u: Tensor) -> Tensor:  # what is in no group is no part of u
         whole = torch.zeros_like(w)
         whole[inside] = u
         return torch.as_tensor(projection(whole))[inside]
 
-    def pruned(strength: float) -> Tensor:
-        return torch.as_tensor(directional_prune(w[inside], flat, strength, groups=own))
-
-    low, high = 0.0, 10.0
-    for _ in range(30):
-        middle = 0.5 * (low + high)
-        norms = torch.zeros(number).index_add_(0, own, pruned(middle).abs())
-        low, high = (middle, high) if float((norms == 0).float().mean()) < share else (low, middle)
     result = w.clone()
-    result[inside] = pruned(high)
+    result[inside] = torch.as_tensor(directional_prune(w[inside], flat, strength, groups=labels[inside]))
     return result
+
+
+def _typical(w: Tensor, labels: Tensor) -> float:
+    """The median over groups of the norm over the root of the size, in which strengths are measured."""
+    import torch
+
+    inside = labels >= 0
+    number = int(labels.max()) + 1
+    squares, sizes = torch.zeros(2, number).unbind()
+    squares.index_add_(0, labels[inside], w[inside].square())
+    sizes.index_add_(0, labels[inside], torch.ones(int(inside.sum())))
+    return float((squares / sizes).sqrt().median())
 
 
 def _paths(upper: Axes, lower: Axes, curves: list[Arrays]) -> None:
@@ -201,10 +206,10 @@ def _paths(upper: Axes, lower: Axes, curves: list[Arrays]) -> None:
 
 def _shrunk(axis: Axes, closed: list[Arrays]) -> None:
     for entry, ink in zip(closed, _drawing.inks(len(closed)), strict=True):
-        x = 100.0 * np.array((0.0, *SHARES))
+        x = 100.0 * np.array((0.0, *STRENGTHS))
         for row, style, mark in ((0, "-", "o"), (1, ":", "s")):
             axis.plot(x, [float(entry["start"]), *entry["loss"][row]], style, marker=mark, ms=2.5, color=ink)
-    axis.set(yscale="log", xlabel="filters at zero (%)", ylabel="training loss", title="closed form")
+    axis.set(yscale="log", xlabel="strength (% of the median norm)", ylabel="training loss", title="closed form")
     _drawing.decimal_ticks(axis, "y")
     _drawing.bare(axis)
 
@@ -224,7 +229,7 @@ def _handles(number: int) -> list[Any]:
 
 
 def _table(curves: list[Arrays], closed: list[Arrays], lost: Any, zeros: list[float]) -> str:
-    half = len(SHARES) // 2
+    half = 2
     columns = {
         "seed": [str(k) for k in range(len(curves))],
         "filters at zero, %": [f"{value:.1f}" for value in zeros],
@@ -236,6 +241,6 @@ def _table(curves: list[Arrays], closed: list[Arrays], lost: Any, zeros: list[fl
         "on the segment": [f"{value:.2f}" for value in lost[:, 1]],
     }
     for k, word in ((0, "closed form"), (1, "without Hessian")):
-        for j in (half, len(SHARES) - 1):
-            columns[f"loss, {word}, {100 * SHARES[j]:g} % zero"] = [f"{entry['loss'][k, j]:.4f}" for entry in closed]
+        for j in (half, len(STRENGTHS) - 1):
+            columns[f"loss, {word}, {100 * STRENGTHS[j]:g} %"] = [f"{entry['loss'][k, j]:.4f}" for entry in closed]
     return markdown(columns)
