@@ -60,6 +60,11 @@ def group_of(file):
     return GROUPS.get(name, name)
 
 
+def pytest_configure(config):
+    """What is dear depends on the machine: other tests see that it is said."""
+    config.addinivalue_line("filterwarnings", "ignore::rdasde.CostWarning")
+
+
 def pytest_collection_modifyitems(items):
     """The longest first."""
     place = {group: number for number, group in enumerate(LONGEST)}
