@@ -1,6 +1,7 @@
 """A fresh numba cache for every run, shared by its workers, and who of them runs what; problems that many tests use."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,9 @@ if "RDASDE_TEST_CACHE" not in os.environ:
 os.environ["NUMBA_CACHE_DIR"] = os.environ["RDASDE_TEST_CACHE"]
 
 import rdasde as rs
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: tests that press Ctrl-C would not end
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # files for one worker, one after the other: they share the folder where mypy keeps what it knows of other packages
 TOGETHER = {"types": ("test_typing.py", "test_wheel.py")}
@@ -54,6 +58,11 @@ def group_of(file):
     """What a file of tests is handed out with."""
     name = file.removeprefix("tests/")
     return GROUPS.get(name, name)
+
+
+def pytest_configure(config):
+    """What is dear depends on the machine: other tests see that it is said."""
+    config.addinivalue_line("filterwarnings", "ignore::rdasde.CostWarning")
 
 
 def pytest_collection_modifyitems(items):

@@ -216,7 +216,6 @@ def test_agrees_with_the_problem_of_the_package():
     _same_law(ours.values, own.values)
 
 
-@pytest.mark.filterwarnings("ignore::rdasde.CostWarning")  # runs are the cheaper here; they are what is compared with
 def test_paths_agree_with_the_algorithm():
     problem = rs.StochasticProblem(retrieval, SIGNAL, 4, mean_gradient=retrieval_mean, minimizer=SIGNAL)
     algorithm, start = rs.RDA(1e-3, rs.L1(), rs.PowerLaw(0.5, 0.6)), SIGNAL + 0.2
