@@ -56,6 +56,19 @@ def dataset(argument: str, value: Any, source: str) -> None:
     _check.instance(argument, value, xr.Dataset, f"what {source} returned", "pass that Dataset")
 
 
+def runs_and_theory(runs: Any, theory: Any) -> None:
+    """What `simulate` returned with its dual paths, and what `approximate` did."""
+    dataset("runs", runs, "simulate")
+    dataset("theory", theory, "approximate")
+    if "dual" not in runs or "dual_mean" not in theory:
+        raise _check.bad(
+            "runs" if "dual" not in runs else "theory",
+            "a Dataset without dual paths" if "dual" not in runs else "a Dataset without dual_mean",
+            "simulate(..., keep='paths') and approximate(...)",
+            "pass those",
+        )
+
+
 def coordinates_of(coordinates: ArrayLike, *results: tuple[str, xr.Dataset]) -> NDArray[np.int64]:
     """Chosen coordinates, which all results must have."""
     number = max(int(result["coordinate"].values.max()) for _, result in results) + 1

@@ -10,7 +10,7 @@ from rdasde import _check, _drawing
 from rdasde._bands.quantiles import at_scores, by_rank
 from rdasde._check import Floats
 from rdasde._engine.results import mirror_of
-from rdasde.plot._axes import coordinates_of, dataset, figure_of, one
+from rdasde.plot._axes import coordinates_of, figure_of, one, runs_and_theory
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,17 +72,9 @@ def marginal(
     >>> figure.axes[0].get_xlabel()
     'theory: quantile of $v_{2}$'
     """
-    dataset("runs", runs, "simulate")
-    dataset("theory", theory, "approximate")
     space_ = _check.choice("space", space, ("dual", "primal"))
     _check.choice("kind", kind, ("density", "quantiles"))
-    if "dual" not in runs or "dual_mean" not in theory:
-        raise _check.bad(
-            "runs" if "dual" not in runs else "theory",
-            "a Dataset without dual paths" if "dual" not in runs else "a Dataset without dual_mean",
-            "simulate(..., keep='paths') and approximate(...)",
-            "pass those",
-        )
+    runs_and_theory(runs, theory)
     j = int(coordinates_of([_check.count("coordinate", coordinate, least=0)], ("theory", theory), ("runs", runs))[0])
     when = float(theory["time"].values[-1]) if time is None else _check.number("time", time, least=0.0)
     states = runs[space_].sel(coordinate=j).sel(time=when, method="nearest")

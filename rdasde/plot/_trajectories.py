@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rdasde import _check, _drawing
-from rdasde.plot._axes import coordinates_of, dataset, figure_of, one, several, telling
+from rdasde.plot._axes import coordinates_of, dataset, figure_of, one, runs_and_theory, several, telling
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,15 +64,7 @@ def trajectories(
     >>> [axis.get_ylabel() for axis in figure.axes]
     ['dual  $v_j$', 'primal  $w_j$']
     """
-    dataset("runs", runs, "simulate")
-    dataset("theory", theory, "approximate")
-    if "dual" not in runs or "dual_mean" not in theory:
-        raise _check.bad(
-            "runs" if "dual" not in runs else "theory",
-            "a Dataset without dual paths" if "dual" not in runs else "a Dataset without dual_mean",
-            "simulate(..., keep='paths') and approximate(...)",
-            "pass those",
-        )
+    runs_and_theory(runs, theory)
     level = _check.level(level)
     chosen = coordinates_of(
         telling(theory, runs) if coordinates is None else coordinates, ("theory", theory), ("runs", runs)
