@@ -25,7 +25,8 @@ class Plan(NamedTuple):
     """Everything that determines the numbers, for one network."""
 
     network: str
-    target: float  # share of the weights of each convolution's channels that become zero
+    targets: tuple[float, ...]  # by layer of channels, the share of its weights that become zero
+    width: int | None = None  # of the residual network's first stage
     data: str = "mnist5000"
     epochs: int = 12
     pruned: int = 4  # after so many epochs the channels go
@@ -37,10 +38,14 @@ class Plan(NamedTuple):
     seeds: int = 5
 
 
-PLANS = (Plan("lenet", 0.36, rate_after=0.05), Plan("resnet8", 0.33))
+# those of ResNet-8 leave multiples of 8 channels, which a processor's vectors hold: 10 of 16 take it as long as 16
+PLANS = (
+    Plan("lenet", (0.36, 0.36), rate_after=0.05),
+    Plan("resnet8", (0.5, 0.5, 0.25, 0.25, 0.375, 0.375), 16),
+)
 SMALL = (
-    Plan("mlp", 0.4, "digits", 2, 1, 128, seeds=2),
-    Plan("resnet8", 0.4, "digits", 2, 1, 128, seeds=2),
+    Plan("mlp", (0.4,), None, "digits", 2, 1, 128, seeds=2),
+    Plan("resnet8", (0.5, 0.5, 0.25, 0.25, 0.375, 0.375), 8, "digits", 2, 1, 128, seeds=2),
 )
 
 
@@ -56,8 +61,8 @@ def runs(pieces: Pieces, plan: Plan) -> Runs:
     seeds = range(plan.seeds)
     dense = in_processes(_dense, [(pieces, plan, seed) for seed in seeds], pieces.small)
     directional = in_processes(_directional, [(pieces, plan, seed) for seed in seeds], pieces.small)
-    shares = [float(run["multiply_adds"]) for run in directional]
-    trimmed = in_processes(_trimmed, [(pieces, plan, seed, shares[seed], dense[seed]) for seed in seeds], pieces.small)
+    cuts = [tuple(int(count) for count in run["channels_cut"]) for run in directional]
+    trimmed = in_processes(_trimmed, [(pieces, plan, seed, cuts[seed], dense[seed]) for seed in seeds], pieces.small)
     return Runs(plan, dict(zip(METHODS, (dense, directional, trimmed), strict=True)))
 
 
@@ -69,7 +74,7 @@ def _settings(plan: Plan, seed: int) -> dict[str, Any]:
 
 def _dense(pieces: Pieces, plan: Plan, seed: int) -> Arrays:
     settings = _settings(plan, seed)
-    del settings["target"], settings["mu"], settings["rate_after"], settings["rate_pruning"]
+    del settings["targets"], settings["mu"], settings["rate_after"], settings["rate_pruning"]
 
     def compute() -> Arrays:
         import torch
@@ -85,33 +90,37 @@ def _dense(pieces: Pieces, plan: Plan, seed: int) -> Arrays:
 
 def _directional(pieces: Pieces, plan: Plan, seed: int) -> Arrays:
     def compute() -> Arrays:
-        from rdasde.pruning import GRDA, parameter_groups
-        from rdasde.pruning._training import of_filters
+        from rdasde.pruning import GRDA
+        from rdasde.pruning._training import filter_layers, zero_channels
+
+        example = data(plan).train_inputs[:2]
 
         def optimizer(module: nn.Module) -> GRDA:
-            example = data(plan).train_inputs[:2]
-            groups = parameter_groups(module, structure="filters", example=example, by_layer=True)
+            groups, channels = filter_layers(module, example)
             steps = plan.pruned * -(-len(data(plan).train_labels) // plan.batch_size)
-            for group in of_filters(groups):
-                group |= {"sparsity_target": plan.target, "total_steps": steps}
+            for group, target in zip(channels, plan.targets, strict=True):
+                group |= {"sparsity_target": target, "total_steps": steps}
             return GRDA(groups, plan.rate_pruning, mu=plan.mu)
 
-        return _go_on(plan, seed, _train(plan, seed, optimizer, until=plan.pruned, rate=plan.rate_pruning).weights)
+        weights = _train(plan, seed, optimizer, until=plan.pruned, rate=plan.rate_pruning).weights
+        pruned = network(plan)
+        pruned.load_state_dict(weights)
+        return _go_on(plan, seed, weights) | {"channels_cut": np.array(zero_channels(pruned, example))}
 
     return pieces("filters-grda", _settings(plan, seed), compute)
 
 
-def _trimmed(pieces: Pieces, plan: Plan, seed: int, share: float, dense: Arrays) -> Arrays:
+def _trimmed(pieces: Pieces, plan: Plan, seed: int, counts: tuple[int, ...], dense: Arrays) -> Arrays:
     def compute() -> Arrays:
         from rdasde.pruning._training import cut_filters
 
         module = network(plan)
         module.load_state_dict(_weights(dense, "middle"))
-        cut_filters(module, data(plan).train_inputs[:2], share)
+        cut_filters(module, data(plan).train_inputs[:2], counts)
         return _go_on(plan, seed, module.state_dict())
 
-    settings = _settings(plan, seed) | {"multiply_adds": share}
-    del settings["target"], settings["mu"], settings["rate_pruning"]
+    settings = _settings(plan, seed) | {"channels_cut": counts}
+    del settings["targets"], settings["mu"], settings["rate_pruning"]
     return pieces("filters-magnitude", settings, compute)
 
 
@@ -194,7 +203,8 @@ def _weights(arrays: Mapping[str, Any], when: str) -> Weights:
 def _new(plan: Plan) -> nn.Module:
     from rdasde.pruning import _training
 
-    module: nn.Module = getattr(_training, plan.network)()
+    options = {} if plan.width is None else {"width": plan.width}
+    module: nn.Module = getattr(_training, plan.network)(**options)
     return module
 
 

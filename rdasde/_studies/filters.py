@@ -43,6 +43,12 @@ def study(pieces: Pieces) -> Report:
     return Report(figure, _table(plans, runs, times, found))
 
 
+def _layers(plan: Plan) -> str:
+    """What becomes zero in each layer of channels."""
+    shares = ", ".join(f"{100 * target:g}" for target in plan.targets)
+    return f"of {NAMES[plan.network]}'s layers {shares} % of the weights"
+
+
 def _last(runs: list[Arrays], key: str = "test_accuracy") -> NDArray[np.float64]:
     return np.array([100.0 * float(np.atleast_1d(run[key])[-1]) for run in runs])
 
@@ -123,14 +129,13 @@ def _text(plans: tuple[Plan, ...], runs: Any, times: Any, found: Any) -> str:
         f"(of {plan.batch_size}) and the learning rate ({plan.rate:g} for half of {plan.epochs} epochs, then falling "
         "to a hundredth). "
         rf"gRDA ($\mu = {plan.mu:g}$, at {plan.rate_pruning / plan.rate:g} times the rate, for what a threshold "
-        f"shrinks moves less) brings {' and '.join(f'{100 * p.target:g} %' for p in plans)} of the weights of each "
-        f"convolution's channels to zero in the first {plan.pruned} epochs, a channel with all that makes it at once, "
-        f"across residual sums; they are taken out, and the smaller network trains on by SGD (at "
-        f"{plan.rate_after / plan.rate:g} of the rate for {NAMES[plan.network]}, which diverges else). Magnitude cuts "
-        f"the filters of the smallest norm, of each convolution the same part, from SGD's weights after {plan.pruned} "
-        f"epochs, to the multiply-adds of the gRDA run of its seed or fewer, and trains on alike. **a**, **b**: every "
-        f"run; lines are means, the shade is {MARGIN:g} points below SGD. **c**: time a picture in one thread, one at "
-        f"a time and in batches, over that of "
+        f"shrinks moves less) brings channels to zero in the first {plan.pruned} epochs, each with all that makes it "
+        f"at once, across residual sums: {'; '.join(_layers(p) for p in plans)}. They are taken out, and the smaller "
+        f"network trains on by SGD (at {plan.rate_after / plan.rate:g} of the rate for {NAMES[plan.network]}, which "
+        f"diverges else). Magnitude cuts the filters of the smallest norm from SGD's weights after {plan.pruned} "
+        f"epochs, as many of each layer as the gRDA run of its seed has at zero, and trains on alike. **a**, **b**: "
+        f"every run; lines are means, the shade is {MARGIN:g} points below SGD. **c**: time a picture in one thread, "
+        f"one at a time and in batches, over that of "
         f"SGD's network; medians over seeds of medians of repeated runs, all networks in turn. "
     )
     for p in plans:

@@ -51,8 +51,8 @@ def study(pieces: Pieces) -> Report:
     start = np.array([float(entry["start"]) for entry in closed])
     _drawing.caption(
         figure,
-        f"{_about(plan)}: SGD, and gRDA of whole filters ({100 * plan.target:g} % of the weights of each convolution's "
-        f"channels at zero), from the same initial weights and batches, after {plan.pruned} epochs, {len(curves)} "
+        f"{_about(plan)}: SGD, and gRDA of whole filters ({np.mean(zeros):.0f} % of the convolutions' channels "
+        f"at zero), from the same initial weights and batches, after {plan.pruned} epochs, {len(curves)} "
         f"seeds. A quadratic Bézier curve "
         f"joins them; its bend alone was trained, {epochs} epochs. **a**, **b**: training loss and accuracy at "
         f"{points} points of the curve and of the straight segment. Over its worse end the segment rises by at most "
@@ -88,11 +88,11 @@ def _flat(plan: Plan, run: Arrays, when: str) -> Tensor:
 
 
 def _labels(plan: Plan) -> Any:
-    from rdasde.pruning import group_labels, parameter_groups
-    from rdasde.pruning._training import of_filters
+    from rdasde.pruning import group_labels
+    from rdasde.pruning._training import filter_layers
 
     model = _filter_runs.network(plan)
-    return group_labels(model, of_filters(parameter_groups(model, structure="filters", by_layer=True)))
+    return group_labels(model, filter_layers(model, None)[1])
 
 
 def _curve(pieces: Pieces, plan: Plan, seed: int, epochs: int, points: int, pruned: Arrays, plain: Arrays) -> Arrays:
@@ -126,7 +126,7 @@ def _curve(pieces: Pieces, plan: Plan, seed: int, epochs: int, points: int, prun
 def _closed(pieces: Pieces, plan: Plan, seed: int, plain: Arrays) -> Arrays:
     """Loss of directional pruning of groups at SGD's weights, with and without the Hessian."""
     settings = plan._asdict() | {"seed": seed, "strengths": STRENGTHS, "vectors": EIGENVECTORS, "rows": ROWS}
-    for name in ("target", "mu", "rate_pruning", "rate_after", "seeds"):  # of what is not looked at
+    for name in ("targets", "mu", "rate_pruning", "rate_after", "seeds"):  # of what is not looked at
         del settings[name]
 
     def compute() -> dict[str, Any]:

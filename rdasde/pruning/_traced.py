@@ -173,6 +173,8 @@ class _Followed:
         if kind == "RESHAPE":
             return self.reshaped(node, flows)
         name = _operation(node)
+        if name.startswith("AsStridedBackward") and _stays_in_place(node):
+            return flows[0]
         if name.startswith(("MeanBackward", "SumBackward")):
             return self.reduced(node, flows)
         if name.startswith(("AddmmBackward", "MmBackward")):  # within a Linear that is applied to more than rows
@@ -297,6 +299,19 @@ class _Followed:
 def _shape(node: Any) -> list[int]:
     """Of what a node makes."""
     return [int(n) for n in node.grad_fn._input_metadata[0].shape]
+
+
+def _stays_in_place(node: Any) -> bool:
+    """Whether the strides are as they were: a mean over pictures gets those of channels last set, of ones."""
+    shape = _shape(node)
+    contiguous = [math.prod(shape[k + 1 :]) for k in range(len(shape))]
+    strides = [int(stride) for stride in getattr(node.grad_fn, "_saved_stride", ())]
+    return (
+        [_shape(source) for source in node.inputs] == [shape]
+        and math.prod(shape[2:]) == 1
+        and [s for s, n in zip(strides, shape, strict=False) if n > 1]
+        == [s for s, n in zip(contiguous, shape, strict=True) if n > 1]
+    )
 
 
 def _zeros(layer: Any) -> Truths:

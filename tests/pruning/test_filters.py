@@ -54,8 +54,9 @@ def test_groups_of_lenet_by_hand():
     assert int((labels < 0).sum()) == 10  # the biases of the outputs
 
 
-def test_groups_go_across_residual_sums():
-    model = resnet8()
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_groups_go_across_residual_sums(memory_format):
+    model = resnet8().to(memory_format=memory_format)  # the mean over pictures differs between them
     (group, rest) = filters(model)
     by_name = {id(p): name for name, p in model.named_parameters()}
     of = {by_name[id(p)]: x for p, x in zip(group["params"], group["groups"], strict=True)}

@@ -4,7 +4,7 @@ from rdasde.pruning._training.data import SOURCES, Data, load
 from rdasde.pruning._training.distributed import Settings, place
 from rdasde.pruning._training.distributed import train as train_distributed
 from rdasde.pruning._training.folders import load as load_folder
-from rdasde.pruning._training.magnitude import cut, cut_filters, gradually, of_filters
+from rdasde.pruning._training.magnitude import cut, cut_filters, filter_layers, gradually, zero_channels
 from rdasde.pruning._training.networks import lenet, mlp, resnet8, resnet50, vgg16, wide_resnet
 from rdasde.pruning._training.rates import dropped, held, lowered
 from rdasde.pruning._training.single import Trained, Weights, evaluate, train
@@ -19,6 +19,7 @@ __all__ = [
     "cut_filters",
     "dropped",
     "evaluate",
+    "filter_layers",
     "gradually",
     "held",
     "lenet",
@@ -26,7 +27,6 @@ __all__ = [
     "load_folder",
     "lowered",
     "mlp",
-    "of_filters",
     "place",
     "resnet8",
     "resnet50",
@@ -34,4 +34,5 @@ __all__ = [
     "train_distributed",
     "vgg16",
     "wide_resnet",
+    "zero_channels",
 ]

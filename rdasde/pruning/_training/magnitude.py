@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rdasde.pruning._compact import compacted
 from rdasde.pruning._filters import group_labels
 from rdasde.pruning._groups import parameter_groups
 
@@ -53,41 +52,44 @@ def gradually(count: int, steps: int, every: int) -> Callable[[nn.Module, int], 
     return after_step
 
 
-def of_filters(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The groups of convolutions' channels, where most multiply-adds are; of all layers, where there is none."""
-    channels = [group for group in groups if "groups" in group]
-    return [group for group in channels if any(p.dim() > 2 for p in group["params"])] or channels
+def filter_layers(module: nn.Module, example: Tensor | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The parameter groups of whole filters by layer, and those of them that make convolutions' channels.
 
-
-@torch.no_grad()
-def cut_filters(module: nn.Module, example: Tensor, share: float) -> float:
-    """Set to zero the filters of the smallest weights, the same part of each convolution's; in place.
-
-    The groups are those of ``parameter_groups(module, structure="filters")``, and the part is the smallest with which,
-    once they are taken out, at most a `share` of the multiply-adds is left (Li et al. 2017, arXiv 1608.08710). Returns
-    what is left.
+    There most multiply-adds are; where the module has no convolution, those of all its layers.
     """
-    groups = of_filters(parameter_groups(module, structure="filters", example=example, by_layer=True))
-    labels = group_labels(module, groups)
+    groups = parameter_groups(module, structure="filters", example=example, by_layer=True)
+    channels = [group for group in groups if "groups" in group]
+    return groups, [group for group in channels if any(p.dim() > 2 for p in group["params"])] or channels
+
+
+def _squares(module: nn.Module, example: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The channel of every weight, -1 for none, and by layer the sums of the squares of its channels' weights."""
+    _, layers = filter_layers(module, example)
+    labels = group_labels(module, layers)
     weights = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
     inside = labels >= 0
     squares = torch.zeros(int(labels.max()) + 1).index_add_(0, labels[inside], weights[inside].square())
-    counts = [1 + max(int(own.max()) for own in group["groups"]) for group in groups]
-    layer = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    # of each group, how many of its layer are smaller, as a part of all
-    rank = torch.zeros(squares.shape)
-    for k in layer.unique().tolist():
-        members = torch.nonzero(layer == k).reshape(-1)
-        rank[members[squares[members].argsort()]] = (torch.arange(len(members)) + 1.0) / len(members)
+    counts = [1 + max(int(own.max()) for own in group["groups"]) for group in layers]
+    return labels, list(squares.split(counts))
 
-    def left(part: float) -> float:
-        torch.nn.utils.vector_to_parameters(torch.where(inside & (rank[labels] <= part), 0.0, weights), values)
-        report: Any = compacted(module, example, repeats=0).compacted
-        return float(report.after.multiply_adds / report.before.multiply_adds)
 
+def zero_channels(module: nn.Module, example: Tensor) -> list[int]:
+    """By layer, how many channels have no weight but zero."""
+    return [int((squares == 0.0).sum()) for squares in _squares(module, example)[1]]
+
+
+@torch.no_grad()
+def cut_filters(module: nn.Module, example: Tensor, counts: Sequence[int]) -> None:
+    """Set so many channels of each of `filter_layers` to zero, those of the smallest weights; in place.
+
+    Li et al. 2017, arXiv 1608.08710.
+    """
+    labels, layers = _squares(module, example)
+    gone: list[Tensor] = []
+    start = 0
+    for squares, count in zip(layers, counts, strict=True):
+        gone.append(start + squares.topk(count, largest=False).indices)
+        start += len(squares)
     values = list(module.parameters())
-    low, high = 0, 200  # in two hundredths
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if left(middle / 200) > share else (low, middle)
-    return left(high / 200)
+    weights = torch.cat([p.reshape(-1) for p in values])
+    torch.nn.utils.vector_to_parameters(weights.masked_fill(torch.isin(labels, torch.cat(gone)), 0.0), values)
