@@ -36,13 +36,15 @@ def study(pieces: Pieces) -> Report:
         films, missing = _interaction_runs.all_films(pieces, plan), ""
     except ImportError as error:
         films, missing = {}, str(error)
-    figure = _drawing.new_figure(5.0 + 4.6 * max(len(films), 1), 5.4)
+    figure = _drawing.page(3.2, _drawing.DOUBLE if films else _drawing.SINGLE)
     axes = figure.subplots(1, 1 + len(films), squeeze=False)[0]
     found = _draw_planted(axes[0], planted, plan)
     for axis, (split, runs) in zip(axes[1:], films.items(), strict=True):
-        _draw_films(axis, runs, f"MovieLens-100K, split {SPLIT_WORDS[split]}")
+        _draw_films(axis, runs, f"films, split {SPLIT_WORDS[split]}")
     if films:
-        figure.legend(handles=axes[1].get_legend_handles_labels()[0], loc="outside upper right", ncols=5, frameon=False)
+        axes[1].set_ylabel("test AUC minus that of all pairs, points")
+    _drawing.legend_above(figure, [h for axis in axes[:2] for h in axis.get_legend_handles_labels()[0]])
+    _drawing.letters(axes)
     _drawing.caption(figure, _text(plan, films, found, cost, missing))
     parts = ["### Planted pairs\n", markdown(_planted_table(found))]
     for split, runs in films.items():
@@ -65,11 +67,11 @@ def _draw_planted(axis: Axes, runs: list[Arrays], plan: Plan) -> dict[str, NDArr
     rows = np.arange(len(methods))[::-1]
     for k, (label, ink) in enumerate((("precision", _drawing.BLUE), ("recall", "#92c5de"))):
         axis.barh(rows + 0.2 - 0.4 * k, [found[name][:, k].mean() for name in methods], 0.36, color=ink, label=label)
-    axis.axvline(0.95, color="0.4", lw=0.8, ls="--")
-    axis.set_yticks(rows, [f"{name}\n{found[name][:, 2].mean():.1f} kept" for name in methods], fontsize=8.5)
-    axis.set(xlim=(0, 1.02), title=f"8 of 66 pairs planted, n = {plan.planted_rows:,}")
-    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.0, -0.06), ncols=2)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.axvline(0.95, color="0.4", lw=_drawing.line_width(0.6), ls="--")
+    axis.set_yticks(rows, [f"{name}\n{found[name][:, 2].mean():.1f} kept" for name in methods])
+    axis.tick_params(axis="y", labelsize="small")
+    axis.set(xlim=(0, 1.02), xlabel="share", title="8 of 66 pairs planted")
+    _drawing.bare(axis)
     return found
 
 
@@ -102,21 +104,17 @@ def _draw_films(axis: Axes, runs: list[Arrays], title: str) -> None:
             [gap.mean for gap in gaps],
             [gap.half for gap in gaps],
             fmt="o-" if kind == "gRDA" else "s--",
-            ms=5 if kind == "gRDA" else 4,
-            lw=1.5 if kind == "gRDA" else 1,
+            ms=4 if kind == "gRDA" else 3,
             color=ink,
-            capsize=3,
+            capsize=2,
             label=NAMES[kind],
             zorder=3 if kind == "gRDA" else 2,
         )
     plain = interval(100 * (_scores(runs, "plain")[:, 0] - whole))
-    ink = "#1b1b1b"
-    axis.errorbar([55], [plain.mean], [plain.half], fmt="D", ms=5, color=ink, capsize=3, label="no gates, all pairs")
-    axis.axhline(0.0, color="0.35", lw=0.8)
-    axis.annotate(f"all pairs, gated: {whole.mean():.4f}", (0.98, 0.0), (0, 3), xycoords=("axes fraction", "data"),
-                  textcoords="offset points", ha="right", va="bottom", fontsize=8, color="0.35")  # fmt: skip
-    axis.set(xlim=(0, 57), xlabel="pairs kept, of 55", ylabel="test AUC minus that of all pairs, points", title=title)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.errorbar([55], [plain.mean], [plain.half], fmt="D", ms=4, color="0.1", capsize=2, label="no gates, all pairs")
+    _drawing.zero_line(axis)
+    axis.set(xlim=(0, 57), xlabel="pairs kept, of 55", title=title)
+    _drawing.bare(axis)
 
 
 def _planted_table(found: dict[str, NDArray[np.float64]]) -> dict[str, list[str]]:
@@ -171,13 +169,20 @@ def _text(
     )
     best = max(found, key=lambda name: found[name][:, :2].mean() if name.startswith("gRDA") else -1.0)
     precision, recall, _ = found[best].mean(axis=0)
-    text += f"Planted: {len(found[best])} seeds; {best} has precision {precision:.3f} and recall {recall:.3f}. "
+    text += (
+        f"**a**: {plan.planted_rows:,} rows, {len(found[best])} seeds; {best} has precision {precision:.3f} and recall "
+        f"{recall:.3f}. "
+    )
     if films:
-        seeds = ", ".join(f"{len(runs)} seeds split {SPLIT_WORDS[split]}" for split, runs in films.items())
+        seeds = ", ".join(
+            f"{len(runs)} seeds split {SPLIT_WORDS[split]} (AUC of all pairs, gated, "
+            f"{_scores(runs, 'all')[:, 0].mean():.4f})"
+            for split, runs in films.items()
+        )
         text += (
-            f"Films: {seeds}; 8 parts to learn from, one to stop by, one to test on. Every method is trained anew from "
-            "first weights of the same seed, with its pairs, and gates that Adam trains; bars are 95 % t-intervals of "
-            "differences paired by seed (by time, seeds share the test rows). "
+            f"Films, MovieLens-100K: {seeds}; 8 parts to learn from, one to stop by, one to test on. Every method is "
+            "trained anew from first weights of the same seed, with its pairs, and gates that Adam trains; bars are "
+            "95 % t-intervals of differences paired by seed (by time, seeds share the test rows). "
         )
     else:
         text += missing + " "
