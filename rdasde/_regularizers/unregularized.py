@@ -41,7 +41,8 @@ class Unregularized(Regularizer):
 
     def gaussian_moments(self, mean: Floats, std: Floats, threshold: ArrayLike) -> GaussianMoments:
         nothing = np.zeros_like(mean)
-        return GaussianMoments(mean, std**2, np.ones_like(mean), nothing, nothing)
+        zero = np.where((mean == 0.0) & (std <= 0.0), 1.0, 0.0)  # as at a start
+        return GaussianMoments(mean, std**2, np.ones_like(mean), nothing, zero)
 
     def fluctuation(self, flow: Floats, zero: NDArrayBool, tuning: Floats) -> Fluctuation:
         nothing = np.zeros_like(flow)

@@ -65,7 +65,7 @@ def check_regularizer(regularizer: Regularizer, *, dimension: int | None = None,
     * w is exactly 0 within `dead_zone` and nowhere else;
     * compiled `mirror` is `prox`, to two units in the last place, in each lane whatever stands beside it;
     * `gaussian_moments` are integrals: mean, variance, slope and curvature by quadrature, P(W = 0) by the ends of
-      the interval that is mapped to 0;
+      the interval that is mapped to 0; without spread they are those of the point that it is mapped to;
     * `from_json` undoes `to_json`.
 
     Examples
@@ -268,7 +268,21 @@ def _gaussian(s: _Vectors) -> str | None:
             scale = {"mean": size, "variance": size**2, "curvature": 20.0 / size}.get(name, 1.0)
             law, where = f"{name} of gaussian_moments is to be its integral", f"at m = {show(mean)}, s = {show(std)}"
             hold(law, f"{where}, threshold {g:g},", value, integral, _TOLERANCE * scale, "mend gaussian_moments")
+    _without_spread(s, generator.standard_normal((d,)))
     return None
+
+
+def _without_spread(s: _Vectors, mean: Floats) -> None:
+    """What is at one point is mapped to one point."""
+    still = np.where(np.arange(len(mean)) % 3 == 0, 0.0, mean)  # as at a start, 0 among it
+    zeros = np.zeros(len(mean))
+    for g in (0.0, 0.4):
+        w = s.regularizer.prox(still, g)
+        got = s.regularizer.gaussian_moments(still, zeros, g)
+        expected = {"mean": w, "variance": zeros, "zero": np.where(w == 0.0, 1.0, 0.0)}
+        for name, value in expected.items():
+            law, where = f"{name} of gaussian_moments without spread is to be that of prox", f"at m = {show(still)}"
+            hold(law, f"{where}, threshold {g:g},", getattr(got, name), value, 1e-12, "mend gaussian_moments")
 
 
 def _integrals(regularizer: Regularizer, mean: Floats, std: Floats, g: float) -> GaussianMoments:
