@@ -24,6 +24,7 @@ from rdasde._engine.blocks import chunks_of
 from rdasde._engine.progress import Progress
 from rdasde._engine.run import TOLERANCE
 from rdasde._engine.time_axis import TimeAxis, time_axis
+from rdasde._errors import CostWarning
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Regularizer
 from rdasde._simulation.simulate import simulate
@@ -265,9 +266,11 @@ def _quantiles(theory: xr.Dataset, draws: int | None) -> Floats:
 
 
 def _ours(caught: list[warnings.WarningMessage]) -> str:
-    """What rdasde itself warned of; anything else is passed on."""
+    """What rdasde itself warned of; anything else is passed on, but for the price: a dear law may be a right one."""
     said = []
     for item in caught:
+        if issubclass(item.category, CostWarning):
+            continue
         if item.category.__module__.startswith("rdasde"):
             said.append(f"{item.category.__name__}: {item.message}")
         else:

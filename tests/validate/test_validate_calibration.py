@@ -130,6 +130,16 @@ def test_what_was_warned_of_is_kept():
     assert found.attrs["warning_paths"] == ""
 
 
+def test_the_price_of_a_law_is_nothing_against_it(monkeypatch):
+    def dear(*args, **options):
+        warnings.warn("the runs are cheaper", rs.CostWarning, stacklevel=1)
+        return rs.approximate(*args, **options)
+
+    monkeypatch.setattr("rdasde.validate._calibration.approximate", dear)
+    of = calibration(replicates=100, paths=100)
+    assert of.attrs["warning_closure"] == of.attrs["warning_paths"] == ""
+
+
 def test_a_step_past_stability_is_warned_of_once():
     with pytest.warns(rs.StabilityWarning, match="^step_size 0.7 is past mean-square stability") as caught:
         found = calibration(algorithm=rs.RDA(0.7), methods="closure", replicates=20)
