@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._losses.base import Loss
-from rdasde._problems.base import Expectations, Problem, gaussian_instability
+from rdasde._problems.base import Expectations, gaussian_instability
 from rdasde._problems.covariance import Covariance, as_covariance
 from rdasde._problems.design_law import design_law, steepness
 from rdasde._problems.design_means import bend_of, pull_of, scatter_of
 from rdasde._problems.linear_model_lanes import DesignParameters, design_layout
 from rdasde._problems.logistic_means import factored
 from rdasde._problems.loss_rows import LossRows
+from rdasde._problems.rates import HessianRates
 from rdasde._problems.responses import COUNTS, LABELS, NORMAL, Responses, tabled_noise
 
 _LOSS = "pass for example rs.HuberLoss()"
@@ -25,7 +26,7 @@ _FARTHEST = 1e6  # multiple of coef beyond which there is no minimizer
 _NEGLIGIBLE = 1e-12  # share of a variance that is rounding
 
 
-class LinearModel(Problem):
+class LinearModel(HessianRates):
     """A loss of a linear predictor with a Gaussian design: ``f(w; X, Y) = l(X'w, Y)``, ``X ~ N(0, H)``.
 
     The outcome Y depends on ``s* = X'coef`` alone. It follows the loss where the loss says what it is made for: labels
@@ -246,28 +247,6 @@ class LinearModel(Problem):
 
         noise = totals[1, 0] * self.covariance.matrix + low @ middles[1] @ low.T + totals[1, 1] * second
         return Expectations(gradient, hessian, noise)
-
-    def default_start(self) -> Floats:
-        return np.zeros(self.dimension)
-
-    @functools.cached_property
-    def _typical(self) -> Floats:
-        """The Hessian at the start or the minimizer, whichever has the larger trace."""
-        places = [w for w in (self.default_start(), self.minimizer) if w is not None]
-        return max((self.hessian(w) for w in places), key=np.trace)
-
-    @functools.cached_property
-    def _fastest(self) -> float:
-        return max(float(np.linalg.eigvalsh(self._typical)[-1]), 0.0)
-
-    def fastest_rate(self) -> float:
-        return self._fastest
-
-    def typical_rate(self) -> float:
-        return float(np.linalg.norm(self._typical, axis=1).max())
-
-    def trace(self) -> float:
-        return float(np.trace(self._typical))
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
         """That of linear regression with H times a bound of l'', or ``E l''^2 / E l''`` where there is none."""

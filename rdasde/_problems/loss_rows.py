@@ -12,13 +12,14 @@ from rdasde._check import Floats
 from rdasde._losses.base import Loss
 from rdasde._problems.base import Expectations
 from rdasde._problems.loss_rows_lanes import LossRowParameters
+from rdasde._problems.rates import HessianRates
 from rdasde._problems.row_minimizer import row_minimizer
 from rdasde._problems.rows import RowNoise, blocks, mean_square_growth, row_layout, weighted_gram
 
 _BANDWIDTH = 1.06  # of Silverman's rule (1986), in units of the standard deviation times n^(-1/5)
 
 
-class LossRows(RowNoise):
+class LossRows(RowNoise, HessianRates):
     """``f(w; i) = l(x_i'w, y_i)``, i uniform: see `rdasde.LinearModel.from_data`."""
 
     def __init__(self, loss: Loss, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
@@ -78,28 +79,6 @@ class LossRows(RowNoise):
         gradient, curvature, noise = gradient / n, curvature / n, noise / n
         noise -= np.outer(gradient, gradient) + curvature @ covariance @ curvature
         return Expectations(gradient, lambda x: curvature @ x, noise)
-
-    def default_start(self) -> Floats:
-        return np.zeros(self.dimension)
-
-    @functools.cached_property
-    def _typical(self) -> Floats:
-        """The Hessian at the start or the minimizer, whichever has the larger trace."""
-        places = [w for w in (self.default_start(), self.minimizer) if w is not None]
-        return max((self.smoothed_hessian(w) for w in places), key=np.trace)
-
-    @functools.cached_property
-    def _fastest(self) -> float:
-        return max(float(np.linalg.eigvalsh(self._typical)[-1]), 0.0)
-
-    def fastest_rate(self) -> float:
-        return self._fastest
-
-    def typical_rate(self) -> float:
-        return float(np.linalg.norm(self._typical, axis=1).max())
-
-    def trace(self) -> float:
-        return float(np.trace(self._typical))
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
         """The mean-square condition of the gradients linearized at the minimizer, at the start where there is none."""
