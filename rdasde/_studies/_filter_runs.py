@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 # those of ResNet-8 leave multiples of 8 channels, which a processor's vectors hold: 10 of 16 take it as long as 16
 PLANS = (
     Plan("lenet", (0.36, 0.36), rate_after=0.05),
-    Plan("resnet8", (0.5, 0.5, 0.25, 0.25, 0.375, 0.375), 16),
+    Plan("resnet8", (0.5, 0.5, 0.25, 0.25, 0.375, 0.375), 16, rate_pruning=0.8),
 )
 SMALL = (
     Plan("mlp", (0.4,), None, "digits", 2, 1, 128, seeds=2),
