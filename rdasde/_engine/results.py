@@ -76,10 +76,16 @@ def describe(problem: Problem, algorithm: RDA) -> str:
     return Packed(f'{{"problem": {packed}, "schedule": {schedule}}}')
 
 
+_STRANGE = (KeyError, TypeError, IndexError, AttributeError, OverflowError)  # at what no version writes
+_UNKNOWN = "its description is none that this version knows"
+
+
 def problem_of(result: xr.Dataset) -> Problem | str:
     """The problem that a result describes, or a sentence on why there is none."""
     try:
         return kinds.from_settings(_described(result)["problem"])
+    except _STRANGE:
+        return f"The problem of this result cannot be made again: {_UNKNOWN}; make it as you did before."
     except ValueError as error:
         return f"The problem of this result cannot be made again: {error}; make it as you did before."
 
@@ -92,11 +98,13 @@ def algorithm_of(result: xr.Dataset) -> RDA | str:
             raise ValueError("the result is over several step sizes")
         mirror = mirror_of(result)
         step_size = steps_from(result.attrs["step_size"])
+        batch_size, momentum = int(result.attrs["batch_size"]), float(result.attrs.get("momentum", 0.0))
+        return RDA(step_size, None if mirror.is_identity else mirror, schedule, batch_size, momentum)
+    except _STRANGE:
+        return f"The algorithm of this result cannot be made again: {_UNKNOWN}; make it as you did before."
     except ValueError as error:
         reason = str(error).rstrip(".").replace("The regularizer is", "its regularizer is").split(": pass ")[0]
         return f"The algorithm of this result cannot be made again: {reason}; make it as you did before."
-    batch_size, momentum = int(result.attrs["batch_size"]), float(result.attrs.get("momentum", 0.0))
-    return RDA(step_size, None if mirror.is_identity else mirror, schedule, batch_size, momentum)
 
 
 def _described(result: xr.Dataset) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import threading
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,9 +38,30 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def load_arrays(path: Path) -> Arrays:
-    """What `save_arrays` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    """What `save_arrays` wrote; of anything else nothing is executed, and it is refused."""
+    try:
+        # a stream of our own: NumPy leaves its own open where it finds no archive
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
+        raise _check.bad(
+            "store",
+            f"a directory whose file {path.name} cannot be read ({_check.show(' '.join(str(error).split()))})",
+            "one that holds the arrays of finished parts",
+            "remove the file, and its part is computed anew",
+        ) from None
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    """What the run of a directory is."""
+    try:
+        found = json.loads((folder / "run.json").read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        got = "a directory whose run.json does not describe a run"
+        raise _check.bad("store", got, "empty, or a directory with the same run", "give another path, or empty it")
+    return found
 
 
 class Store:
@@ -53,7 +76,7 @@ class Store:
         header = self.path / "run.json"
         text = json.dumps(description, indent=1, sort_keys=True)
         if header.exists():
-            there = json.loads(header.read_text())
+            there = _header(self.path)
             differing = [key for key in description if there.get(key) != description[key]]
             if differing:
                 raise _check.bad(
@@ -68,8 +91,8 @@ class Store:
     @staticmethod
     def seed_in(path: str | os.PathLike[str]) -> int | None:
         """The seed of the run already kept there, if any."""
-        header = Path(path) / "run.json"
-        return int(json.loads(header.read_text())["seed"]) if header.exists() else None
+        seed = _header(Path(path)).get("seed") if (Path(path) / "run.json").exists() else None
+        return None if seed is None else int(seed)
 
     def _file(self, block: NDArray[np.int64]) -> Path:
         name = hashlib.sha256(block.astype("<i8").tobytes()).hexdigest()[:12]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from rdasde._engine.store import write_whole
 from rdasde.pruning._grda import GRDA
 from rdasde.pruning._groups import parameter_groups
 from rdasde.pruning._sparsity import sparsity
+
+_PARTS = {"settings", "epoch", "model", "optimizer"}  # of a checkpoint
 
 
 class Settings(NamedTuple):
@@ -181,7 +184,7 @@ def _on(inputs: torch.Tensor, here: Place) -> torch.Tensor:
 
 
 def _save(module: nn.Module, updates: torch.optim.Optimizer, settings: Settings, epoch: int, checkpoint: Path) -> None:
-    state = {"settings": settings._asdict(), "epoch": epoch}
+    state: dict[str, Any] = {"settings": settings._asdict(), "epoch": epoch}
     state |= {"model": module.state_dict(), "optimizer": updates.state_dict()}
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
 
@@ -203,7 +206,17 @@ def _resume(
     saved = _broadcast(saved, here)
     if not saved:
         return 0
-    state = torch.load(io.BytesIO(saved), map_location=here.device, weights_only=True)  # executes nothing
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is no checkpoint: that is said below
+            state = torch.load(io.BytesIO(saved), map_location=here.device, weights_only=True)  # executes nothing
+        if set(state) != _PARTS:
+            raise ValueError(f"it holds {sorted(map(str, state))}")
+    except Exception as error:  # whatever the unpickler stumbles over
+        got = f"a file that holds something else ({_check.show(' '.join(str(error).split()))})"
+        raise _check.bad(
+            "checkpoint", got, "that of a run of this program", "remove it, or give another --checkpoint"
+        ) from None
     if state["settings"] != settings._asdict():
         changed = [name for name, value in settings._asdict().items() if state["settings"].get(name) != value]
         raise _check.bad(
