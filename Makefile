@@ -33,6 +33,7 @@ test: $(READY)
 	$(PYTEST)
 
 test-slow: $(READY)
+	$(RUN) $(INSTALL) '.[$(EXTRA),dask]'
 	$(RUN) -m pytest -m slow
 
 # what compiled code reads and writes: with checked indices, then with a checked heap (each compiles everything anew)

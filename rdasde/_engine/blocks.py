@@ -7,6 +7,7 @@ collected in their order, so results do not depend on the executor or the number
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import os
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -111,8 +112,8 @@ def run_blocks(
                         raise
                     warn("A worker died; its replicates are computed in this process.", RuntimeWarning)
                     arrays = task(job, block, None)
-                if store is not None and not store.holds(block):
-                    store.save(block, arrays)
+                    if store is not None:
+                        store.save(block, arrays)
             if arrays is None:
                 assert store is not None
                 arrays = store.load(block)
@@ -149,16 +150,33 @@ def _submit(
     signals: Signals | None,
     store: Store | None,
 ) -> concurrent.futures.Future[Arrays] | None:
-    """The future of one block, kept on disk the moment it finishes; None where the executor is broken."""
+    """The future of one block, done once that is kept on disk; None where the executor is broken."""
     try:
         future = pool.submit(task, job, block, signals)
     except concurrent.futures.BrokenExecutor:
         return None
-    if store is not None:
+    return future if store is None else _Kept(future, functools.partial(store.save, block))
 
-        def keep(done: concurrent.futures.Future[Arrays]) -> None:
-            if not done.cancelled() and done.exception() is None:
-                store.save(block, done.result())
 
-        future.add_done_callback(keep)
-    return future
+class _Kept(concurrent.futures.Future[Arrays]):
+    """A future of arrays that are kept the moment they are there, before anybody gets them: once, by one thread."""
+
+    def __init__(self, source: concurrent.futures.Future[Arrays], keep: Callable[[Arrays], None]) -> None:
+        super().__init__()
+        self._source, self._keep = source, keep
+        source.add_done_callback(self._finish)
+
+    def _finish(self, done: concurrent.futures.Future[Arrays]) -> None:
+        if done.cancelled():
+            super().cancel()
+            return
+        try:
+            arrays = done.result()
+            self._keep(arrays)
+        except BaseException as error:
+            self.set_exception(error)
+        else:
+            self.set_result(arrays)
+
+    def cancel(self) -> bool:
+        return self._source.cancel()

@@ -141,8 +141,17 @@ def _films_table(runs: list[Arrays]) -> str:
             "test log loss": [f"{_scores(runs, name)[:, 1].mean():.4f}" for name in methods],
             "AUC minus all pairs": [against[name][0] for name in methods],
             "log loss minus all pairs": [against[name][1] for name in methods],
+            "AUC minus as many at random": [_over_random(runs, name) for name in methods],
         }
     )
+
+
+def _over_random(runs: list[Arrays], name: str) -> str:
+    kind, _, strength = name.partition(" ")
+    other = f"random {strength}"
+    if kind in ("random", "l1") or other not in runs[0]:
+        return ""
+    return interval(_scores(runs, name)[:, 0] - _scores(runs, other)[:, 0]).show(4)
 
 
 def _cost_table(cost: Arrays) -> dict[str, list[str]]:
