@@ -17,14 +17,16 @@ from torch import Tensor, nn
 
 from ._channels import BATCH_NORM, WEIGHTED, Channels, Reading, inputs, is_hooked, is_plain, outputs
 from ._removal import cut, fold, keep_channels, pads_no_zeros
+from ._traced import run
 
 Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 _ELEMENTWISE = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid),
     *(nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Tanhshrink),
     *(nn.Softshrink, nn.Hardshrink, nn.Threshold, nn.Identity),
-    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
 )
+# in evaluation they do nothing, and some of them take no single channel
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 # pooling makes of a constant channel the same constant; average pooling only without zeros at the border
 _AVERAGE_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 _POOL = (
@@ -64,6 +66,29 @@ def covers(model: nn.Sequential) -> bool:
         not is_hooked(layer) and ((type(layer) in WEIGHTED and getattr(layer, "groups", 1) == 1) or _by_channel(layer))
         for layer in layers
     )
+
+
+@torch.no_grad()
+def normalizes_sequences(model: nn.Sequential, example: Any) -> bool:
+    """Whether a batch norm meets rows of features in sequence, whose places it normalizes, not the features."""
+    after_linear: list[nn.Module] = []
+    maker: nn.Module | None = None
+    for layer in _layers(model):
+        maker = layer if type(layer) in WEIGHTED else maker
+        if isinstance(layer, nn.BatchNorm1d) and isinstance(maker, nn.Linear):
+            after_linear.append(layer)
+    met: list[bool] = []
+    handles = [
+        layer.register_forward_pre_hook(lambda _, arguments: met.append(arguments[0].dim() > 2))
+        for layer in after_linear
+    ]
+    try:
+        if handles:
+            run(model, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return any(met)
 
 
 @torch.no_grad()
@@ -160,7 +185,7 @@ def _by_channel(layer: Any) -> bool:
         return layer.start_dim == 1 and layer.end_dim == -1
     if kind is nn.PReLU:
         return layer.num_parameters == 1
-    return kind in _ELEMENTWISE or kind in _POOL
+    return kind in _ELEMENTWISE or kind in _POOL or kind in _DROPOUT
 
 
 def _fits(stretch: _Stretch) -> bool:

@@ -140,10 +140,12 @@ def compacted(model: Model, example: Any, repeats: int = 15) -> Model:
     result = plain_copy(model)
     if example is not None:
         checked_example(result, example)
-    if isinstance(result, nn.Sequential):
+    chain = isinstance(result, nn.Sequential) and (example is None or not _chain.normalizes_sequences(result, example))
+    if isinstance(result, nn.Sequential) and chain:
         _chain.shorten(result)
+        chain = _chain.covers(result)
     kept: dict[tuple[str, str], int] = {}
-    if example is not None and not (isinstance(result, nn.Sequential) and _chain.covers(result)):
+    if example is not None and not chain:
         kept = _shorten(result, example)
     if not kept and isinstance(result, nn.Sequential):
         kept = _chain.remaining(result)

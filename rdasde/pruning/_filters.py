@@ -71,9 +71,15 @@ def _apart(tensors: list[tuple[nn.Parameter, int, Labels]]) -> list[list[tuple[n
 
 def _followed(model: nn.Module, example: Any) -> Channels:
     copy = plain_copy(model)
-    if isinstance(copy, nn.Sequential) and _chain.covers(copy):
+    if example is not None:
+        checked_example(copy, example)
+    if (
+        isinstance(copy, nn.Sequential)
+        and _chain.covers(copy)
+        and (example is None or not _chain.normalizes_sequences(copy, example))
+    ):
         return _chain.chained(copy)
-    return traced(copy, _guessed(copy) if example is None else checked_example(copy, example))
+    return traced(copy, _guessed(copy) if example is None else example)
 
 
 @torch.no_grad()

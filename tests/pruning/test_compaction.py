@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from rdasde.pruning import Compaction, compact, cost  # noqa: E402
+from rdasde.pruning import Compaction, compact, cost, parameter_groups  # noqa: E402
 from rdasde.pruning._training import lenet, resnet8  # noqa: E402
 
 torch.set_num_threads(1)
@@ -253,6 +253,38 @@ def test_what_may_not_be_taken_apart():
     small = same_outputs(model, torch.randn(3, 1, 14, 14), least_gain=False)
     assert small.compacted.kept[0][::2] == ("3.branch.0", "3.branch.0 has hooks")
     assert len(small[3].branch[0]._forward_hooks) == 1
+
+
+def test_a_batch_norm_along_a_sequence_is_not_one_of_features():
+    """As many places as features: the shapes alone do not tell."""
+    need_library()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    sequences, rows = torch.randn(6, 8, 5), torch.randn(6, 5)
+    for _ in range(3):
+        model(sequences)
+    model.eval()
+    with torch.no_grad():
+        model[0].weight[::2] = 0.0
+        model[0].bias[::2] = 0.0
+    small = same_outputs(model, sequences, least_gain=False)
+    assert small[0].out_features == 8
+    assert compact(model, rows)[0].out_features == 4
+    (rest,) = parameter_groups(model, structure="filters", example=rows)[1:]
+    assert [p.shape for p in rest["params"]] == [(3,)]
+    with pytest.raises(ValueError, match="none of whose channels could be taken out"):
+        parameter_groups(model, structure="filters", example=sequences)
+
+
+@pytest.mark.parametrize("example", [None, torch.zeros(2, 1, 5)])
+def test_dropout_of_features_between_layers(example):
+    model = nn.Sequential(nn.Linear(5, 8), nn.Dropout1d(), nn.Linear(8, 3)).eval()
+    with torch.no_grad():
+        model[0].weight[::2] = 0.0
+    small = compact(model, example)
+    assert small[0].out_features == 4
+    inputs = torch.randn(4, 1, 5)
+    torch.testing.assert_close(small(inputs), model(inputs))
 
 
 def test_a_layer_used_twice_stays():
