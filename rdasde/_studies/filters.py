@@ -21,6 +21,7 @@ MARGIN, LEFT, FASTER = 0.7, 0.5, 1.0 / 3.0  # points of accuracy, of the multipl
 NAMES = {"lenet": "LeNet-5", "resnet8": "ResNet-8", "mlp": "two layers"}
 WORDS = {"sgd": "SGD, all filters", "grda": "gRDA", "magnitude": "magnitude"}
 INKS = {"sgd": "0.25", "grda": _drawing.BLUE, "magnitude": _drawing.RED}
+BESIDE = {"sgd": 0.0, "grda": -3.0, "magnitude": 3.0}  # of the same multiply-adds, so that none lies on another
 MARKS = {"sgd": "D", "grda": "o", "magnitude": "s"}
 
 
@@ -75,7 +76,7 @@ def _accuracies(axis: Axes, plan: Plan, runs: dict[str, list[Arrays]]) -> None:
     for method in METHODS:
         left = _last(runs[method], "multiply_adds")
         axis.plot(
-            left,
+            left + BESIDE[method],
             _last(runs[method]),
             MARKS[method],
             ms=4,
@@ -86,7 +87,8 @@ def _accuracies(axis: Axes, plan: Plan, runs: dict[str, list[Arrays]]) -> None:
             zorder=3,
         )
         mean = _last(runs[method]).mean()
-        axis.plot([left.mean() - 7.0, left.mean() + 7.0], [mean, mean], color=INKS[method], lw=1.2, zorder=2)
+        middle = left.mean() + BESIDE[method]
+        axis.plot([middle - 5.0, middle + 5.0], [mean, mean], color=INKS[method], lw=1.2, zorder=2)
     whole = _last(runs["sgd"]).mean()
     axis.axhspan(whole - MARGIN, whole, color="0.92", zorder=0, lw=0)
     axis.axvline(100.0 * LEFT, color="0.6", lw=0.7, ls=":", zorder=1)
@@ -135,8 +137,8 @@ def _text(plans: tuple[Plan, ...], runs: Any, times: Any, found: Any) -> str:
         f"(at {plan.rate_after / plan.rate:g} of the rate for {NAMES[plan.network]}, which "
         f"diverges else). Magnitude cuts the filters of the smallest norm from SGD's weights after {plan.pruned} "
         f"epochs, as many of each layer as the gRDA run of its seed has at zero, and trains on alike. **a**, **b**: "
-        f"every run; lines are means, the shade is {MARGIN:g} points below SGD. **c**: time a picture in one thread, "
-        f"one at a time and in batches, over that of "
+        f"every run, methods side by side; lines are means, the shade is {MARGIN:g} points below SGD. "
+        "**c**: time a picture in one thread, one at a time and in batches, over that of "
         f"SGD's network; medians over seeds of medians of repeated runs, all networks in turn. "
     )
     for p in plans:
