@@ -21,7 +21,7 @@ MARGIN, LEFT, FASTER = 0.7, 0.5, 1.0 / 3.0  # points of accuracy, of the multipl
 NAMES = {"lenet": "LeNet-5", "resnet8": "ResNet-8", "mlp": "two layers"}
 WORDS = {"sgd": "SGD, all filters", "grda": "gRDA", "magnitude": "magnitude"}
 INKS = {"sgd": "0.25", "grda": _drawing.BLUE, "magnitude": _drawing.RED}
-BESIDE = {"sgd": 0.0, "grda": -3.0, "magnitude": 3.0}  # of the same multiply-adds, so that none lies on another
+BESIDE = {"sgd": 0.0, "grda": -5.0, "magnitude": 0.0}  # of the same multiply-adds, so that none lies on another
 MARKS = {"sgd": "D", "grda": "o", "magnitude": "s"}
 
 
@@ -137,8 +137,9 @@ def _text(plans: tuple[Plan, ...], runs: Any, times: Any, found: Any) -> str:
         f"(at {plan.rate_after / plan.rate:g} of the rate for {NAMES[plan.network]}, which "
         f"diverges else). Magnitude cuts the filters of the smallest norm from SGD's weights after {plan.pruned} "
         f"epochs, as many of each layer as the gRDA run of its seed has at zero, and trains on alike. **a**, **b**: "
-        f"every run, methods side by side; lines are means, the shade is {MARGIN:g} points below SGD. "
-        "**c**: time a picture in one thread, one at a time and in batches, over that of "
+        f"every run, gRDA drawn beside magnitude, which has as many; lines are means, "
+        f"the shade is {MARGIN:g} points below SGD. **c**: time a picture in one thread, one at a time and in batches, over "
+        "that of "
         f"SGD's network; medians over seeds of medians of repeated runs, all networks in turn. "
     )
     for p in plans:
