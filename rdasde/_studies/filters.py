@@ -138,9 +138,8 @@ def _text(plans: tuple[Plan, ...], runs: Any, times: Any, found: Any) -> str:
         f"diverges else). Magnitude cuts the filters of the smallest norm from SGD's weights after {plan.pruned} "
         f"epochs, as many of each layer as the gRDA run of its seed has at zero, and trains on alike. **a**, **b**: "
         f"every run, gRDA drawn beside magnitude, which has as many; lines are means, "
-        f"the shade is {MARGIN:g} points below SGD. **c**: time a picture in one thread, one at a time and in batches, over "
-        "that of "
-        f"SGD's network; medians over seeds of medians of repeated runs, all networks in turn. "
+        f"the shade is {MARGIN:g} points below SGD. **c**: time a picture in one thread, one at a time and in "
+        f"batches, over that of SGD's network; medians over seeds of medians of repeated runs, all networks in turn. "
     )
     for p in plans:
         here = found[p]
