@@ -9,7 +9,7 @@ EXTRA ?= test
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	--config-settings editable_mode=compat --editable
 
-.PHONY: help test test-slow test-memory figures study bench docs notebooks lint types check clean
+.PHONY: help test test-slow test-memory figures study bench docs notebooks dist lint types check clean
 
 help:
 	@echo "make test         set up and run the tests"
@@ -20,6 +20,7 @@ help:
 	@echo "make docs         set up and build the documentation site into docs/_build"
 	@echo "make notebooks    execute the notebooks anew, in place"
 	@echo "make bench        measure, and write benchmarks/results.md"
+	@echo "make dist         build sdist and wheel into dist, and check them"
 	@echo "make check        tests, lint and types"
 
 $(READY): setup.cfg pyproject.toml constraints.txt Makefile
@@ -71,6 +72,13 @@ notebooks: $(READY)
 
 types: $(READY)
 	$(VENV)/bin/mypy
+
+dist: $(READY)
+	$(RUN) $(INSTALL) '.[$(EXTRA),dist]'
+	rm -rf dist
+	$(RUN) -m build --outdir dist .
+	$(VENV)/bin/twine check --strict dist/*
+	$(VENV)/bin/check-wheel-contents dist/*.whl
 
 check: test lint types
 
