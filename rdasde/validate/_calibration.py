@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._approximations.approximate import METHODS, approximate
-from rdasde._bands.band import band
-from rdasde._bands.quantiles import at_scores, by_rank, need_draws
+from rdasde._bands.quantiles import need_draws
 from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
@@ -24,11 +23,10 @@ from rdasde._engine.blocks import chunks_of
 from rdasde._engine.progress import Progress
 from rdasde._engine.run import TOLERANCE
 from rdasde._engine.time_axis import TimeAxis, time_axis
-from rdasde._errors import CostWarning
 from rdasde._problems.base import Problem
-from rdasde._regularizers.base import Regularizer
 from rdasde._simulation.simulate import simulate
 from rdasde.validate._coverage import allowed
+from rdasde.validate._theories import PROBABILITIES, ROUNDING, Theory, approximated
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
 Method = Literal["closure", "paths", "limit"]
 ACCEPTED: tuple[Method, ...] = ("closure", "paths", "limit")
 AVERAGE = 0.015  # what a trusted band may be off by, on average over times and coordinates
-_ROUNDING = 1e-12  # of a state that does not move, as a share of it
-_SIDES = {"lower": -1.0, "upper": 1.0}
-PROBABILITIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995)
 
 
 def calibration(
@@ -145,8 +140,8 @@ def calibration(
 
     options: dict[str, Any] = {"times": axis.times, "start": start, "seed": seed, "executor": executor}
     monte_carlo: dict[str, Any] = {"paths": paths, "tolerance": tolerance, "progress": progress}
-    found = [
-        _approximated(
+    theories = [
+        approximated(
             reasons[name],
             level,
             algorithm.mirror,
@@ -162,8 +157,8 @@ def calibration(
                 problem, algorithm, horizon, replicates=numbers, on_divergence="keep", progress=False, **options
             )
 
-    counted = _count(found, simulated, replicates, axis, problem.dimension, progress)
-    result = _dataset(wanted, found, counted, axis, level, replicates)
+    counted = _count(theories, simulated, replicates, axis, problem.dimension, progress)
+    result = _dataset(wanted, theories, counted, axis, level, replicates)
     result.attrs = counted.attributes | {
         "produced_by": "rdasde.validate.calibration",
         "level": level,
@@ -175,22 +170,10 @@ def calibration(
         "seconds_simulate": counted.seconds,
         "load": algorithm.step_size * problem.trace(),
     }
-    for k, (name, theory) in enumerate(zip(wanted, found, strict=True)):
+    for k, (name, theory) in enumerate(zip(wanted, theories, strict=True)):
         verdict, reason = _verdict(result.isel(theory=k), theory, level)
         result.attrs |= {f"verdict_{name}": verdict, f"reason_{name}": reason, f"warning_{name}": theory.warned}
     return result
-
-
-class _Found(NamedTuple):
-    """An approximation, or why there is none."""
-
-    theory: xr.Dataset | None
-    ends: Floats  # (space, end, time, coordinate)
-    quantiles: Floats  # in the dual, (probability, time, coordinate); NaN where paths cannot tell them
-    draws: int | None  # how many paths its quantiles come from, if any
-    seconds: float
-    warned: str
-    refused: str
 
 
 class _Counted(NamedTuple):
@@ -228,58 +211,8 @@ def _refusal(problem: Problem, algorithm: RDA, method: str) -> ValueError | None
     return None
 
 
-def _approximated(
-    refusal: ValueError | None, level: float, mirror: Regularizer, solve: Callable[[], xr.Dataset]
-) -> _Found:
-    """What `solve` finds, with its bands and quantiles; a failure is part of the answer."""
-    nothing = np.full((len(SPACES), 2, 1, 1), np.nan)
-    missing = _Found(None, nothing, np.full((len(PROBABILITIES), 1, 1), np.nan), None, np.nan, "", str(refusal or ""))
-    if refusal is not None:
-        return missing
-    begin = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            theory = solve()
-        except ArithmeticError as error:  # no finite solution, or paths that diverge
-            return missing._replace(seconds=time.perf_counter() - begin, refused=str(error), warned=_ours(caught))
-    seconds = time.perf_counter() - begin
-    ends = np.full((len(SPACES), 2, *theory["dual_mean"].shape), np.nan)
-    for s, space in enumerate(SPACES):
-        # through a map that couples coordinates only paths have a primal band
-        if space == "dual" or "dual" in theory or mirror.separable:
-            edges = band(theory, level, space=space, regularizer=mirror)
-            # what does not move lies on its band, up to rounding
-            ends[s] = [edges[end].values + side * _ROUNDING * np.abs(edges[end].values) for end, side in _SIDES.items()]
-    draws = theory.sizes.get("path")
-    return _Found(theory, ends, _quantiles(theory, draws), draws, seconds, _ours(caught), "")
-
-
-def _quantiles(theory: xr.Dataset, draws: int | None) -> Floats:
-    from scipy.special import ndtri
-
-    if draws is None:
-        return at_scores(theory, ndtri(PROBABILITIES))
-    p = np.array(PROBABILITIES)
-    told = (draws + 1) * np.minimum(p, 1.0 - p) >= 1.0 - 1e-9
-    return np.where(told[:, None, None], by_rank(theory["dual"].values, p), np.nan)
-
-
-def _ours(caught: list[warnings.WarningMessage]) -> str:
-    """What rdasde itself warned of; anything else is passed on, but for the price: a dear law may be a right one."""
-    said = []
-    for item in caught:
-        if issubclass(item.category, CostWarning):
-            continue
-        if item.category.__module__.startswith("rdasde"):
-            said.append(f"{item.category.__name__}: {item.message}")
-        else:
-            warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
-    return " ".join(said)
-
-
 def _count(
-    found: list[_Found],
+    theories: list[Theory],
     simulated: Callable[[ArrayLike], xr.Dataset],
     replicates: int,
     axis: TimeAxis,
@@ -288,8 +221,8 @@ def _count(
 ) -> _Counted:
     """Runs chunk by chunk, in flat memory."""
     grid = (len(axis.times), dimension)
-    inside = np.zeros((len(found), len(SPACES), *grid))
-    below = np.zeros((len(found), len(PROBABILITIES), *grid))
+    inside = np.zeros((len(theories), len(SPACES), *grid))
+    below = np.zeros((len(theories), len(PROBABILITIES), *grid))
     # of deviations from the first chunk's mean, so that squares do not cancel
     number, sums, squares = (np.zeros((len(SPACES), *grid)) for _ in range(3))
     centre: Floats | None = None
@@ -312,7 +245,7 @@ def _count(
             zero += (states[SPACES.index("primal")] == 0.0).sum(axis=0)
             diverged += int(runs.attrs["diverged"])
             dual = states[SPACES.index("dual")]
-            for k, theory in enumerate(found):
+            for k, theory in enumerate(theories):
                 for s in range(len(SPACES)):
                     lower, upper = theory.ends[s]
                     inside[k, s] += ((states[s] >= lower) & (states[s] <= upper)).sum(axis=0)
@@ -339,7 +272,7 @@ def _count(
 
 def _dataset(
     methods: tuple[Method, ...],
-    found: list[_Found],
+    theories: list[Theory],
     counted: _Counted,
     axis: TimeAxis,
     level: float,
@@ -348,25 +281,27 @@ def _dataset(
     import xarray as xr
 
     grid = (len(axis.times), counted.zero.shape[1])
-    moving = counted.std > _ROUNDING * np.abs(counted.mean)
+    moving = counted.std > ROUNDING * np.abs(counted.mean)
     std = np.where(moving, counted.std, np.nan)
     bias, ratio = (np.full((len(methods), len(SPACES), *grid), np.nan) for _ in range(2))
     zero_error = np.full((len(methods), *grid), np.nan)
     covered, below = counted.inside.copy(), counted.below.copy()
-    for k, theory in enumerate(found):
+    for k, theory in enumerate(theories):
         covered[k][np.isnan(theory.ends).any(axis=(1, 2, 3))] = np.nan
         below[k][np.isnan(theory.quantiles).any(axis=(1, 2))] = np.nan
-        if theory.theory is not None:
+        if theory.law is not None:
             for s, space in enumerate(SPACES):
-                bias[k, s] = (theory.theory[f"{space}_mean"].values - counted.mean[s]) / std[s]
-                ratio[k, s] = theory.theory[f"{space}_std"].values / std[s]
-            zero_error[k] = theory.theory["probability_zero"].values - counted.zero
+                bias[k, s] = (theory.law[f"{space}_mean"].values - counted.mean[s]) / std[s]
+                ratio[k, s] = theory.law[f"{space}_std"].values / std[s]
+            zero_error[k] = theory.law["probability_zero"].values - counted.zero
     late = axis.times > 0.0
     cases = int(np.count_nonzero(late)) * grid[1]
     # a band of no width that holds says nothing of how often bands hold
     told = np.where(moving | (covered < 1.0), covered, np.nan)[:, :, late]
-    limits = np.array([allowed(level, cases, replicates, theory.draws) for theory in found])
-    below_limits = np.array([[allowed(p, cases, replicates, theory.draws) for p in PROBABILITIES] for theory in found])
+    limits = np.array([allowed(level, cases, replicates, theory.draws) for theory in theories])
+    below_limits = np.array(
+        [[allowed(p, cases, replicates, theory.draws) for p in PROBABILITIES] for theory in theories]
+    )
     everywhere = ("theory", "space", "time", "coordinate")
     data: dict[str, Any] = {
         "coverage": (everywhere, covered),
@@ -382,7 +317,7 @@ def _dataset(
         "best_allowed": (("theory",), limits[:, 1]),
         "below_lowest": (("theory", "probability"), below_limits[:, :, 0]),
         "below_highest": (("theory", "probability"), below_limits[:, :, 1]),
-        "seconds": (("theory",), np.array([theory.seconds for theory in found])),
+        "seconds": (("theory",), np.array([theory.seconds for theory in theories])),
     }
     coords = {
         "theory": list(methods),
@@ -401,10 +336,10 @@ def _over_cells(statistic: Callable[..., Any], shares: Floats) -> Floats:
         return np.asarray(statistic(shares, axis=(2, 3)), dtype=np.float64)
 
 
-def _verdict(of: xr.Dataset, found: _Found, level: float) -> tuple[str, str]:
+def _verdict(of: xr.Dataset, theory: Theory, level: float) -> tuple[str, str]:
     """A word, and a sentence, on one method of a result."""
-    if found.theory is None:
-        return "impossible", found.refused
+    if theory.law is None:
+        return "impossible", theory.refused
     low = float(of["worst_allowed"])
     late = of["time"].values > 0.0
     said, words = [], []
