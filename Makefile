@@ -68,7 +68,7 @@ docs: $(READY)
 	$(RUN) docs/check_search.py
 
 notebooks: $(READY)
-	$(VENV)/bin/jupyter-execute --inplace notebooks/*.ipynb
+	$(RUN) notebooks/execute.py
 
 types: $(READY)
 	$(VENV)/bin/mypy

@@ -32,6 +32,7 @@ nb_execution_cache_path = str(HERE / "_cache")
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "remove"  # progress bars, and what warnings say of this machine
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's sections say it in words
