@@ -28,8 +28,9 @@ $(READY): setup.cfg pyproject.toml constraints.txt Makefile
 	$(RUN) $(INSTALL) '.[$(EXTRA)]'
 	touch $(READY)
 
-# tests/conftest.py says which files one worker runs, and which are started first
-PYTEST := $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# tests/conftest.py says which files one worker runs, and which are started first; each worker has a core of its own, for
+# which the threads of linear algebra would else compete
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: $(READY)
 	$(PYTEST)
 
