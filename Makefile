@@ -84,4 +84,4 @@ dist: $(READY)
 check: test lint types
 
 clean:
-	rm -rf docs/_build docs/_cache $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf docs/_build docs/_cache docs/jupyter_execute $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
