@@ -44,14 +44,16 @@ def approximated(
     missing = Theory(None, nothing, np.full((len(PROBABILITIES), 1, 1), np.nan), None, np.nan, "", str(refusal or ""))
     if refusal is not None:
         return missing
-    begin = time.perf_counter()
+    begin, failed, law = time.perf_counter(), "", None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             law = solve()
         except ArithmeticError as error:  # no finite solution, or paths that diverge
-            return missing._replace(seconds=time.perf_counter() - begin, refused=str(error), warned=_ours(caught))
-    seconds = time.perf_counter() - begin
+            failed = str(error)
+    seconds, warned = time.perf_counter() - begin, _ours(caught)
+    if law is None:
+        return missing._replace(seconds=seconds, refused=failed, warned=warned)
     ends = np.full((len(SPACES), 2, *law["dual_mean"].shape), np.nan)
     for s, space in enumerate(SPACES):
         # through a map that couples coordinates only paths have a primal band
@@ -60,7 +62,7 @@ def approximated(
             # what does not move lies on its band, up to rounding
             ends[s] = [edges[end].values + side * ROUNDING * np.abs(edges[end].values) for end, side in _SIDES.items()]
     draws = law.sizes.get("path")
-    return Theory(law, ends, _quantiles(law, draws), draws, seconds, _ours(caught), "")
+    return Theory(law, ends, _quantiles(law, draws), draws, seconds, warned, "")
 
 
 def _quantiles(law: xr.Dataset, draws: int | None) -> Floats:

@@ -130,6 +130,23 @@ def test_what_was_warned_of_is_kept():
     assert found.attrs["warning_paths"] == ""
 
 
+def test_what_fails_with_warnings_of_others_is_part_of_the_answer(monkeypatch):
+    """Others' warnings are passed on, once, and the failure is said."""
+
+    def failing(*args, method, **options):
+        if method == "closure":
+            warnings.warn("overflow", RuntimeWarning, stacklevel=1)
+            raise ArithmeticError("no finite solution")
+        return rs.approximate(*args, method=method, **options)
+
+    monkeypatch.setattr("rdasde.validate._calibration.approximate", failing)
+    with pytest.warns(RuntimeWarning, match="^overflow$") as caught:
+        of = calibration(replicates=100, paths=100)
+    assert len(caught) == 1
+    assert of.attrs["verdict_closure"] == "impossible"
+    assert of.attrs["reason_closure"] == "no finite solution"
+
+
 def test_the_price_of_a_law_is_nothing_against_it(monkeypatch):
     def dear(*args, **options):
         warnings.warn("the runs are cheaper", rs.CostWarning, stacklevel=1)
