@@ -134,25 +134,30 @@ def main():
     only = parser.parse_args().only
     warnings.simplefilter("ignore")
     begin, load = time.perf_counter(), os.getloadavg()[0]
+    written = [
+        "# What laws cost\n\nWritten by `benchmarks/laws.py` in one run: processor seconds of second calls, "
+        f"horizon {HORIZON:g}, 201 times, L1 with `PowerLaw(c=0.5, mu=0.6)`, BLAS on one thread. 200 runs at 1e-4, "
+        "and 1 000 at 1e-5, are those of a shorter horizon, scaled.\n\n"
+        f"{machine()}, rdasde {rs.__version__}.\n"
+    ]
+
+    def write(*parts):
+        """After each part, so that a run that is stopped keeps what it has."""
+        written.extend(parts)
+        if only:
+            print(*parts, sep="\n", file=sys.stderr)
+        else:
+            (Path(__file__).parent / "laws.md").write_text("\n".join(written))
+
     with ThreadPoolExecutor(1):
-        parts = [
-            "# What laws cost\n\nWritten by `benchmarks/laws.py` in one run: processor seconds of second calls, "
-            f"horizon {HORIZON:g}, 201 times, L1 with `PowerLaw(c=0.5, mu=0.6)`, BLAS on one thread. 200 runs at 1e-4, "
-            "and 1 000 at 1e-5, are those of a shorter horizon, scaled.\n\n"
-            f"{machine()}, rdasde {rs.__version__}.\n",
-            "## Closures over rows\n\nAsked: the larger of .2 s and a fifth of 200 runs.\n",
-            closures(over_rows(), "rows", only),
-            "## Closures of Gaussian designs\n\nAsked: the larger of .1 s and a tenth of 200 runs.\n",
-            closures(gaussian(), "", only),
-            "## Paths over rows\n\nAsked: three times 1 000 runs at 1e-3, a tenth at 1e-5.\n",
-            paths(over_rows(), only),
-        ]
+        asked = "Asked: the larger of .2 s and a fifth of 200 runs.\n"
+        write("## Closures over rows\n", asked, closures(over_rows(), "rows", only))
+        asked = "Asked: the larger of .1 s and a tenth of 200 runs.\n"
+        write("## Closures of Gaussian designs\n", asked, closures(gaussian(), "", only))
+        asked = "Asked: three times 1 000 runs at 1e-3, a tenth at 1e-5.\n"
+        write("## Paths over rows\n", asked, paths(over_rows(), only))
     took = f"All of it took {time.perf_counter() - begin:.0f} s; "
-    parts.append(took + f"load average {load:.2f} at the start, {os.getloadavg()[0]:.2f} at the end.\n")
-    if only:
-        print("\n".join(parts), file=sys.stderr)
-    else:
-        (Path(__file__).parent / "laws.md").write_text("\n".join(parts))
+    write(took + f"load average {load:.2f} at the start, {os.getloadavg()[0]:.2f} at the end.\n")
 
 
 if __name__ == "__main__":
