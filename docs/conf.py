@@ -22,7 +22,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "_cache", "_figures"]
+exclude_patterns = ["_build", "_cache", "_figures", "jupyter_execute"]  # what the last build left
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]  # tables of figures start at the third level
