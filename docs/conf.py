@@ -72,7 +72,8 @@ def _comparison(_):
     """README's section; what it links to are pages here."""
     text = (ROOT / "README.md").read_text().split("\n## How it compares\n")[1].split("\n## ")[0]
     text = text.replace("](benchmarks/", "](_benchmarks/").replace("](figures/sparsity", "](gallery/sparsity")
-    contents = ["```{toctree}", ":hidden:", "", "_benchmarks/results", "_benchmarks/laws", "_benchmarks/optimizer", "```"]
+    pages = [f"_benchmarks/{name}" for name in ("results", "laws", "optimizer")]
+    contents = ["```{toctree}", ":hidden:", "", *pages, "```"]
     _write(HERE / "comparison.md", ["# How it compares", text, *contents])
 
 
