@@ -70,7 +70,10 @@ def covers(model: nn.Sequential) -> bool:
 
 @torch.no_grad()
 def normalizes_sequences(model: nn.Sequential, example: Any) -> bool:
-    """Whether a batch norm meets rows of features in sequence, whose places it normalizes, not the features."""
+    """Whether a batch norm meets rows of features in sequence, whose places it normalizes, not the features.
+
+    Without an example it is taken not to.
+    """
     after_linear: list[nn.Module] = []
     maker: nn.Module | None = None
     for layer in _layers(model):
@@ -83,7 +86,7 @@ def normalizes_sequences(model: nn.Sequential, example: Any) -> bool:
         for layer in after_linear
     ]
     try:
-        if handles:
+        if handles and example is not None:
             run(model, example)
     finally:
         for handle in handles:

@@ -140,8 +140,8 @@ def compacted(model: Model, example: Any, repeats: int = 15) -> Model:
     result = plain_copy(model)
     if example is not None:
         checked_example(result, example)
-    chain = isinstance(result, nn.Sequential) and (example is None or not _chain.normalizes_sequences(result, example))
-    if isinstance(result, nn.Sequential) and chain:
+    chain = False
+    if isinstance(result, nn.Sequential) and not _chain.normalizes_sequences(result, example):
         _chain.shorten(result)
         chain = _chain.covers(result)
     kept: dict[tuple[str, str], int] = {}

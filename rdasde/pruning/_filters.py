@@ -73,11 +73,7 @@ def _followed(model: nn.Module, example: Any) -> Channels:
     copy = plain_copy(model)
     if example is not None:
         checked_example(copy, example)
-    if (
-        isinstance(copy, nn.Sequential)
-        and _chain.covers(copy)
-        and (example is None or not _chain.normalizes_sequences(copy, example))
-    ):
+    if isinstance(copy, nn.Sequential) and _chain.covers(copy) and not _chain.normalizes_sequences(copy, example):
         return _chain.chained(copy)
     return traced(copy, _guessed(copy) if example is None else example)
 
