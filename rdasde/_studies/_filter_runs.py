@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     seeds: int = 5
 
 
-# those of ResNet-8 leave multiples of 8 channels, which a processor's vectors hold: 10 of 16 take it as long as 16
+# those of ResNet-8 leave multiples of 8 channels, which a processor's vectors hold: 10 of 16 take hardly less time
 PLANS = (
     Plan("lenet", (0.36, 0.36), rate_after=0.05),
     Plan("resnet8", (0.5, 0.5, 0.25, 0.25, 0.375, 0.375), 16, rate_pruning=0.8),
