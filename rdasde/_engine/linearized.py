@@ -35,46 +35,40 @@ def _slope(scheme, k, w, out):
             out[j, lane] += scheme.offset[k, j]
 
 
-@compilable
-def _diffuse(regularizer, scheme, streams, state, span, record):
-    """The steps of `rdasde._engine.loops`, whose noise is that of the middle of a step already."""
-    v, w, work, _ = state
-    d = v.shape[0]
-    even = d + d % 2  # normals come in pairs
-    normal, xi, slope = work[:even], work[even : even + d], work[even + d : even + 2 * d]
-    ahead, slope_ahead = work[even + 2 * d : even + 3 * d], work[even + 3 * d : even + 4 * d]
-    flat, flat_slope, flat_ahead = one_row(v), one_row(slope), one_row(slope_ahead)
-    lanes = np.uint64(LANES)
-    k = 0
-    for n in range(span.start + 1, span.stop + 1):
-        h = scheme.times[n] - scheme.times[n - 1]
-        early = 0.5 * (h - scheme.lag) if h > 1.5 * scheme.lag else 0.0
-        _slope(scheme, n - 1, w, slope)
-        normals(streams, normal)
-        multiply(scheme.factor[n - 1], normal[:d], xi)
-        move(v, -scheme.noise_level * np.sqrt(h), xi, v)
-        move(v, h, slope, ahead)
-        mirror(regularizer, ahead, scheme.thresholds[n], w)
-        _slope(scheme, n, w, slope_ahead)
-        for j in range(d):
-            missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
-            for lane in range(lanes):
-                i = row + lane
-                moved = fma(early - h, flat_slope[i], flat[i])
-                flat[i] = fma(-early, flat_ahead[i], moved) + missed
-        mirror(regularizer, v, scheme.thresholds[n], w)
-        if k < record.steps.size and record.steps[k] == n:
-            keep(state, record, k)
-            k += 1
-
-
 @Kernel
 def diffuse_linearized(
-    regularizer: Any, scheme: Linearized, streams: Any, state: State, span: Span, record: Record
+    regularizer: Any, scheme: Linearized, streams: Any, states: State, span: Span, records: Record
 ) -> None:
-    """`_diffuse` of blocks, one after the other."""
-    for block in range(state.dual.shape[0]):
-        own_state = State(state.dual[block], state.primal[block], state.work, state.average[block])
-        kept = (record.dual[block], record.primal[block], record.average[block])
-        own_record = Record(record.steps, record.coordinates, *kept)
-        _diffuse(regularizer, scheme, block_streams(streams, block), own_state, span, own_record)
+    """The steps of `rdasde._engine.loops`, whose noise is that of the middle of a step already."""
+    for block in range(states.dual.shape[0]):
+        state = State(states.dual[block], states.primal[block], states.work, states.average[block])
+        kept = (records.dual[block], records.primal[block], records.average[block])
+        record, stream = Record(records.steps, records.coordinates, *kept), block_streams(streams, block)
+        v, w, work, _ = state
+        d = v.shape[0]
+        even = d + d % 2  # normals come in pairs
+        normal, xi, slope = work[:even], work[even : even + d], work[even + d : even + 2 * d]
+        ahead, slope_ahead = work[even + 2 * d : even + 3 * d], work[even + 3 * d : even + 4 * d]
+        flat, flat_slope, flat_ahead = one_row(v), one_row(slope), one_row(slope_ahead)
+        lanes = np.uint64(LANES)
+        k = 0
+        for n in range(span.start + 1, span.stop + 1):
+            h = scheme.times[n] - scheme.times[n - 1]
+            early = 0.5 * (h - scheme.lag) if h > 1.5 * scheme.lag else 0.0
+            _slope(scheme, n - 1, w, slope)
+            normals(stream, normal)
+            multiply(scheme.factor[n - 1], normal[:d], xi)
+            move(v, -scheme.noise_level * np.sqrt(h), xi, v)
+            move(v, h, slope, ahead)
+            mirror(regularizer, ahead, scheme.thresholds[n], w)
+            _slope(scheme, n, w, slope_ahead)
+            for j in range(d):
+                missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
+                for lane in range(lanes):
+                    i = row + lane
+                    moved = fma(early - h, flat_slope[i], flat[i])
+                    flat[i] = fma(-early, flat_ahead[i], moved) + missed
+            mirror(regularizer, v, scheme.thresholds[n], w)
+            if k < record.steps.size and record.steps[k] == n:
+                keep(state, record, k)
+                k += 1

@@ -169,75 +169,6 @@ def advance(
 
 
 @compilable
-def _diffuse(problem, regularizer, scheme, source, state, span, record):
-    """The dual diffusion on a grid: the trapezoidal rule in the drift, noise as it is half a step ahead.
-
-    ``dV = -G(W) dt + noise_level Sigma(W)^(1/2) dB``, ``W = prox(V, g(t))``. For smooth
-    coefficients every term of the weak expansion to second order in the step is met but those of fourth order in the
-    noise level: the weak error is O(noise_level h^2 + noise_level^4 h) (Milstein & Tretyakov, SIAM J. Sci. Comput. 18,
-    1997, on small noise). With `feedback` the noise is drawn in two halves, the second where the first and the drift
-    have led: then the covariance meets its terms of fourth order too, and of these only a third of the coupling to the
-    third moments is missed.
-    """
-    v, w, work, average = state
-    streams, scratch = source
-    times, thresholds = scheme.times, scheme.thresholds
-    d = v.shape[0]
-    xi, slope, ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d]
-    slope_ahead, mean = work[3 * d : 4 * d], work[4 * d :]
-    flat, flat_xi, flat_slope, flat_ahead = one_row(v), one_row(xi), one_row(slope), one_row(slope_ahead)
-    flat_mean = one_row(mean)
-    mean[:] = 0.0
-    lanes = np.uint64(LANES)
-    k = 0
-    for n in range(span.start + 1, span.stop + 1):
-        h = times[n] - times[n - 1]
-        lag = scheme.lag[n - 1]
-        early = 0.5 * (h - lag) if h > 1.5 * lag else 0.0
-        spread = scheme.noise_level[n - 1] * np.sqrt(h)
-        if average.shape[0] > 0:
-            share, left = scheme.shares[n - 1, 0], scheme.shares[n - 1, 1]
-            for j in range(d):
-                for lane in range(LANES):
-                    average[j, lane] = fma(share, average[j, lane], left * w[j, lane])
-        drift(problem, w, scratch, slope)
-        # one place where noise is drawn, one where the flow's drift is taken (`follow`): compilers copy them to each
-        for part in range(2 if scheme.feedback and early > 0.0 else 1):
-            if part == 1:
-                move(v, h, slope, ahead)
-                move(ahead, -spread, xi, ahead)
-            else:
-                move(v, 0.0 if scheme.feedback else early, slope, ahead)
-            mirror(regularizer, ahead, thresholds[2 * n - 2 + (2 if part == 1 else 0 if scheme.feedback else 1)], w)
-            shock(scheme.kind, problem, h, w, streams, scratch, mean, slope_ahead if part == 1 else xi)
-            if part == 1:
-                begin, end = np.sqrt(1.0 - early / h), np.sqrt(early / h)
-                for i in range(flat.size):
-                    flat_xi[i] = begin * flat_xi[i] + end * flat_ahead[i]
-        for i in range(flat.size):
-            flat_slope[i] -= flat_mean[i]
-        move(v, -spread, xi, v)
-        move(v, h, slope, ahead)
-        mirror(regularizer, ahead, thresholds[2 * n], w)
-        drift(problem, w, scratch, slope_ahead)
-        for j in range(d):
-            missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
-            for lane in range(lanes):
-                i = row + lane
-                moved = fma(early - h, flat_slope[i], flat[i])
-                flat[i] = fma(-early, flat_ahead[i] - flat_mean[i], moved) + missed
-        mirror(regularizer, v, thresholds[2 * n], w)
-        if average.shape[0] > 0:
-            right = scheme.shares[n - 1, 2]
-            for j in range(d):
-                for lane in range(LANES):
-                    average[j, lane] = fma(right, w[j, lane], average[j, lane]) + scheme.missed[n - 1, j]
-        if k < record.steps.size and record.steps[k] == n:
-            keep(state, record, k)
-            k += 1
-
-
-@compilable
 def _of_block(source, state, record, block):
     """What belongs to one of several blocks."""
     return (
@@ -249,23 +180,89 @@ def _of_block(source, state, record, block):
 
 @Kernel
 def diffuse(
-    problem: Any, regularizer: Any, scheme: Scheme, source: Source, state: State, span: Span, record: Record
+    problem: Any, regularizer: Any, scheme: Scheme, sources: Source, states: State, span: Span, records: Record
 ) -> None:
-    """`_diffuse` of blocks, one after the other, along the first axis of the streams, the states and the record."""
-    for block in range(state.dual.shape[0]):
-        own_source, own_state, own_record = _of_block(source, state, record, block)
-        _diffuse(problem, regularizer, scheme, own_source, own_state, span, own_record)
+    """The dual diffusion on a grid: the trapezoidal rule in the drift, noise as it is half a step ahead.
+
+    ``dV = -G(W) dt + noise_level Sigma(W)^(1/2) dB``, ``W = prox(V, g(t))``. For smooth
+    coefficients every term of the weak expansion to second order in the step is met but those of fourth order in the
+    noise level: the weak error is O(noise_level h^2 + noise_level^4 h) (Milstein & Tretyakov, SIAM J. Sci. Comput. 18,
+    1997, on small noise). With `feedback` the noise is drawn in two halves, the second where the first and the drift
+    have led: then the covariance meets its terms of fourth order too, and of these only a third of the coupling to the
+    third moments is missed.
+
+    Blocks are stepped one after the other, in the kernel itself: to compile a function of its own for one of them
+    would compile all of it twice.
+    """
+    for block in range(states.dual.shape[0]):
+        source, state, record = _of_block(sources, states, records, block)
+        v, w, work, average = state
+        streams, scratch = source
+        times, thresholds = scheme.times, scheme.thresholds
+        d = v.shape[0]
+        xi, slope, ahead = work[:d], work[d : 2 * d], work[2 * d : 3 * d]
+        slope_ahead, mean = work[3 * d : 4 * d], work[4 * d :]
+        flat, flat_xi, flat_slope, flat_ahead = one_row(v), one_row(xi), one_row(slope), one_row(slope_ahead)
+        flat_mean = one_row(mean)
+        mean[:] = 0.0
+        lanes = np.uint64(LANES)
+        k = 0
+        for n in range(span.start + 1, span.stop + 1):
+            h = times[n] - times[n - 1]
+            lag = scheme.lag[n - 1]
+            early = 0.5 * (h - lag) if h > 1.5 * lag else 0.0
+            spread = scheme.noise_level[n - 1] * np.sqrt(h)
+            if average.shape[0] > 0:
+                share, left = scheme.shares[n - 1, 0], scheme.shares[n - 1, 1]
+                for j in range(d):
+                    for lane in range(LANES):
+                        average[j, lane] = fma(share, average[j, lane], left * w[j, lane])
+            drift(problem, w, scratch, slope)
+            # one place where noise is drawn (in `follow`, one where the drift is taken): compilers copy it to each
+            for part in range(2 if scheme.feedback and early > 0.0 else 1):
+                if part == 1:
+                    move(v, h, slope, ahead)
+                    move(ahead, -spread, xi, ahead)
+                else:
+                    move(v, 0.0 if scheme.feedback else early, slope, ahead)
+                mirror(regularizer, ahead, thresholds[2 * n - 2 + (2 if part == 1 else 0 if scheme.feedback else 1)], w)
+                shock(scheme.kind, problem, h, w, streams, scratch, mean, slope_ahead if part == 1 else xi)
+                if part == 1:
+                    begin, end = np.sqrt(1.0 - early / h), np.sqrt(early / h)
+                    for i in range(flat.size):
+                        flat_xi[i] = begin * flat_xi[i] + end * flat_ahead[i]
+            for i in range(flat.size):
+                flat_slope[i] -= flat_mean[i]
+            move(v, -spread, xi, v)
+            move(v, h, slope, ahead)
+            mirror(regularizer, ahead, thresholds[2 * n], w)
+            drift(problem, w, scratch, slope_ahead)
+            for j in range(d):
+                missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
+                for lane in range(lanes):
+                    i = row + lane
+                    moved = fma(early - h, flat_slope[i], flat[i])
+                    flat[i] = fma(-early, flat_ahead[i] - flat_mean[i], moved) + missed
+            mirror(regularizer, v, thresholds[2 * n], w)
+            if average.shape[0] > 0:
+                right = scheme.shares[n - 1, 2]
+                for j in range(d):
+                    for lane in range(LANES):
+                        average[j, lane] = fma(right, w[j, lane], average[j, lane]) + scheme.missed[n - 1, j]
+            if k < record.steps.size and record.steps[k] == n:
+                keep(state, record, k)
+                k += 1
 
 
 @Kernel
 def follow(
     problem: Any, regularizer: Any, grid: FineGrid, scratch: Any, state: State, defect: Floats, integral: Floats
 ) -> None:
-    """The noiseless flow ``dv/dt = -F(v, t)``, and what one step of `_diffuse` without noise misses of it.
+    """The noiseless flow ``dv/dt = -F(v, t)``, and what one step of `diffuse` without noise misses of it.
 
     The fine grid is stepped by the classical Runge-Kutta method, for the equation of second order with F where the flow
     was half a lag before; a step of one lag is one of the algorithm. ``defect[n - 1]`` (d,) gets the flow at node n of
-    the coarser grid less a step of `_diffuse` from node n - 1, and ``integral[n - 1]``, if it has rows, the integral of
+    the coarser grid less a step of `diffuse` from node n - 1, and ``integral[n - 1]``, if it has rows, the integral of
     the primal from node n - 1 to node n less that by the two states there. `state.work` is (5 d, lanes).
     """
     v, w, work, _ = state
@@ -322,55 +319,49 @@ def _fluctuation(u, slope, shift, kink):
     return slope * np.copysign(0.0 if excess <= 0.0 else excess, moved)  # a NaN stays one
 
 
-@compilable
-def _fluctuate(along, table, grid, source, state, span, record):
+@Kernel
+def fluctuate(
+    along: Any, table: Fluctuation, grid: Grid, sources: Source, states: State, span: Span, records: Record
+) -> None:
     """The fluctuation limit ``dU = -H(w(t)) D_t(U) dt + noise_level Sigma(w(t))^(1/2) dB`` around the flow w(t).
 
-    The scheme of `_diffuse`, here O(h^2) for any noise level but for the kinks, as Sigma does not depend on U. The
+    The scheme of `diffuse`, here O(h^2) for any noise level but for the kinks, as Sigma does not depend on U. The
     table of D_t is (time, d), `along` is the problem at times and middles of the grid in turn. The states are U and
     D_t(U).
     """
-    u, mapped, work, _ = state
-    streams, scratch = source
-    d = u.shape[0]
-    xi, first, second, spare = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d : 4 * d]
-    flat, flat_xi, flat_mapped = one_row(u), one_row(xi), one_row(mapped)
-    flat_first, flat_second = one_row(first), one_row(second)
-    lanes = np.uint64(u.shape[1])
-    k = 0
-    for n in range(span.start + 1, span.stop + 1):
-        h = grid.times[n] - grid.times[n - 1]
-        spread = grid.noise_level * np.sqrt(h)
-        hessian_along(along, 2 * n - 2, spare, mapped, scratch, first)
-        noise_along(along, 2 * n - 1, spare, streams, scratch, xi)
-        for j in range(d):
-            a, b, c, row = table.slope[n, j], table.shift[n, j], table.kink[n, j], np.uint64(j) * lanes
-            for lane in range(lanes):
-                i = row + lane
-                moved = fma(spread, flat_xi[i], flat[i])
-                flat[i] = moved
-                flat_mapped[i] = _fluctuation(fma(-h, flat_first[i], moved), a, b, c)
-        hessian_along(along, 2 * n, spare, mapped, scratch, second)
-        for j in range(d):
-            a, b, c, row = table.slope[n, j], table.shift[n, j], table.kink[n, j], np.uint64(j) * lanes
-            for lane in range(lanes):
-                i = row + lane
-                moved = fma(-0.5 * h, flat_first[i] + flat_second[i], flat[i])
-                flat[i] = moved
-                flat_mapped[i] = _fluctuation(moved, a, b, c)
-        if k < record.steps.size and record.steps[k] == n:
-            keep(state, record, k)
-            k += 1
-
-
-@Kernel
-def fluctuate(
-    along: Any, table: Fluctuation, grid: Grid, source: Source, state: State, span: Span, record: Record
-) -> None:
-    """`_fluctuate` of blocks, like `diffuse`."""
-    for block in range(state.dual.shape[0]):
-        own_source, own_state, own_record = _of_block(source, state, record, block)
-        _fluctuate(along, table, grid, own_source, own_state, span, own_record)
+    for block in range(states.dual.shape[0]):
+        source, state, record = _of_block(sources, states, records, block)
+        u, mapped, work, _ = state
+        streams, scratch = source
+        d = u.shape[0]
+        xi, first, second, spare = work[:d], work[d : 2 * d], work[2 * d : 3 * d], work[3 * d : 4 * d]
+        flat, flat_xi, flat_mapped = one_row(u), one_row(xi), one_row(mapped)
+        flat_first, flat_second = one_row(first), one_row(second)
+        lanes = np.uint64(u.shape[1])
+        k = 0
+        for n in range(span.start + 1, span.stop + 1):
+            h = grid.times[n] - grid.times[n - 1]
+            spread = grid.noise_level * np.sqrt(h)
+            hessian_along(along, 2 * n - 2, spare, mapped, scratch, first)
+            noise_along(along, 2 * n - 1, spare, streams, scratch, xi)
+            for j in range(d):
+                a, b, c, row = table.slope[n, j], table.shift[n, j], table.kink[n, j], np.uint64(j) * lanes
+                for lane in range(lanes):
+                    i = row + lane
+                    moved = fma(spread, flat_xi[i], flat[i])
+                    flat[i] = moved
+                    flat_mapped[i] = _fluctuation(fma(-h, flat_first[i], moved), a, b, c)
+            hessian_along(along, 2 * n, spare, mapped, scratch, second)
+            for j in range(d):
+                a, b, c, row = table.slope[n, j], table.shift[n, j], table.kink[n, j], np.uint64(j) * lanes
+                for lane in range(lanes):
+                    i = row + lane
+                    moved = fma(-0.5 * h, flat_first[i] + flat_second[i], flat[i])
+                    flat[i] = moved
+                    flat_mapped[i] = _fluctuation(moved, a, b, c)
+            if k < record.steps.size and record.steps[k] == n:
+                keep(state, record, k)
+                k += 1
 
 
 @Kernel
