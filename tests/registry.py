@@ -1,6 +1,7 @@
 """One of each built-in problem and design, for the laws that hold for all of them."""
 
 import numpy as np
+import pytest
 from own_problems import retrieval, retrieval_mean
 
 import rdasde as rs
@@ -77,6 +78,18 @@ PROBLEMS |= {
     f"{name}-rows": rs.LinearModel.from_data(loss, _ROWS, _RESPONSES[loss.response]) for name, loss in _LOSSES.items()
 }
 PROBLEMS |= {f"{name}-ar1": rs.LinearModel(loss, 0.6 * _COEF, rs.AR1(5, 0.6)) for name, loss in _LOSSES.items()}
+# Code is compiled for each pair of a loss and a design. Among these every problem, every loss, every design and both
+# parities of the dimension occur, so that each piece of code is met; all pairs are for `make test-slow`.
+COVER = (
+    "linear-ar1", "linear-one", "linear-rows", "logistic-dense", "logistic-rows", "oja-diagonal", "oja-rows",
+    "krasulina-spiked", "mlp", "softmax-rows", "uneven-ar1", "own", "poisson-rows", "smoothed-rows", "quantile-rows",
+    "huber-ar1", "hinge-ar1", "custom-rows",
+)  # fmt: skip
+
+
+def each(names, cover=COVER):
+    """A test for each of the names, slow but for those of the cover."""
+    return [name if name in cover else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def some_points(problem):

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, fma, generic, implements, one_row
-from rdasde._compiled.lanes import LANES, four_rows, multiply, single_row
+from rdasde._compiled.lanes import LANES, copy, four_rows, multiply, single_row
 
 SPARE = 4  # rows of scratch that `color` and `correlate` ask for
 
@@ -284,10 +284,10 @@ def _(covariance, z, spare):
     whole = d - d % 4
     for i in range(d - 1, whole - 1, -1):
         single_row(factor, i, i + 1, z, spare, 0)
-        z[i] = spare[0]
+        copy(spare[0], z[i])
     for i in range(whole - 4, -1, -4):
         four_rows(factor, i, i + 4, z, spare, 0)
-        z[i : i + 4] = spare
+        copy(spare, z[i : i + 4])
 
 
 class Dense(Covariance):

@@ -9,6 +9,7 @@ import numpy as np
 from rdasde._check import Floats
 from rdasde._compiled.functions import call
 from rdasde._compiled.jit import Kernel, fma, implements
+from rdasde._compiled.lanes import add
 from rdasde._compiled.random import Streams, block_streams, normals
 from rdasde._compiled.scratch import Layout, Lines
 from rdasde._problems.base import add_gradient, drift, hessian_product, noise
@@ -184,8 +185,8 @@ def joint_moments(
                 behind[n, i] -= origin[i]
                 sums[1, i] += ahead[n, i] + behind[n, i]
         x, plus, minus = xi[:count], ahead[:count], behind[:count]
-        sums[2 : 2 + d] += 0.5 * np.dot((plus - minus).T, x)
-        sums[2 + d : 2 + 2 * d] += np.dot(x.T, x)
-        sums[2 + 2 * d :] += np.dot(plus.T, plus) + np.dot(minus.T, minus)
+        add(0.5 * np.dot((plus - minus).T, x), sums[2 : 2 + d])
+        add(np.dot(x.T, x), sums[2 + d : 2 + 2 * d])
+        add(np.dot(plus.T, plus) + np.dot(minus.T, minus), sums[2 + 2 * d :])
     for i in range(d):
         sums[0, i] = origin[i]

@@ -21,7 +21,7 @@ from rdasde._approximations.closure import gaussian_closure
 from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
-from rdasde._compiled.lanes import LANES, add, lane_array
+from rdasde._compiled.lanes import LANES, add, copy, lane_array
 from rdasde._compiled.random import Streams, streams
 from rdasde._compiled.scratch import Layout
 from rdasde._engine.extended import Extended
@@ -120,7 +120,7 @@ def _(problem, state, streams, scratch, out):
         _add_curvature(problem, w, scratch, out[:d])
     else:
         noise(problem.problem, w, streams, scratch.inner, out[:d])
-    out[d : 2 * d] = out[:d]
+    copy(out[:d], out[d : 2 * d])
     out[2 * d, :] = 0.0
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from helpers import drift, hessian_along, hessian_product, in_lanes, noise_along
-from registry import PROBLEMS, some_points
+from registry import COVER, PROBLEMS, each, some_points
 
 import rdasde as rs
 from rdasde._compiled.lanes import LANES, lane_array
@@ -18,7 +18,7 @@ from rdasde.testing._samples import _draw_gradients, _draw_noise
 SENTINEL = -7.25e77
 # pieces of `Along` take a point of the path to the pieces of its problem: one problem shows that this writes nothing
 # else, and for the others it is done here, with the pieces that are compiled already
-SHOWS_ALONG = PROBLEMS["logistic-identity"]
+SHOWS_ALONG = PROBLEMS["logistic-dense"]
 
 
 class Inner(NamedTuple):
@@ -123,7 +123,7 @@ GUARDED = PROBLEMS | {f"controlled-{order}": (lambda order=order: controlled(ord
 
 # the other way round than the laws, which another worker goes through at the same time: what one has compiled the other
 # finds, and they meet in the middle
-@pytest.mark.parametrize("name", list(GUARDED)[::-1])
+@pytest.mark.parametrize("name", each(list(GUARDED)[::-1], (*COVER, "controlled-1", "controlled-2")))
 def test_nothing_is_written_outside_the_areas(name):
     problem = GUARDED[name]() if callable(GUARDED[name]) else GUARDED[name]
     for piece, call in pieces_of(problem).items():

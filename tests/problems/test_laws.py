@@ -61,7 +61,16 @@ for variant in ("oja", "krasulina"):
 PROBLEMS = {name: (lambda name=name: registry.PROBLEMS[name]) for name in registry.PROBLEMS} | MORE
 
 
-@pytest.mark.parametrize("name", list(PROBLEMS))
+# with code that others have compiled
+COVER = (
+    *registry.COVER, "linear, AR1, even", "linear, rows, even", "logistic, null", "logistic, dense, even",
+    "logistic, rows, even", "network, three classes", "own, everything given", "own, without a compiled drift",
+    "own, everything estimated", "hinge, null", "Huber, of heavy tails", "oja, one coordinate", "oja, singular",
+    "oja, rows, even",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", registry.each(PROBLEMS, COVER))
 def test_every_law(name):
     laws = rs.testing.check_problem(PROBLEMS[name]())
     # nothing is skipped but for what a problem does not claim, or estimates
