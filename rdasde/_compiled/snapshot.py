@@ -5,6 +5,7 @@ that are called too, so that what is compiled, whenever that is, is what the dig
 """
 
 from __future__ import annotations
+import __future__
 
 import dis
 import hashlib
@@ -21,6 +22,7 @@ _LARGE = 10**6  # bytes of a constant array that numba would refer to in memory
 _NUMBA_KNOWS = ("builtins", "math", "cmath", "operator", "random", "numpy", "numba", "_operator")
 # kinds of what is known by its name; functions of NumPy are of a class of their own
 _BY_NAME = (type, types.BuiltinFunctionType, types.BuiltinMethodType, types.FunctionType, np.ufunc, type(np.sum))
+_WRITTEN_AS_TEXT = __future__.annotations.compiler_flag  # annotations, which nothing here looks at
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis))
 
 
@@ -96,7 +98,7 @@ class Snapshot:
         self._kept.append(known)
         self._kept.append(function)
         self._copies.append(copy)
-        self._of_code(code)
+        self._of_code(code, plain.__doc__)
         copy.__defaults__ = self._of_value(plain.__defaults__)
         keywords = plain.__kwdefaults__
         copy.__kwdefaults__ = None if keywords is None else {k: self._of_value(v) for k, v in sorted(keywords.items())}
@@ -115,12 +117,15 @@ class Snapshot:
             # else a builtin, a local of an enclosing function, or what numba will not find
         return known
 
-    def _of_code(self, code: types.CodeType) -> None:
+    def _of_code(self, code: types.CodeType, docstring: str | None = None) -> None:
+        flags = code.co_flags & ~_WRITTEN_AS_TEXT
         self._add(code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-        self._add(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+        self._add(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, flags)
         self._add(getattr(code, "co_exceptiontable", b""), len(code.co_consts))
-        for constant in code.co_consts:
-            if isinstance(constant, types.CodeType):
+        for place, constant in enumerate(code.co_consts):
+            if place == 0 and docstring is not None and constant == docstring:
+                self._of_value(None)  # what stands there without one
+            elif isinstance(constant, types.CodeType):
                 self._of_code(constant)
             else:
                 self._of_value(constant)

@@ -51,7 +51,7 @@ def test_mean_of_linear_paths_is_the_closure(order):
     np.testing.assert_allclose(v, closure.dual_mean[-1], atol=1e-3 * float(closure.dual_std[-1].min()))
 
 
-@pytest.mark.parametrize("regularizer", [rs.L1(), rs.NonNegativeL1()])
+@pytest.mark.parametrize("regularizer", [rs.L1(), pytest.param(rs.NonNegativeL1(), marks=pytest.mark.slow)])
 def test_of_least_squares_they_are_the_exact_ones(regularizer):
     """H is constant: only the noise forgets the state. 8 000 paths each, 5 standard errors of 90 comparisons: 5e-5."""
     X, _ = rows()

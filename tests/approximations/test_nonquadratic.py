@@ -75,14 +75,14 @@ def test_the_closure_says_where_it_cannot_be_trusted():
     """From the saddle the law of Oja's rule has two humps."""
     start = np.zeros(4)
     start[1] = 0.5  # an eigenvector that is not the leading one
-    problem = rs.OnlinePCA([2.0, 1.0, 0.5, 0.5])
+    problem = rs.OnlinePCA.spiked([3.0, 1.0], np.eye(4)[:2])
     with pytest.warns(
         rs.ClosureWarning, match=r"method='closure' is not right here: .*; try method='paths', or"
     ) as caught:
-        rs.approximate(problem, algorithm(1e-3), 12.0, times=5, start=start)
+        rs.approximate(problem, algorithm(5e-4), 6.0, times=5, start=start)
     assert caught[0].filename == __file__  # the line that asked
-    paths = rs.approximate(problem, algorithm(1e-3), 12.0, times=5, start=start, method="paths", paths=1000, seed=0)
-    runs = rs.simulate(problem, algorithm(1e-3), 12.0, times=5, start=start, replicates=1000, seed=0)
+    paths = rs.approximate(problem, algorithm(5e-4), 6.0, times=5, start=start, method="paths", paths=1000, seed=0)
+    runs = rs.simulate(problem, algorithm(5e-4), 6.0, times=5, start=start, replicates=1000, seed=0)
     # the diffusion leaves the saddle on its own, to either side alike; 1 000 each: shares within 4.5 sqrt(.5 / 1 000)
     for ensemble in (paths, runs):
         assert abs(float((ensemble.primal[:, -1, 0] > 0.0).mean()) - 0.5) < 4.5 * np.sqrt(0.25 / 1000)

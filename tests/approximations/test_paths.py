@@ -148,11 +148,12 @@ def test_tasks_of_several_blocks_change_nothing(paths, monkeypatch):
 
 def test_tasks_of_several_blocks_say_where_a_path_diverges(monkeypatch):
     problem, start = rs.OnlinePCA(np.diag([3.0, 2.0, 1.0])), np.array([40.0, 1.0, 1.0])
+    algorithm = rs.RDA(0.1, rs.L1(), rs.PowerLaw(0.5, 0.6))
     said = []
     for size in (1, 2**19):
         monkeypatch.setattr(_diffusion, "_TASK", size)
         with pytest.raises(rs.DivergenceError) as caught:
-            paths_of(problem, rs.RDA(0.1), start, axis(0.0, 1.0), 50, 0)
+            paths_of(problem, algorithm, start, axis(0.0, 1.0), 50, 0)
         said.append((str(caught.value), caught.value.step, caught.value.replicate))
     assert said[0] == said[1]
     assert said[0][2] == 0

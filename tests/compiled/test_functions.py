@@ -135,6 +135,7 @@ def variant(text, **names):
 
 
 PLAIN = "def f(a, b):\n    return a * k + b\n"
+DESCRIBED = "def f(a, b):\n    'Of two'\n    return a * k + b\n"
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,8 @@ PLAIN = "def f(a, b):\n    return a * k + b\n"
         (variant(PLAIN, k=1), variant("# a comment\n\n" + PLAIN, k=1)),
         (variant(PLAIN, k=(1, 2.0, "x", None, True)), variant(PLAIN, k=(1, 2.0, "x", None, True))),
         (variant(PLAIN, k=1, unused=1), variant(PLAIN, k=1, unused=2)),
+        (variant(PLAIN, k=1), variant("from __future__ import annotations\n" + PLAIN, k=1)),
+        (variant(DESCRIBED, k=1), variant(DESCRIBED.replace("Of two", "A sum"), k=1)),
     ],
 )
 def test_functions_that_do_the_same_share_a_digest(one, other):

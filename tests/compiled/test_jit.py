@@ -35,7 +35,7 @@ rule = rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
 for problem, start in (
     (rs.LinearRegression([0.5, 0.0], rs.AR1(2, 0.5)), None),
     (rs.LinearRegression.from_data(np.eye(3), [0.0, 1.0, 1.0]), None),
-    (rs.LogisticRegression([0.5, 0.0]), None),
+    (rs.LogisticRegression([0.5, 0.0], rs.AR1(2, 0.5)), None),
     (rs.OnlinePCA.spiked([2.0], [[1.0, 0.0]]), [1.0, 0.5]),
 ):
     rs.simulate(problem, rule, 0.1, start=start, keep="summary")

@@ -74,7 +74,11 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+SLOW = ("linear, elastic net, batches", "linear, no regularizer")
+EACH = [pytest.param(case, marks=pytest.mark.slow if name in SLOW else (), id=name) for name, case in CASES.items()]
+
+
+@pytest.mark.parametrize("case", EACH)
 def test_intervals_hold(case):
     center, error, raw, last, last_error = replicates(*case)
     assert_holds(np.mean(np.abs(center) <= 1.959964 * error, axis=1))

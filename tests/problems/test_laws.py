@@ -65,7 +65,7 @@ PROBLEMS = {name: (lambda name=name: registry.PROBLEMS[name]) for name in regist
 COVER = (
     *registry.COVER, "linear, AR1, even", "linear, rows, even", "logistic, null", "logistic, dense, even",
     "logistic, rows, even", "network, three classes", "own, everything given", "own, without a compiled drift",
-    "own, everything estimated", "hinge, null", "Huber, of heavy tails", "oja, one coordinate", "oja, singular",
+    "own, everything estimated", "Huber, of heavy tails", "oja, one coordinate", "oja, singular",
     "oja, rows, even",
 )  # fmt: skip
 

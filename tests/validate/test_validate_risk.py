@@ -107,7 +107,7 @@ def test_excess_risk_of_averaged_sgd_is_the_closed_form():
         rs.RDA(0.02),
         rs.RDA(0.02, rs.L1(), POWER),
         rs.RDA(0.02, rs.L1(), rs.Linear(0.1), 4),
-        rs.RDA(0.02, rs.ElasticNet(0.5), POWER),
+        pytest.param(rs.RDA(0.02, rs.ElasticNet(0.5), POWER), marks=pytest.mark.slow),
         rs.RDA(0.02, rs.GroupLasso([0, 0, 0, 1, 1, 1]), POWER),
         rs.RDA(0.02, rs.L1(), rs.Constant(0.05)),
     ],

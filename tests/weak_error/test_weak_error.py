@@ -287,6 +287,7 @@ class TestWeakError:
         with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
             weak_error(test_functions={})
 
+    @pytest.mark.slow
     def test_a_soft_threshold_of_ones_own(self):
         """Like L1 at second order, up to the quadrature behind the control variate."""
         own = rs.RDA(0.02, rs.CustomRegularizer(soft), rs.PowerLaw(0.3, 0.6))
