@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure.add_argument("--store", type=Path, metavar="DIR", help="keep finished pieces of studies, to go on from")
     figure.add_argument("--small", action="store_true", help="studies at a small size, to see that they work")
     figure.add_argument("--caption", action="store_true", help="captions below the pictures, not only beside them")
+    figure.add_argument(
+        "--jobs", type=_count, metavar="N", help="figures that are drawn at once (default: one for each core)"
+    )
     figure.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="where to (default: figures)")
     run = commands.add_parser(
         "run",
@@ -93,23 +97,41 @@ def _figure(options: argparse.Namespace) -> int:
         meant = f"did you mean {close[0]!r}? T" if close else "t"
         print(f"rdasde figure: {got}; {meant}here are {', '.join(known)}.", file=sys.stderr)
         return 2
+    quick = list(dict.fromkeys(name for name in names if name in _figures.FIGURES))
+    jobs = min(options.jobs or os.cpu_count() or 1, len(quick))
+    at_once = quick if jobs > 1 else []
+    one_by_one = [name for name in names if name not in at_once]
+    total = len(at_once) + len(one_by_one)
     pieces = _studies.Pieces(options.store, options.small, progress=True)
-    for number, name in enumerate(names, 1):
-        print(f"[{number}/{len(names)}] {name} ...", end="", file=sys.stderr, flush=True)
-        begin = time.perf_counter()
-        try:
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)  # said before anything is drawn
+        if at_once:
+            print(f"[0/{total}] {jobs} figures at once ...", file=sys.stderr, flush=True)
+            for number, drawn in enumerate(_figures.draw_at_once(at_once, options.out, jobs, options.caption), 1):
+                print(f"[{number}/{total}] {drawn.name} {drawn.seconds:.1f} s", file=sys.stderr)
+                print("\n".join(map(str, drawn.files)), flush=True)
+        for number, name in enumerate(one_by_one, 1 + len(at_once)):
+            print(f"[{number}/{total}] {name} ...", end="", file=sys.stderr, flush=True)
+            begin = time.perf_counter()
             if name in _studies.STUDIES:
                 print(file=sys.stderr)
-                drawn, table = _studies.run(name, pieces)
+                figure, table = _studies.run(name, pieces)
+                files = _figures.save(figure, name, options.out, table=table, caption=options.caption)
             else:
-                drawn, table = _figures.draw(name), ""
-            files = _figures.save(drawn, name, options.out, table=table, caption=options.caption)
-        except (ImportError, OSError) as error:
-            print(f"\nrdasde figure: {error}", file=sys.stderr)
-            return 1
-        print(f" {time.perf_counter() - begin:.1f} s", file=sys.stderr)
-        print("\n".join(map(str, files)))
+                files = _figures.draw_and_save(name, options.out, options.caption).files
+            print(f" {time.perf_counter() - begin:.1f} s", file=sys.stderr)
+            print("\n".join(map(str, files)))
+    except (ImportError, OSError) as error:
+        print(f"\nrdasde figure: {error}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _count(text: str) -> int:
+    """A positive whole number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes: give 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

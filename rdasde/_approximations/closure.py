@@ -163,4 +163,7 @@ def between(times: Floats, at: Floats, values: Floats) -> Floats:
     """Monotone interpolation in time of `values` (at, ...)."""
     from scipy.interpolate import pchip_interpolate
 
-    return np.asarray(pchip_interpolate(at, values, times)) if len(at) > 1 else values
+    if len(at) < 2:
+        return values
+    with np.errstate(over="ignore"):  # a slope of 1e-310 is 0: its reciprocal is taken, and that of this
+        return np.asarray(pchip_interpolate(at, values, times))

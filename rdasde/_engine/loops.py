@@ -240,9 +240,9 @@ def diffuse(
             for j in range(d):
                 missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
                 for lane in range(lanes):
-                    i = row + lane
-                    moved = fma(early - h, flat_slope[i], flat[i])
-                    flat[i] = fma(-early, flat_ahead[i] - flat_mean[i], moved) + missed
+                    at = row + lane
+                    moved = fma(early - h, flat_slope[at], flat[at])
+                    flat[at] = fma(-early, flat_ahead[at] - flat_mean[at], moved) + missed
             mirror(regularizer, v, thresholds[2 * n], w)
             if average.shape[0] > 0:
                 right = scheme.shares[n - 1, 2]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rdasde import _check, _drawing
 
@@ -21,6 +25,7 @@ FIGURES = {
     "network-trajectories": "the theory on a neural network of 442 weights: bands, exact zeros, training loss",
     "mirror-maps": "one problem under every regularizer",
 }
+_LONGEST = ("network-trajectories", "mirror-maps", "trajectories-digits", "trajectories-corrected")  # begun first
 
 
 def draw(name: str) -> Figure:
@@ -47,3 +52,29 @@ def save(figure: Figure, name: str, directory: Path, *, table: str = "", caption
     prose: str = figure.caption  # type: ignore[attr-defined]
     files[2].write_text("\n\n".join(part.strip() for part in (prose, table) if part) + "\n", encoding="utf-8")
     return files
+
+
+class Drawn(NamedTuple):
+    """A figure that is on disk."""
+
+    name: str
+    files: list[Path]
+    seconds: float
+
+
+def draw_and_save(name: str, directory: Path, caption: bool = False) -> Drawn:
+    """Both, as one piece of work."""
+    begin = time.perf_counter()
+    files = save(draw(name), name, directory, caption=caption)
+    return Drawn(name, files, time.perf_counter() - begin)
+
+
+def draw_at_once(names: Iterable[str], directory: Path, jobs: int, caption: bool = False) -> Iterator[Drawn]:
+    """Several figures in as many processes, as they are finished: one compiles while another one runs."""
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        ordered = sorted(names, key=lambda name: _LONGEST.index(name) if name in _LONGEST else len(_LONGEST))
+        for piece in as_completed([pool.submit(draw_and_save, name, directory, caption) for name in ordered]):
+            yield piece.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -14,7 +14,7 @@ from rdasde._figures import published
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REPLICATES, LEVEL = 500, 0.95
+REPLICATES, LEVEL = 200, 0.95
 MARKS = {5.0: (_drawing.SKY, "s"), 10.0: (_drawing.TEAL, "o"), 20.0: (_drawing.BLACK, "x")}  # when coverage is drawn
 _LINEAR = 4.0  # points up to which the axis is linear
 _TICKS = (-50, -10, -4, -2, 0, 2, 4)

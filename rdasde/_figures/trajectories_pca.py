@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIMENSION, ACTIVE, SPIKE = 150, 20, 2.0
-HORIZON, RUNS, SEED = 10.0, 1000, 10  # the seed is the horizon; nothing was picked
+HORIZON, RUNS, SEED = 10.0, 600, 10  # the seed is the horizon; nothing was picked
 
 
 def draw() -> Figure:

@@ -58,11 +58,32 @@ def test_unknown_figures_are_refused(arguments, tmp_path):
     assert "Traceback" not in process.stderr
 
 
-def test_draws_a_figure(tmp_path):
-    process = rdasde("figure", "trajectories-diabetes", "--out", str(tmp_path))
+def test_draws_figures_at_once(tmp_path):
+    names = ("trajectories-diabetes", "trajectories-logistic")
+    process = rdasde("figure", *names, "--jobs", "2", "--out", str(tmp_path))
     assert process.returncode == 0, process.stderr
-    assert (tmp_path / "trajectories-diabetes.png").stat().st_size > 20_000
-    assert (tmp_path / "trajectories-diabetes.pdf").read_bytes().startswith(b"%PDF")
+    assert process.stderr.startswith("[0/2] 2 figures at once ...")
+    assert "Warning" not in process.stderr
+    files = [tmp_path / f"{name}.{kind}" for name in names for kind in ("png", "pdf", "md")]
+    assert sorted(process.stdout.split()) == sorted(map(str, files))
+    for name in names:
+        assert (tmp_path / f"{name}.png").stat().st_size > 20_000
+        assert (tmp_path / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_where_figures_cannot_go_is_said_before_they_are_drawn(tmp_path):
+    (tmp_path / "file").touch()
+    process = rdasde("figure", "trajectories", "--out", str(tmp_path / "file"))
+    assert process.returncode == 1
+    assert process.stderr.startswith("\nrdasde figure: ")
+    assert "File exists" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_number_of_processes_is_checked(tmp_path):
+    process = rdasde("figure", "trajectories", "--jobs", "0", "--out", str(tmp_path))
+    assert process.returncode == 2
+    assert "argument --jobs: '0' is no number of processes: give 1 or more" in process.stderr
 
 
 def test_version():
