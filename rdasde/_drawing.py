@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from rdasde._bands.band import band
 from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
-from rdasde._engine.results import mirror_of
+from rdasde._engine.results import mirror_if_known
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+
+    from rdasde._regularizers.base import Regularizer
 
 SINGLE, DOUBLE = 3.3, 6.8  # inches: one column of a journal, and both
 # told apart under every kind of colour blindness, and by their lightness in grey
@@ -223,13 +225,14 @@ def draw_pair(
     level: float = 0.95,
     spaces: tuple[str, ...] = SPACES,
     legend: bool = True,
+    regularizer: Regularizer | None = None,
 ) -> None:
     """Fill a panel for each space, dual and primal, with the labelled coordinates; a legend above, or within."""
     axes = list(axes)
     run = runs["dual"].dims[0]
     theory = theory.sel(coordinate=list(labels))
     for axis, space in zip(axes, spaces, strict=True):
-        edges = band(theory, level, space=space)  # type: ignore[arg-type]
+        edges = band(theory, level, space=space, regularizer=regularizer)  # type: ignore[arg-type]
         for (j, label), ink in zip(labels.items(), inks(len(labels)), strict=True):
             here = {"coordinate": j}
             time = edges["time"].values
@@ -240,7 +243,8 @@ def draw_pair(
             draw_mean(axis, mean["time"].values, mean.values, ink, label)
         axis.set_ylabel(f"{space}  ${space_symbol(space)}_j$")
         if space == "dual":
-            zone = mirror_of(theory).dead_zone(theory["threshold"].values)
+            mirror = mirror_if_known(theory, regularizer)
+            zone = None if mirror is None else mirror.dead_zone(theory["threshold"].values)
             if zone is not None:
                 shade_threshold(axis, theory["time"].values, *zone)
     if legend:

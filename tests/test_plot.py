@@ -214,3 +214,33 @@ def test_examples_run(name):
     result = doctest.testmod(importlib.import_module(f"rdasde.{name}"))
     assert result.attempted > 3
     assert result.failed == 0
+
+
+OWN = {"regularizer": '{"kind": "CustomRegularizer"}'}
+
+
+class TestAMirrorMapOfOnesOwn:
+    """Which a result does not carry: what paths tell without it is drawn, the rest asks for it."""
+
+    def test_bands_of_paths(self, paths):
+        here, given = rs.band(paths.assign_attrs(OWN)), rs.band(paths, regularizer=rs.L1())
+        assert here.attrs["regularizer"] == OWN["regularizer"]
+        # the quantile of what is mapped, and the map of a quantile: the same but between two ranks
+        np.testing.assert_allclose(here.lower, given.lower, atol=0.02)
+        np.testing.assert_allclose(here.upper, given.upper, atol=0.02)
+
+    def test_what_needs_it_asks_for_it(self, paths, theory):
+        message = "function of the user's own, which a result does not carry: pass regularizer="
+        with pytest.raises(ValueError, match=message):
+            rs.band(theory.assign_attrs(OWN))
+        with pytest.raises(ValueError, match=message):
+            rs.band(paths.assign_attrs(OWN), simultaneous=True)
+        xr.testing.assert_identical(rs.band(theory.assign_attrs(OWN), regularizer=rs.L1()), rs.band(theory))
+        xr.testing.assert_equal(rs.band(theory.assign_attrs(OWN), space="dual"), rs.band(theory, space="dual"))
+
+    def test_trajectories(self, runs, paths):
+        figure = rs.plot.trajectories(runs, paths.assign_attrs(OWN), [0, 3])
+        shaded = rs.plot.trajectories(runs, paths.assign_attrs(OWN), [0, 3], regularizer=rs.L1())
+        assert len(shaded.axes[0].collections) == len(figure.axes[0].collections) + 1  # |v| <= g in green
+        with pytest.raises(TypeError, match="regularizer is 3 "):
+            rs.plot.trajectories(runs, paths, [0, 3], regularizer=3)

@@ -16,7 +16,7 @@ from rdasde._bands.mean import mean_band
 from rdasde._bands.quantiles import at_scores, between_ranks, need_draws, prediction, sup_band, told
 from rdasde._bands.variables import Space, drawn, names_of
 from rdasde._check import Floats
-from rdasde._engine.results import mirror_of
+from rdasde._engine.results import mirror_if_known, mirror_of
 from rdasde._regularizers.base import Regularizer
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def band(
         For ``of="mean"``: the interval in which the mean over so many new runs lies. When not given, that in which the
         mean of the law lies, from the paths or runs in `result`.
     regularizer : Regularizer, optional
-        The mirror map, where it is not one of rdasde's own.
+        The mirror map, where it is a function of your own, which a result does not carry. Without it primal bands are
+        those of the mapped paths, pointwise.
 
     Returns
     -------
@@ -163,7 +164,8 @@ def band(
         "method": str(result.attrs.get("method", "simulate")),
     }
     if not named:
-        edges.attrs["regularizer"] = mirror_of(result, regularizer).to_json()
+        mirror = mirror_if_known(result, regularizer)
+        edges.attrs["regularizer"] = result.attrs["regularizer"] if mirror is None else mirror.to_json()
     return edges
 
 
@@ -183,17 +185,18 @@ def _of_states(
 ) -> _Limits:
     """Of the iterate, or of the mean over runs."""
     level, together = level_together
-    mirror = mirror_of(result, regularizer)
+    mirror = mirror_if_known(result, regularizer)
     dual = drawn(result, "dual")
     if of == "mean":
         if together and dual is not None:
             need_draws(level, len(dual), str(dual.dims[0]), sides=1)
         source = "paths" if together and dual is not None else "gaussian"
         return _Limits(*mean_band(result, space, level, together, replicates), source)
-    if space == "primal" and not mirror.separable:
+    if space == "primal" and (mirror is None or not mirror.separable):
         if dual is not None:
             _need_told(dual, level, together)
         if dual is None or together:
+            mirror = mirror_of(result, regularizer)  # says that it is to be passed
             raise _check.bad(
                 "space",
                 f"'primal' with {mirror!r}, which couples coordinates",
@@ -204,7 +207,7 @@ def _of_states(
         assert primal is not None
         return _of_draws(primal, level, together)
     limits = _gaussian_or_marginal(result, level) if dual is None else _of_draws(dual, level, together)
-    if space == "dual":
+    if space == "dual" or mirror is None:
         return limits
     return limits._replace(
         lower=_mapped(mirror, limits.lower, result),

@@ -31,6 +31,7 @@ from rdasde._check import Floats
 from rdasde._problems import kinds
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Regularizer
+from rdasde._regularizers.custom import NotCarried
 from rdasde._regularizers.kinds import from_json
 from rdasde._schedule import schedule_name
 from rdasde._step_size import said, steps_from
@@ -130,6 +131,14 @@ def mirror_of(result: xr.Dataset, regularizer: Regularizer | None = None) -> Reg
             "pass regularizer=, for example rs.L1()",
         ) from None
     return from_json(json.dumps(settings))
+
+
+def mirror_if_known(result: xr.Dataset, regularizer: Regularizer | None = None) -> Regularizer | None:
+    """`mirror_of`, or None for a function of the user's own, where it is not given."""
+    try:
+        return mirror_of(result, regularizer)
+    except NotCarried:
+        return None
 
 
 def minimizer_of(result: xr.Dataset) -> Floats | None:

@@ -55,6 +55,10 @@ def _tried(trait: str) -> Any:
     return property(known)
 
 
+class NotCarried(ValueError):
+    """A mirror map that is a function of the user's own is not part of a result."""
+
+
 class CustomRegularizer(Regularizer):
     """A regularizer of your own, by its proximal operator.
 
@@ -211,7 +215,7 @@ class CustomRegularizer(Regularizer):
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Regularizer:
-        raise ValueError(
+        raise NotCarried(
             "The regularizer is a function of the user's own, which a result does not carry: pass regularizer=."
         )
 

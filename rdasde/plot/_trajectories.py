@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from rdasde._regularizers.base import Regularizer
+
 _SPACES = ("dual", "primal")
 
 
@@ -26,6 +28,7 @@ def trajectories(
     *,
     level: float = 0.95,
     ax: Axes | Iterable[Axes] | None = None,
+    regularizer: Regularizer | None = None,
 ) -> Figure:
     """One run, the mean and the band of chosen coordinates, in the dual and in the primal space.
 
@@ -42,6 +45,9 @@ def trajectories(
         Of the band.
     ax : matplotlib.axes.Axes, or two of them, optional
         Where to draw: the primal panel into one, the dual and the primal panel into two. A new figure when not given.
+    regularizer : Regularizer, optional
+        The mirror map, where it is a function of your own (`CustomRegularizer`), which a result does not carry. Paths
+        are drawn without it, too, but for the region in green.
 
     Returns
     -------
@@ -71,7 +77,7 @@ def trajectories(
     )
     axes = list(_drawing.panels()[1]) if ax is None else several(ax, (1, 2))
     labels = {int(j): f"coordinate {j}" for j in chosen}
-    _drawing.draw_pair(axes, runs, theory, labels, level, _SPACES[2 - len(axes) :], legend=ax is None)
+    _drawing.draw_pair(axes, runs, theory, labels, level, _SPACES[2 - len(axes) :], ax is None, regularizer)
     return figure_of(axes[0])
 
 
