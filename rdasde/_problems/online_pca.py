@@ -17,21 +17,13 @@ from rdasde._check import Floats
 from rdasde._problems.base import Expectations, Problem
 from rdasde._problems.covariance import Covariance, Dense, as_covariance
 from rdasde._problems.online_pca_lanes import SQRT2, GaussianParameters, RowParameters, gaussian_layout
+from rdasde._problems.online_pca_means import Matrices, Rate, Vectors, hessian_means, noise_means
 from rdasde._problems.row_terms import OjaModel, RowModel
 from rdasde._problems.rows import RowNoise, row_layout
 from rdasde._problems.spiked import Spiked
 
 _SIMPLE = 1e-10  # relative gap below which the leading eigenvalue counts as multiple
 _VARIANTS = ("oja", "krasulina")
-
-
-class _Rate(NamedTuple):
-    """The mean of ``q / N``."""
-
-    value: float
-    slope: Floats  # its gradient at the mean of W
-    scale: float  # of its second derivative
-    norm: float  # E N
 
 
 class OnlinePCA(Problem):
@@ -181,42 +173,32 @@ class OnlinePCA(Problem):
         """
         image, spread = self.covariance.multiply(mean), self.covariance.multiply(covariance)
         rate = self._expected_rate(mean, covariance, image, float(np.trace(spread)))
-        r, slope, scale, norm = rate
-        along = covariance @ slope
+        along = covariance @ rate.slope
         # scale (A - r I) or, for Oja's rule, scale A is the second derivative of q / N, but for smaller terms
-        hessian = np.outer(mean, slope) + scale * spread.T - self.covariance.matrix
-        if norm != 1.0 or self.variant == "krasulina":
-            hessian -= scale * r * covariance
-        hessian[np.diag_indices(self.dimension)] += r
-        gradient = r * mean + along - image
+        shift = rate.scale * rate.value if self.variant == "krasulina" else 0.0
+        moved = np.outer(image, mean)
+        moved += spread
+        matrices = Matrices(self.covariance.matrix, covariance, moved, turned=moved)
+        hessian = np.empty_like(covariance)
+        hessian_means(mean, rate, shift, spread, matrices, hessian)
         scatter = hessian @ (hessian @ covariance).T  # Cov G(W) to first order
-        drifts = np.outer(gradient, gradient) + scatter
-        noise = self._expected_noise(mean, covariance, rate, along, drifts, np.outer(image, mean) + spread)
-        return Expectations(gradient, lambda x: hessian @ x, noise, scatter)
+        noise = self._expected_noise(rate, Vectors(mean, along, image, self.covariance.multiply(along)), matrices)
+        return Expectations(rate.value * mean + along - image, lambda x: hessian @ x, noise, scatter)
 
-    def _expected_rate(self, mean: Floats, covariance: Floats, image: Floats, spread: float) -> _Rate:
+    def _expected_rate(self, mean: Floats, covariance: Floats, image: Floats, spread: float) -> Rate:
         q = float(mean @ image) + spread
         if self.variant == "oja":
-            return _Rate(q, 2.0 * image, 2.0, 1.0)
+            return Rate(q, 2.0 * image, 2.0, 1.0)
         norm = float(mean @ mean) + float(np.trace(covariance))
         r = q / norm if norm > 0.0 else 0.0
         scale = 2.0 / norm if norm > 0.0 else 0.0
-        return _Rate(r, scale * (image - r * mean), scale, norm)
+        return Rate(r, scale * (image - r * mean), scale, norm)
 
-    def _expected_noise(
-        self, mean: Floats, covariance: Floats, rate: _Rate, along: Floats, drifts: Floats, moved: Floats
-    ) -> Floats:
-        """E Sigma; `drifts` is E GG', `moved` is A E WW'."""
-        r = rate.value
-        own = np.outer(mean, mean)
-        mixed = np.outer(mean, along)
-        mixed = mixed + mixed.T
-        image = self.covariance.multiply(np.column_stack([mean, along]))
-        cross = np.outer(image[:, 0], along) + np.outer(image[:, 1], mean) + r * moved
-        noise = float(np.trace(moved)) * self.covariance.matrix
-        noise += self.covariance.multiply(np.ascontiguousarray(moved.T))
-        noise -= 2.0 * (cross + cross.T)
-        noise += 2.0 * (r**2 * (own + covariance) + 2.0 * r * mixed + float(rate.slope @ along) * own)
+    def _expected_noise(self, rate: Rate, vectors: Vectors, matrices: Matrices) -> Floats:
+        """E Sigma; `matrices.turned` is not known yet."""
+        moved, noise = matrices.moved, np.empty_like(matrices.moved)
+        turned = self.covariance.multiply(np.ascontiguousarray(moved.T))
+        noise_means(rate, vectors, float(np.trace(moved)), matrices._replace(turned=turned), noise)
         return noise
 
     def default_start(self) -> Floats:
@@ -320,11 +302,14 @@ class _RowPCA(RowNoise, OnlinePCA):
         norm = self._rates(w)[3]
         return np.outer(y**2 / norm if norm > 0.0 else np.zeros_like(y), w) - self.rows * y[:, None]
 
-    def _expected_noise(
-        self, mean: Floats, covariance: Floats, rate: _Rate, along: Floats, drifts: Floats, moved: Floats
-    ) -> Floats:
+    def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
+        raw = super().expectations(mean, covariance)  # its noise is E ff'
+        assert raw.scatter is not None
+        return raw._replace(noise=raw.noise - np.outer(raw.gradient, raw.gradient) - raw.scatter)
+
+    def _expected_noise(self, rate: Rate, vectors: Vectors, matrices: Matrices) -> Floats:
         # given a row z, y = z'W is normal with mean a and variance t^2, and Cov(W, y) = Cov(W) z
-        n = len(self.rows)
+        mean, covariance, n = vectors.mean, matrices.covariance, len(self.rows)
         a = self.rows @ mean
         variance = np.einsum("ij,ij->i", self.rows @ covariance, self.rows)
         norm = rate.norm
@@ -336,7 +321,7 @@ class _RowPCA(RowNoise, OnlinePCA):
         mixed = np.outer(mean, covariance @ cubes)
         last = fourth * (np.outer(mean, mean) + covariance) + 4.0 * (mixed + mixed.T)
         last += 12.0 * covariance @ weighted @ covariance
-        return weighted - (cross + cross.T) / norm + last / norm**2 - drifts
+        return weighted - (cross + cross.T) / norm + last / norm**2
 
     def _fourth_moments(self) -> tuple[float, float]:
         squares = (self.rows @ self._leading()) ** 2
