@@ -80,7 +80,7 @@ def suggest(
     >>> algorithm.schedule.mu
     0.6
     >>> print(algorithm.reasons[0])  # doctest: +ELLIPSIS
-    step_size 0.0113: a coordinate of the last iterate has a standard deviation of 0.075...
+    step_size 0.011...: a coordinate of the last iterate has a standard deviation of 0.07...
     """
     check_instance_of_problem(problem)
     horizon = _check.number("horizon", horizon, above=0.0, mend="give for example horizon=10.0")
