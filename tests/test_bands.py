@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 import rdasde as rs
 from rdasde._bands import quantiles as _bands
+from rdasde._bands.mean import _reach
 
 LEVEL = 0.9
 
@@ -318,3 +319,13 @@ def test_works_on_what_was_saved(paths, tmp_path):
     paths.to_netcdf(tmp_path / "paths.nc")
     with xr.open_dataset(tmp_path / "paths.nc") as loaded:
         xr.testing.assert_equal(rs.band(loaded, simultaneous=True), rs.band(paths, simultaneous=True))
+
+
+@pytest.mark.parametrize("freedom", [None, 3, 99])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999999])
+def test_reach_of_a_biased_mean(freedom, level):
+    """Its interval has the level for any bias, for one that rounding takes for none, too."""
+    law = scipy.stats.norm if freedom is None else scipy.stats.t(freedom)
+    for bias in (0.0, 1e-300, 1e-12, 1e-9, 1e-8, 1e-6, 1e-3, 1.0, 30.0):
+        reach = _reach(level, bias, freedom)
+        assert law.sf(reach - bias) + law.sf(reach + bias) == pytest.approx(1.0 - level, rel=1e-6)

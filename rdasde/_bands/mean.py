@@ -72,12 +72,15 @@ def _reach(level: float, bias: float, freedom: int | None) -> float:
 
     p = 0.5 + level / 2.0
     unbiased = float(ndtri(p) if freedom is None else stdtrit(freedom, p))
-    if bias == 0.0:
-        return unbiased
-    # 1 - level as the mass of two tails: it keeps its digits where the level is close to 1
-    return float(
-        brentq(lambda q: below(bias - q) + below(-bias - q) - (1.0 - level), unbiased, unbiased + bias, xtol=1e-12)
-    )
+
+    def excess(q: float) -> float:
+        # 1 - level as the mass of two tails: it keeps its digits where the level is close to 1
+        return below(bias - q) + below(-bias - q) - (1.0 - level)
+
+    most = unbiased + bias
+    if excess(unbiased) <= 0.0 or excess(most) >= 0.0:  # of no bias, or of so little that rounding decides
+        return most
+    return float(brentq(excess, unbiased, most, xtol=1e-12))
 
 
 def _bootstrap(scaled: Floats, level: float, together: int) -> Floats:
