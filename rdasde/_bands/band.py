@@ -150,7 +150,8 @@ def band(
         else:
             limits, dims = _of_draws(variable, level, together), variable.dims[1:]
     else:
-        limits, dims = _of_states(result, (level, together), of, space, replicates, regularizer), ("time", "coordinate")
+        mirror = mirror_if_known(result, regularizer)
+        limits, dims = _of_states(result, (level, together), of, space, replicates, mirror), ("time", "coordinate")
     data: dict[str, Any] = {"lower": (dims, limits.lower), "upper": (dims, limits.upper)}
     if "threshold" in result:
         data["threshold"] = (("time",), result["threshold"].values)
@@ -164,7 +165,6 @@ def band(
         "method": str(result.attrs.get("method", "simulate")),
     }
     if not named:
-        mirror = mirror_if_known(result, regularizer)
         edges.attrs["regularizer"] = result.attrs["regularizer"] if mirror is None else mirror.to_json()
     return edges
 
@@ -181,11 +181,10 @@ def _of_states(
     of: str,
     space: str,
     replicates: int | None,
-    regularizer: Regularizer | None,
+    mirror: Regularizer | None,
 ) -> _Limits:
-    """Of the iterate, or of the mean over runs."""
+    """Of the iterate, or of the mean over runs; without the mirror map where a result does not carry it."""
     level, together = level_together
-    mirror = mirror_if_known(result, regularizer)
     dual = drawn(result, "dual")
     if of == "mean":
         if together and dual is not None:
@@ -196,7 +195,7 @@ def _of_states(
         if dual is not None:
             _need_told(dual, level, together)
         if dual is None or together:
-            mirror = mirror_of(result, regularizer)  # says that it is to be passed
+            mirror = mirror_of(result) if mirror is None else mirror  # the former says that it is to be passed
             raise _check.bad(
                 "space",
                 f"'primal' with {mirror!r}, which couples coordinates",
@@ -207,8 +206,9 @@ def _of_states(
         assert primal is not None
         return _of_draws(primal, level, together)
     limits = _gaussian_or_marginal(result, level) if dual is None else _of_draws(dual, level, together)
-    if space == "dual" or mirror is None:
+    if space == "dual":
         return limits
+    assert mirror is not None
     return limits._replace(
         lower=_mapped(mirror, limits.lower, result),
         upper=_mapped(mirror, limits.upper, result),

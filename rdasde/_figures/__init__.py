@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rdasde import _check, _drawing
+from rdasde._errors import CostWarning
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +34,8 @@ def draw(name: str) -> Figure:
     """Draw a figure by its name."""
     _check.choice("name", name, tuple(FIGURES))
     module = importlib.import_module(f"rdasde._figures.{name.replace('-', '_')}")
-    with _drawing.printed():
+    with _drawing.printed(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", CostWarning)  # a law and its runs are both shown, whatever they cost
         figure: Figure = module.draw()
     return figure
 

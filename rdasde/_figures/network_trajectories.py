@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,11 +30,9 @@ def draw() -> Figure:
     algorithm = rs.RDA(0.01, rs.L1(weights=1.0 - problem.bias), schedule)
     start, times = problem.initial(SEED), 61
     runs = rs.simulate(problem, algorithm, HORIZON, replicates=RUNS, start=start, times=times, seed=SEED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rs.CostWarning)  # both are shown, whatever they cost
-        theory = rs.approximate(
-            problem, algorithm, HORIZON, method="paths", paths=PATHS, start=start, times=times, seed=SEED, check=False
-        )
+    theory = rs.approximate(
+        problem, algorithm, HORIZON, method="paths", paths=PATHS, start=start, times=times, seed=SEED, check=False
+    )
     shown = rs.simulate(problem, algorithm, HORIZON, start=start, times=1001, seed=SEED)  # the first run, finer
 
     figure = _drawing.page(4.9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +29,7 @@ def draw() -> Figure:
     start = random_direction(64, SEED)
     settings: dict[str, Any] = {"times": 121, "start": start, "seed": SEED}
     runs = rs.simulate(problem, algorithm, HORIZON, replicates=RUNS, **settings)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rs.CostWarning)  # both are shown, whatever they cost
-        theory = rs.approximate(problem, algorithm, HORIZON, method="paths", paths=PATHS, check=False, **settings)
+    theory = rs.approximate(problem, algorithm, HORIZON, method="paths", paths=PATHS, check=False, **settings)
     shown = rs.simulate(problem, algorithm, HORIZON, **settings | {"times": 801})  # the first run, finer
 
     final = runs["primal"].values[:, -1]
