@@ -232,7 +232,7 @@ def approximate(
             values[name] = evaluated(function, vectorized[name], solution.values["primal"])
     elif statistics:
         raise _pathless(method)
-    values |= {name: _of(kept, curve) for name, curve in _mean_curves(run, thresholds).items()}
+    values |= {name: _of(kept, curve) for name, curve in _mean_curves(run, thresholds, progress).items()}
     seen = run._replace(algorithm=algorithm, kept=kept)
     result = _dataset(seen, method, thresholds, values, seed, tuple(vectorized))
     result.attrs |= {"equation_order": 1} | solution.attributes
@@ -292,9 +292,9 @@ def _moments(dual: Floats, primal: Floats) -> dict[str, Floats]:
     }
 
 
-def _mean_curves(run: Run, thresholds: Floats) -> dict[str, Floats]:
+def _mean_curves(run: Run, thresholds: Floats, progress: bool | None) -> dict[str, Floats]:
     problem, algorithm, dual_start, axis = run[:4]
-    flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
+    flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]), progress)
     curves = flow(axis.times)
     if not flow.vanishing or not algorithm.mirror.identity_at_zero:
         return {"primal_ode": curves.primal, "dual_ode": curves.dual}

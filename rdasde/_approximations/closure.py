@@ -34,6 +34,7 @@ from rdasde._approximations.moment_equations import MomentEquations, independent
 from rdasde._approximations.rkc import Step, integrate, integrate_steps, interpolate
 from rdasde._check import Floats
 from rdasde._engine.blocks import need_memory
+from rdasde._engine.course import Course
 from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
 
@@ -65,7 +66,7 @@ def check(problem: Problem, algorithm: RDA) -> None:
 def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     """The moments; nothing is drawn."""
     apart = _apart(run, monte_carlo.average)
-    law, cut = gaussian_closure(run, monte_carlo.average)
+    law, cut = gaussian_closure(run, monte_carlo.average, monte_carlo.progress)
     attributes = {"equation_order": run.equation_order, "closure": "diagonal" if apart else "full"}
     return Solution(law, attributes | ({"cut_off": cut} if cut else {}))
 
@@ -81,24 +82,33 @@ def expected_evaluations(run: Run) -> float:
     return float(min(_EARLY + 2.0 * min(fastest, _LATE), run.axis.steps[-1] if run.equation_order == 2 else np.inf))
 
 
-def moment_steps(run: Run, moments: MomentEquations) -> Iterator[Step]:
+def moment_steps(run: Run, moments: MomentEquations, progress: bool | None = False) -> Iterator[Step]:
     """Steps of the equations up to the last time; after each, the last evaluation is the one at its end.
 
     They are counted in time, or in the number of steps of the algorithm where the step size falls (at second order).
     """
     end, step_size = float(run.axis.times[-1]), run.algorithm.step_size
     if end <= 0.0:
-        return iter(())
+        return
     rate = _FASTEST * run.problem.fastest_rate() + 1e-12  # positive where nothing moves
     if run.equation_order == 2:
         count = int(run.axis.steps[-1])
         lag, rate = (step_size, rate) if run.axis.sizes is None else (1.0, rate * step_size)
-        return integrate_steps(moments.rhs, moments.state, count, lag, rate=rate, error=moments.error)
-    first_step = _FIRST_STEP * min(end, 1.0 / rate)
-    return integrate(moments.rhs, moments.state, end, rate=rate, first_step=first_step, error=moments.error)
+        end = count * lag
+    with Course("closure", end, progress) as course:
+
+        def rhs(at: float, state: Floats) -> Floats:
+            course.at(at)
+            return moments.rhs(at, state)
+
+        if run.equation_order == 2:
+            yield from integrate_steps(rhs, moments.state, count, lag, rate=rate, error=moments.error)
+        else:
+            first_step = _FIRST_STEP * min(end, 1.0 / rate)
+            yield from integrate(rhs, moments.state, end, rate=rate, first_step=first_step, error=moments.error)
 
 
-def gaussian_closure(run: Run, average: bool = False) -> tuple[dict[str, Floats], int]:
+def gaussian_closure(run: Run, average: bool = False, progress: bool | None = False) -> tuple[dict[str, Floats], int]:
     """Means, standard deviations and P(w_j = 0) of dual and primal, each (time, d); dual quantiles (score, time, d).
 
     And how many marginals reach the edge of the longest grid that they are computed on. With `average` also mean and
@@ -118,7 +128,7 @@ def gaussian_closure(run: Run, average: bool = False) -> tuple[dict[str, Floats]
     traced = [moments.trace(moments.state)]
     nodes, states = [np.zeros(1)], [moments.pick(moments.state)[:, None]]
     ends = [0.0]
-    for step in moment_steps(run, moments):
+    for step in moment_steps(run, moments, progress):
         at = np.flatnonzero((wanted > step.t0 + slack) & (wanted <= step.t1 + slack))
         inside = _times_within(step)
         values = np.moveaxis(interpolate(step, np.concatenate([wanted[at], inside]), moments.pick), 1, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,14 @@ from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._approximations.paths import fluctuation_paths, need_compiled_drift
 from rdasde._approximations.time_grid import diffusion_grid, resolution
 from rdasde._check import Floats
+from rdasde._engine.course import Course
 from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Fluctuation
 from rdasde._schedule import has_limit, limit_thresholds, vanishing_tuning
+
+if TYPE_CHECKING:
+    from scipy.integrate import OdeSolver
 
 Velocity = Callable[[float, Floats], Floats]
 
@@ -64,7 +68,7 @@ def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
 def fluctuation_limit(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
     """Gaussian moments (time, d), or paths (path, time, d) where a coordinate of the flow is zero throughout."""
     problem, algorithm, dual_start, axis = run[:4]
-    mean_flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]))
+    mean_flow = MeanFlow(problem, algorithm, dual_start, float(axis.times[-1]), monte_carlo.progress)
     switches = _find_switches(algorithm, mean_flow, float(axis.times[-1]))
     root = float(np.sqrt(algorithm.step_size))
     flow = mean_flow(axis.times)
@@ -78,7 +82,7 @@ def fluctuation_limit(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
         u += flow.dual
         mapped += flow.primal
         return {"dual": u, "primal": mapped}
-    mean, variance = _gaussian_moments(problem, algorithm, mean_flow, switches, axis.times)
+    mean, variance = _gaussian_moments(run, mean_flow, switches, monte_carlo.progress)
     table, _ = _tables(algorithm, mean_flow, switches, axis.times)
     slope, shift = table.slope, table.shift
     moves = slope != 0.0
@@ -130,9 +134,10 @@ def _tables(
 
 
 def _gaussian_moments(
-    problem: Problem, algorithm: RDA, mean_flow: MeanFlow, switches: _Switches, times: Floats
+    run: Run, mean_flow: MeanFlow, switches: _Switches, progress: bool | None
 ) -> tuple[Floats, Floats]:
     """Mean and variance of U, (time, d): linear equations between the switches, solved by DOP853."""
+    problem, algorithm, times = run.problem, run.algorithm, run.axis.times
     d, end = problem.dimension, float(times[-1])
     knots = np.concatenate([[0.0], switches.times[(switches.times > 0.0) & (switches.times < end)], [end]])
     middles = 0.5 * (knots[:-1] + knots[1:])
@@ -169,6 +174,7 @@ def _gaussian_moments(
         np.sqrt(times),
         1e-10 * max(0.0 if tuning is None else float(tuning), 1e-30),
         lambda u: u,
+        Course("mean of the fluctuations", float(np.sqrt(end)), progress),
     )
     # the variance only sees the slopes, which jump to and from zero
     changes = [0, *(np.flatnonzero(np.any((slopes[1:] == 0.0) != (slopes[:-1] == 0.0), axis=1)) + 1)]
@@ -182,6 +188,7 @@ def _gaussian_moments(
         times,
         1e-9 * max(size, 1e-30),
         lambda flat: np.diagonal(flat.reshape(d, d)),
+        Course("covariance of the fluctuations", end, progress),
     )
     return mean, np.maximum(variance, 0.0)
 
@@ -193,6 +200,7 @@ def _piecewise(
     times: Floats,
     tolerance: float,
     pick: Callable[[Floats], Floats],
+    course: Course,
 ) -> Floats:
     """``pick(y)`` at `times`, y solving one equation after the other between the knots."""
     from scipy.integrate import DOP853
@@ -200,18 +208,30 @@ def _piecewise(
     out = np.empty((len(times), len(pick(start))))
     out[times <= knots[0]] = pick(start)
     y = start
-    for velocity, a, b in zip(velocities, knots[:-1], knots[1:], strict=True):
-        if b <= a:
-            continue
-        solver = DOP853(velocity, a, y, b, rtol=1e-9, atol=tolerance)
-        while solver.status == "running":
-            message = solver.step()
-            if solver.status == "failed" or not np.all(np.isfinite(solver.y)):
-                raise ArithmeticError(f"The fluctuation limit could not be solved past t = {solver.t:g}: {message}")
-            inside = np.flatnonzero((times > solver.t_old) & (times <= solver.t))
-            if inside.size:
-                dense = solver.dense_output()
-                for i in inside:
-                    out[i] = pick(dense(times[i]) if times[i] < solver.t else solver.y)
-        y = solver.y
+    with course:
+        for velocity, a, b in zip(velocities, knots[:-1], knots[1:], strict=True):
+            if b > a:
+                y = _along_piece(DOP853(_seen(velocity, course), a, y, b, rtol=1e-9, atol=tolerance), times, pick, out)
     return out
+
+
+def _seen(velocity: Velocity, course: Course) -> Velocity:
+    def seen(t: float, y: Floats) -> Floats:
+        course.at(t)
+        return velocity(t, y)
+
+    return seen
+
+
+def _along_piece(solver: OdeSolver, times: Floats, pick: Callable[[Floats], Floats], out: Floats) -> Floats:
+    """To the end of what is solved: ``pick(y)`` at those `times` that lie within into `out`, and y there."""
+    while solver.status == "running":
+        message = solver.step()
+        if solver.status == "failed" or not np.all(np.isfinite(solver.y)):
+            raise ArithmeticError(f"The fluctuation limit could not be solved past t = {solver.t:g}: {message}")
+        inside = np.flatnonzero((times > solver.t_old) & (times <= solver.t))
+        if inside.size:
+            dense = solver.dense_output()
+            for i in inside:
+                out[i] = pick(dense(times[i]) if times[i] < solver.t else solver.y)
+    return np.asarray(solver.y)

@@ -26,7 +26,7 @@ _NUMBERS = 2e8
 _LOOKS = (0.02, 0.1, 0.3, 1.0)  # when, as shares of the horizon
 
 
-def linearize(run: Run, grid: TimeGrid, lag: float) -> tuple[Linearized, float]:
+def linearize(run: Run, grid: TimeGrid, lag: float, progress: bool | None = False) -> tuple[Linearized, float]:
     """What paths on a grid need, and how much of the fluctuation of G is not linear: the largest share of its square.
 
     The share is 0 for quadratic problems, and where no mean gradient is known.
@@ -41,7 +41,7 @@ def linearize(run: Run, grid: TimeGrid, lag: float) -> tuple[Linearized, float]:
     slope = np.empty_like(state)
     slack = 0.25 * lag
     curved, looks = 0.0, [] if problem.is_quadratic or not problem.has_exact_gradient else list(_LOOKS)
-    for step in moment_steps(run, moments):
+    for step in moment_steps(run, moments, progress):
         at = np.flatnonzero((times >= (step.t0 if step.t0 == 0.0 else step.t0 + slack)) & (times <= step.t1 + slack))
         if at.size:
             state[at], slope[at] = interpolate_both(step, times[at], moments.pick)

@@ -14,7 +14,6 @@ of F, which has kinks, and holds for every mirror map.
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,8 +23,9 @@ from numpy.typing import NDArray
 
 from rdasde import _check
 from rdasde._algorithm import RDA
+from rdasde._approximations.defect import defect
 from rdasde._approximations.linearization import linearize
-from rdasde._approximations.pace import FineSteps, Pace, falling_grid, fine_steps, pace_of, shares, steps_between
+from rdasde._approximations.pace import Pace, falling_grid, pace_of, shares
 from rdasde._approximations.time_grid import TimeGrid, diffusion_grid, has_feedback, resolution, with_middles
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES, lane_array
@@ -35,7 +35,6 @@ from rdasde._engine.dynamics import Dynamics
 from rdasde._engine.linearized import Linearized, diffuse_linearized
 from rdasde._engine.loops import (
     Drawn,
-    FineGrid,
     Gaussian,
     Grid,
     Record,
@@ -45,7 +44,6 @@ from rdasde._engine.loops import (
     State,
     diffuse,
     fluctuate,
-    follow,
 )
 from rdasde._engine.march import Stopped, march
 from rdasde._engine.progress import Progress, Signals
@@ -55,9 +53,6 @@ from rdasde._errors import DivergenceError, note_partial
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Fluctuation
 
-_SUBSTEPS = 2  # of the noiseless flow within a step, more in the first, where t^mu is steep
-_FIRST_SUBSTEPS = 16
-_EXACT = 8  # steps of the algorithm that are taken one by one rather than by two steps of the flow
 _TASK = 2**19  # coordinate updates of a task, if blocks are small: a millisecond or two
 _CURVED = 0.05  # share of the fluctuation of G, in mean square, that may be not linear where that is not asked for
 _COSTLY = 8.0  # a mean gradient over more numbers than so many squares of the dimension is linearized if it may be
@@ -213,42 +208,6 @@ def _run(
     return kept
 
 
-def _defect(run: Run, grid: TimeGrid, pace: Pace, average: bool = False) -> tuple[Floats, Floats]:
-    """What each step of `diffuse` misses of the noiseless flow, (steps, d), and of its integral (none without average).
-
-    Added to every path, it makes the scheme exact for vanishing noise, however steep the threshold at 0 and however
-    small the spread against the way the mean goes; so the time step need not depend on the algorithm's step size.
-    """
-    problem, algorithm, dual_start = run[:3]
-    d, steps = problem.dimension, len(grid.times) - 1
-    ends = enumerate(itertools.pairwise(grid.times))
-    pieces = [_within(run, a, b, first=n == 0, lag=float(pace.lag[n])) for n, (a, b) in ends]
-    fine = np.concatenate([np.zeros(1), *(piece.times for piece in pieces)])
-    lags = np.concatenate([np.zeros(0), *(piece.lags for piece in pieces)])
-    counts = np.concatenate([np.zeros(0), *(piece.counts for piece in pieces)])
-    nodes = np.concatenate([[0], np.cumsum([len(piece.times) for piece in pieces], dtype=np.int64)])
-    state = State(lane_array(d), lane_array(d), lane_array(5 * d), lane_array(0))
-    out, integral = np.empty((steps, d)), np.empty((steps if average else 0, d))
-    state.dual[:] = dual_start[:, None]
-    middles = with_middles(fine)
-    shift = 0.5 * np.append(np.repeat(lags, 2), lags[-1:] if len(lags) else 0.0)
-    thresholds, back = algorithm.thresholds(middles), algorithm.thresholds(np.maximum(middles - shift, 0.0))
-    fine_grid = FineGrid(fine, thresholds, back, nodes, lags, pace.lag, counts, pace.ends)
-    scratch = problem.scratch.allocate()
-    follow(problem.parameters, algorithm.mirror.parameters, fine_grid, scratch, state, out, integral)
-    for missed in (out, integral):
-        missed[~np.isfinite(missed).all(axis=1)] = 0.0  # a flow that diverges is no guide: paths say so themselves
-    return out, integral
-
-
-def _within(run: Run, a: float, b: float, *, first: bool, lag: float) -> FineSteps:
-    """Where the noiseless flow is stepped from a to b; a step of one lag is one of the algorithm, which is exact."""
-    steps = steps_between(run, a, b) if lag > 0.0 else 0
-    taken = min(steps, _FIRST_SUBSTEPS) if first else steps if steps <= _EXACT else 0
-    number = 0 if steps and taken == steps else _FIRST_SUBSTEPS if first else _SUBSTEPS
-    return fine_steps(run, a, b, lag, taken, (np.arange(1, number + 1) / max(number, 1)) ** (2 if first else 1))
-
-
 def check(problem: Problem, algorithm: RDA) -> None:
     """Whatever the mirror map where the drift is compiled; elsewhere it is linearized, around a closure."""
     if not algorithm.mirror.has_moments:
@@ -342,8 +301,8 @@ def seconds_of_a_step(run: Run, monte_carlo: MonteCarlo) -> float:
     return one if one > _LONG_STEP else min(seconds(_TIMED) for _ in range(_REPEATS)) / _TIMED
 
 
-def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, pace: Pace, defect: tuple[Floats, Floats]) -> _Job:
-    """With the problem's own drift; `defect` is that of the flow and of its integral (none without average)."""
+def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, pace: Pace, missed: tuple[Floats, Floats]) -> _Job:
+    """With the problem's own drift; `missed` is the defect of the flow and of its integral (none without average)."""
     problem, algorithm, dual_start = run[:3]
     tolerance = monte_carlo.tolerance
     thresholds = algorithm.thresholds(with_middles(grid.times, pace.lag))
@@ -353,24 +312,26 @@ def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, pace: Pace, de
     # of gradients drawn in two places, sums would be half as skewed
     feedback = kind is Gaussian and has_feedback(problem, algorithm, resolution(problem, tolerance), tolerance)
     gradients = kind(algorithm.batch_size / algorithm.step_size)
-    missed = defect[1] / pace.total[1:][: len(defect[1]), None]
+    flow, integral = missed
+    of_integral = integral / pace.total[1:][: len(integral), None]
     lag, of_average = pace.lag, shares(pace)
-    scheme = Scheme(grid.times, thresholds, noise_level, defect[0], feedback, lag, gradients, of_average, missed)
-    return _Job(dynamics, scheme, grid, monte_carlo.seed, run.kept, len(defect[1]) > 0)
+    scheme = Scheme(grid.times, thresholds, noise_level, flow, feedback, lag, gradients, of_average, of_integral)
+    return _Job(dynamics, scheme, grid, monte_carlo.seed, run.kept, len(integral) > 0)
 
 
 def _job(run: Run, monte_carlo: MonteCarlo) -> _Job:
     problem, algorithm, dual_start = run[:3]
     lag, grid = _lag(run), path_grid(run, monte_carlo.tolerance)
     if may_linearize(run, monte_carlo):
-        linearized, curved = linearize(run, grid, lag)
+        linearized, curved = linearize(run, grid, lag, monte_carlo.progress)
         if curved <= _CURVED or monte_carlo.drift == "linearized":
             # the streams of the package, whatever the problem draws from
             dynamics = Dynamics.of(problem, algorithm, dual_start, linearized.thresholds)
             dynamics = replace(dynamics, make_streams=Problem.make_streams)
             return _Job(dynamics, linearized, grid, monte_carlo.seed, run.kept)
     pace = pace_of(run, grid.times)
-    return _exact_job(run, monte_carlo, grid, pace, _defect(run, grid, pace, monte_carlo.average))
+    missed = defect(run, grid, pace, monte_carlo.average, monte_carlo.progress)
+    return _exact_job(run, monte_carlo, grid, pace, missed)
 
 
 def fluctuation_paths(

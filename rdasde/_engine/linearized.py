@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel, compilable, fma, one_row
-from rdasde._compiled.lanes import LANES, move, multiply
+from rdasde._compiled.jit import Kernel, compilable
+from rdasde._compiled.lanes import move, multiply
 from rdasde._compiled.random import block_streams, normals
-from rdasde._engine.loops import Record, Span, State, keep
+from rdasde._engine.loops import Record, Span, State, end_step, keep
 from rdasde._regularizers.base import mirror
 
 
@@ -49,8 +49,6 @@ def diffuse_linearized(
         even = d + d % 2  # normals come in pairs
         normal, xi, slope = work[:even], work[even : even + d], work[even + d : even + 2 * d]
         ahead, slope_ahead = work[even + 2 * d : even + 3 * d], work[even + 3 * d : even + 4 * d]
-        flat, flat_slope, flat_ahead = one_row(v), one_row(slope), one_row(slope_ahead)
-        lanes = np.uint64(LANES)
         k = 0
         for n in range(span.start + 1, span.stop + 1):
             h = scheme.times[n] - scheme.times[n - 1]
@@ -62,12 +60,7 @@ def diffuse_linearized(
             move(v, h, slope, ahead)
             mirror(regularizer, ahead, scheme.thresholds[n], w)
             _slope(scheme, n, w, slope_ahead)
-            for j in range(d):
-                missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
-                for lane in range(lanes):
-                    i = row + lane
-                    moved = fma(early - h, flat_slope[i], flat[i])
-                    flat[i] = fma(-early, flat_ahead[i], moved) + missed
+            end_step(v, h, early, slope, slope_ahead, scheme.defect[n - 1])
             mirror(regularizer, v, scheme.thresholds[n], w)
             if k < record.steps.size and record.steps[k] == n:
                 keep(state, record, k)

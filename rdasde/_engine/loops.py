@@ -178,6 +178,17 @@ def _of_block(source, state, record, block):
     )
 
 
+@compilable
+def end_step(v, h, early, slope, slope_ahead, defect):
+    """The drift of a step of length h: `slope` at its beginning, at its end for the time `early`, and its defect."""
+    flat, flat_slope, flat_ahead, lanes = one_row(v), one_row(slope), one_row(slope_ahead), np.uint64(v.shape[1])
+    for j in range(v.shape[0]):
+        missed, row = defect[j], np.uint64(j) * lanes
+        for lane in range(lanes):
+            i = row + lane
+            flat[i] = fma(-early, flat_ahead[i], fma(early - h, flat_slope[i], flat[i])) + missed
+
+
 @Kernel
 def diffuse(
     problem: Any, regularizer: Any, scheme: Scheme, sources: Source, states: State, span: Span, records: Record
@@ -205,7 +216,6 @@ def diffuse(
         flat, flat_xi, flat_slope, flat_ahead = one_row(v), one_row(xi), one_row(slope), one_row(slope_ahead)
         flat_mean = one_row(mean)
         mean[:] = 0.0
-        lanes = np.uint64(LANES)
         k = 0
         for n in range(span.start + 1, span.stop + 1):
             h = times[n] - times[n - 1]
@@ -237,12 +247,9 @@ def diffuse(
             move(v, h, slope, ahead)
             mirror(regularizer, ahead, thresholds[2 * n], w)
             drift(problem, w, scratch, slope_ahead)
-            for j in range(d):
-                missed, row = scheme.defect[n - 1, j], np.uint64(j) * lanes
-                for lane in range(lanes):
-                    at = row + lane
-                    moved = fma(early - h, flat_slope[at], flat[at])
-                    flat[at] = fma(-early, flat_ahead[at] - flat_mean[at], moved) + missed
+            for i in range(flat.size):
+                flat_ahead[i] -= flat_mean[i]
+            end_step(v, h, early, slope, slope_ahead, scheme.defect[n - 1])
             mirror(regularizer, v, thresholds[2 * n], w)
             if average.shape[0] > 0:
                 right = scheme.shares[n - 1, 2]

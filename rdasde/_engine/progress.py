@@ -14,7 +14,8 @@ from typing import Any
 from rdasde import _check
 
 _SILENT = 3.0  # seconds before a bar shows: what is done by then has none
-_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {remaining} left"
+STEPS = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {remaining} left"
+ALONG = "{desc}: {percentage:3.0f}%|{bar}| {remaining} left"  # where what is counted is the time of a solver
 _WIDTH = 88  # letters of a bar where nobody says how wide a line is
 _doing = contextvars.ContextVar("_doing", default="running")
 
@@ -36,16 +37,16 @@ class Progress:
     counted its phase is "compiling", and the time left is estimated from there on.
     """
 
-    def __init__(self, wanted: bool | None, total: int, name: str) -> None:
+    def __init__(self, wanted: bool | None, total: float, name: str, form: str = STEPS) -> None:
         if wanted is None:
             wanted = sys.stderr.isatty() or "ipykernel" in sys.modules
         elif not isinstance(wanted, bool):
             raise _check.wrong_kind("progress", wanted, "None, True or False", "pass True to see a bar")
-        self._wanted, self._total, self._name = wanted, total, name
+        self._wanted, self._total, self._name, self._form = wanted, total, name, form
         self._phase = _doing.get()  # here: other threads have contexts of their own
         self._lock = threading.Lock()
         self._begin = time.monotonic()
-        self._done = 0
+        self._done = 0.0
         self._bar: Any = None
         self._timer: threading.Timer | None = None
 
@@ -56,11 +57,11 @@ class Progress:
             self._timer.daemon = True
             self._timer.start()
 
-    def add(self, steps: int) -> None:
+    def add(self, steps: float) -> None:
         if not self._wanted:
             return
         with self._lock:
-            first, self._done = self._done == 0, self._done + steps
+            first, self._done = not self._done, self._done + steps
             if self._bar is None and time.monotonic() - self._begin >= _SILENT:
                 self._draw()
             elif self._bar is not None:
@@ -97,7 +98,7 @@ class Progress:
             initial=self._done,
             desc=self._words(),
             unit_scale=True,
-            bar_format=_FORMAT,
+            bar_format=self._form,
             dynamic_ncols=terminal,
             ncols=None if terminal else _WIDTH,
         )

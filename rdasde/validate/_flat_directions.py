@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from rdasde._approximations.mean_flow import MeanFlow
 from rdasde._check import Floats
 from rdasde._directional import directional_prune
 from rdasde._engine.arguments import check_pair, start_point
+from rdasde._engine.course import Course
 from rdasde._engine.time_axis import TimeAxis, time_axis
 from rdasde._problems.base import Problem
 from rdasde._schedule import PowerLaw
@@ -213,15 +215,21 @@ def _primal(algorithm: RDA, v: Floats, t: float) -> Floats:
     return algorithm.mirror.prox(v, algorithm.thresholds(np.array([t]))[0])
 
 
-def _solve(velocity: object, start: Floats, times: Floats) -> Floats:
+def _solve(velocity: Callable[[float, Floats], Floats], start: Floats, times: Floats) -> Floats:
     """At `times`, from 0; time runs as t = s^2, which takes the infinite slope of t^mu at 0 away."""
     from scipy.integrate import solve_ivp
 
     if times[-1] == 0.0:
         return start[None, :].copy()
     roots = np.sqrt(times)
+    course = Course("mean flow", float(times[-1]))
+
+    def along(s: float, y: Floats) -> Floats:
+        course.at(s * s)
+        return 2.0 * s * velocity(s * s, y)
+
     solution = solve_ivp(
-        lambda s, y: 2.0 * s * velocity(s * s, y),  # type: ignore[operator]
+        along,
         (0.0, roots[-1]),
         start,
         method="DOP853",

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+import rdasde as rs
 from rdasde._engine import progress
+from rdasde._engine.course import BudgetSpent, Course
 from rdasde._engine.progress import Progress, phase
 
 
@@ -66,3 +68,46 @@ def test_a_bar_that_never_showed_does_not_show_after_the_end(capsys):
     assert timer.finished.is_set()  # cancelled
     bar._show()
     assert capsys.readouterr().err == ""
+
+
+def test_a_solver_shows_how_far_along_time_it_is(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_SILENT", 0.0)
+    with Course("mean flow", 8.0, True) as course:
+        course.at(0.0)
+        for t in (2.0, 1.0, 6.0, 9.0):  # a step that is tried again, and a look past the end
+            course.at(t)
+        course._bar._bar.refresh()
+        running = capsys.readouterr().err
+        assert "mean flow, running:  75%|" in running
+        assert re.search(r"\| (\d\d:\d\d|\?) left", running)
+        assert "steps" not in running
+    assert "mean flow:  75%|" in capsys.readouterr().err
+    assert course.spent == 5
+
+
+def test_a_solver_ends_when_its_budget_is_spent():
+    course = Course("closure", 5.0, budget=3)
+    for t in (0.0, 0.5, 0.25):
+        course.at(t)
+    with pytest.raises(BudgetSpent) as error:
+        course.at(0.375)
+    assert str(error.value) == (
+        "The closure could not be solved past t = 0.5 (of 5) in 3 evaluations; use a shorter horizon, or rs.simulate."
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        ("closure", ["closure", "mean flow"]),
+        ("limit", ["mean flow", "mean of the fluctuations", "covariance of the fluctuations"]),
+        ("paths", ["mean flow", "diffusion"]),
+    ],
+)
+def test_every_solver_counts_in_a_bar(method, names, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_SILENT", 0.0)
+    problem, algorithm = rs.LogisticRegression([0.5, 0.0]), rs.RDA(0.01)
+    rs.approximate(problem, algorithm, 1.0, method=method, paths=20, seed=0, progress=True, check=False)
+    seen = capsys.readouterr().err
+    for name in names:
+        assert f"{name}, running" in seen or f"{name}, compiling" in seen
