@@ -70,3 +70,9 @@ def note_partial(interrupt: KeyboardInterrupt, partial: Any, what: str) -> None:
     """Let an interrupt carry what was finished, and say so in its last line."""
     interrupt.partial = partial  # type: ignore[attr-defined]
     interrupt.__notes__ = [f"rdasde: .partial of this KeyboardInterrupt (sys.last_value) holds {what}."]
+
+
+def forget_partial(interrupt: KeyboardInterrupt) -> None:
+    """Where what was finished is of no use to whoever asked for something else."""
+    interrupt.__dict__.pop("partial", None)
+    interrupt.__dict__.pop("__notes__", None)

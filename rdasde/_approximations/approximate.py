@@ -33,6 +33,7 @@ from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
 from rdasde._engine.statistics import Statistic, check_statistics, evaluated
 from rdasde._engine.time_axis import TimeAxis, time_axis
+from rdasde._errors import note_partial
 from rdasde._problems.base import Problem
 from rdasde._schedule import Interpolated
 
@@ -240,7 +241,11 @@ def approximate(
         # what a mean may be off by beside its Monte Carlo error: `band` makes room for it
         result.attrs["tolerance"] = tolerance
     run = run._replace(algorithm=algorithm)
-    result.attrs |= check_law(result, run, bool(check) if check != "auto" else "auto", seconds, monte_carlo)
+    try:
+        result.attrs |= check_law(result, run, bool(check) if check != "auto" else "auto", seconds, monte_carlo)
+    except KeyboardInterrupt as interrupt:
+        note_partial(interrupt, result, "the law, which was not yet compared with runs of the algorithm")
+        raise
     return result
 
 

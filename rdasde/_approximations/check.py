@@ -19,7 +19,7 @@ from rdasde._compiled.lanes import LANES
 from rdasde._engine.progress import phase
 from rdasde._engine.run import MonteCarlo, Run
 from rdasde._engine.time_axis import TimeAxis
-from rdasde._errors import AccuracyWarning, ClosureWarning, DivergenceError
+from rdasde._errors import AccuracyWarning, ClosureWarning, DivergenceError, forget_partial
 from rdasde._regularizers.base import Regularizer
 from rdasde._simulation.simulate import simulate
 
@@ -255,18 +255,22 @@ def _runs(
     times = axis.times[picked]
     with warnings.catch_warnings(), phase("checking"):
         warnings.simplefilter("ignore")  # what there is to say of the step size is said by `approximate`
-        runs = simulate(
-            problem,
-            algorithm,
-            float(times[-1]) + (0.0 if algorithm.is_falling else 0.25 * _step(run)),
-            replicates=number,
-            times=times,
-            start=dual_start,
-            seed=seed,
-            coordinates=coordinates,
-            executor=monte_carlo.executor,
-            progress=monte_carlo.progress,
-        )
+        try:
+            runs = simulate(
+                problem,
+                algorithm,
+                float(times[-1]) + (0.0 if algorithm.is_falling else 0.25 * _step(run)),
+                replicates=number,
+                times=times,
+                start=dual_start,
+                seed=seed,
+                coordinates=coordinates,
+                executor=monte_carlo.executor,
+                progress=monte_carlo.progress,
+            )
+        except KeyboardInterrupt as interrupt:
+            forget_partial(interrupt)
+            raise
     return runs["dual"].values, runs["primal"].values
 
 

@@ -76,7 +76,14 @@ def fluctuation_limit(run: Run, monte_carlo: MonteCarlo) -> dict[str, Floats]:
         grid = diffusion_grid(axis.times, resolution(problem, monte_carlo.tolerance), switches.times)
         table, _ = _tables(algorithm, mean_flow, switches, grid.times)
         along = mean_flow(grid.with_middles()).primal
-        u, mapped = fluctuation_paths(run, monte_carlo, grid, table, along)
+        try:
+            u, mapped = fluctuation_paths(run, monte_carlo, grid, table, along)
+        except KeyboardInterrupt as interrupt:
+            partial = getattr(interrupt, "partial", {})
+            for space, path in (("dual", flow.dual), ("primal", flow.primal)):
+                if space in partial:
+                    partial[space] = path + root * partial[space]
+            raise
         u *= root
         mapped *= root
         u += flow.dual

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import os
 import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,20 @@ def _cache_class() -> Any:
             with contextlib.suppress(_Unnamed, OSError):
                 file = self._file(sig, data.codegen)
                 self._impl.locator.ensure_cache_path()
+                content = self._cache_file._dump(self._reduced(data))
                 with self._cache_file._open_for_write(str(file)) as stream:
-                    stream.write(self._cache_file._dump(self._impl.reduce(data)))
+                    stream.write(content)
                 if f"-{_USERS}-" in file.name:
                     self._prune()
+
+        def _reduced(self, data: Any) -> Any:
+            try:
+                return self._impl.reduce(data)
+            except RuntimeError:  # numba's "no compiled object yet"
+                if threading.current_thread() is not threading.main_thread():
+                    raise
+                # machine code is handed over in a callback of LLVM's, out of which no exception comes, nor Ctrl-C
+                raise KeyboardInterrupt from None
 
         def _prune(self) -> None:
             """Leave the entries with functions of users that were of use last."""

@@ -13,9 +13,15 @@ import xarray as xr
 
 import rdasde as rs
 from rdasde import _check
+from rdasde._approximations import limit
+from rdasde._approximations.check import price_of_a_step
+from rdasde._compiled.jit import Kernel
 from rdasde._engine import march
 from rdasde._engine.blocks import run_blocks
 from rdasde._engine.progress import Progress, Signals
+from rdasde._engine.run import MonteCarlo, Run
+from rdasde._engine.time_axis import time_axis
+from rdasde._errors import note_partial
 
 PROBLEM, RULE = rs.LinearRegression([0.5, 0.0]), rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.6))
 
@@ -146,3 +152,57 @@ def test_results_save_without_further_packages(tmp_path, seed):
     replay = rs.simulate(PROBLEM, RULE, 0.2, replicates=loaded.replicate, times=loaded.time, seed=loaded.attrs["seed"])
     xr.testing.assert_equal(replay.primal, kept["runs"].primal)
     rs.band(xr.load_dataset(tmp_path / "law.nc", engine="scipy"))
+
+
+def test_an_interrupt_of_the_check_leaves_the_law(monkeypatch):
+    """Nor does what was run for the check pass for the result."""
+    law = rs.approximate(PROBLEM, RULE, 0.5, check=False)
+
+    def interrupted(*arguments, **named):
+        interrupt = KeyboardInterrupt()
+        note_partial(interrupt, {"dual": None}, "the 0 of 32 replicates that were done")
+        raise interrupt
+
+    monkeypatch.setattr("rdasde._approximations.check.simulate", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        rs.approximate(PROBLEM, RULE, 0.5, check=True)
+    assert caught.value.__notes__ == [
+        "rdasde: .partial of this KeyboardInterrupt (sys.last_value) holds the law, which was not yet compared with "
+        "runs of the algorithm."
+    ]
+    xr.testing.assert_equal(caught.value.partial, law)
+    run = Run(PROBLEM, RULE, np.zeros(2), time_axis(0.5, 5, 0.01))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        price_of_a_step(run, MonteCarlo(1, 0))
+    assert not hasattr(caught.value, "partial")
+
+
+def test_an_interrupt_of_the_limit_holds_states_and_not_fluctuations(monkeypatch):
+    """Of the paths that were done, on the scale of the result."""
+    rule = rs.RDA(0.01, rs.L1(), rs.PowerLaw(0.5, 0.5))
+    whole = rs.approximate(PROBLEM, rule, 0.5, method="limit", paths=8, seed=0, times=3, check=False)
+    paths = limit.fluctuation_paths
+
+    def interrupted(*arguments):
+        interrupt = KeyboardInterrupt()
+        note_partial(interrupt, dict(zip(("dual", "primal"), paths(*arguments), strict=True)), "the paths")
+        raise interrupt
+
+    monkeypatch.setattr(limit, "fluctuation_paths", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        rs.approximate(PROBLEM, rule, 0.5, method="limit", paths=8, seed=0, times=3, check=False)
+    for space in ("dual", "primal"):
+        np.testing.assert_allclose(caught.value.partial[space], whole[space], rtol=1e-12, atol=1e-15)
+
+
+def test_an_interrupt_that_machine_code_is_lost_in_is_one(monkeypatch):
+    """LLVM hands code over in a callback that no exception leaves; numba then says that there is none."""
+    dispatcher = Kernel(lambda x: x + 1.0).dispatcher()
+
+    def lost(*arguments):
+        raise RuntimeError("no compiled object yet for <Library>")
+
+    monkeypatch.setattr(type(dispatcher._cache._impl), "reduce", lost)
+    with pytest.raises(KeyboardInterrupt):
+        dispatcher(1.0)
+    assert dispatcher(1.0) == 2.0
