@@ -35,7 +35,7 @@ test: $(READY)
 	$(PYTEST)
 
 test-slow: $(READY)
-	$(RUN) $(INSTALL) '.[$(EXTRA),dask]'
+	$(RUN) $(INSTALL) '.[$(EXTRA),dask,mpi]'
 	$(RUN) -m pytest -m slow
 
 # what compiled code reads and writes: with checked indices, then with a checked heap (each compiles everything anew)

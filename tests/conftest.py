@@ -1,5 +1,6 @@
 """A fresh numba cache for every run, shared by its workers, and who of them runs what; problems that many tests use."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -15,6 +16,7 @@ os.environ["NUMBA_CACHE_DIR"] = os.environ["RDASDE_TEST_CACHE"]
 
 import rdasde as rs
 
+gc.set_threshold(50_000, 20, 50)  # numba makes objects by the million as it compiles: a tenth of the time else
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: tests that press Ctrl-C would not end
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
