@@ -9,7 +9,7 @@ import importlib
 import inspect
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -24,7 +24,10 @@ def show(value: object) -> str:
         return f"an array of shape {value.shape}"
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a whole number of more digits than Python writes out
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -89,11 +92,11 @@ def number(
     above: float = -math.inf,
     least: float = -math.inf,
     most: float = math.inf,
+    below: float = math.inf,
     mend: str = "give one finite number",
 ) -> float:
-    """A finite real number in (above, most] and [least, most]."""
-    if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value):
-        value = value.item()
+    """A finite real number, of which is asked ``above < x < below`` and ``least <= x <= most``."""
+    value = _unboxed(value)
     accepted = "a finite number"
     if above > -math.inf:
         accepted += f" > {above:g}"
@@ -101,21 +104,39 @@ def number(
         accepted += f" >= {least:g}"
     if most < math.inf:
         accepted += f" and <= {most:g}"
+    if below < math.inf:
+        accepted += f" and < {below:g}"
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise wrong_kind(argument, value, accepted, mend)
-    result = float(value)
-    if not (math.isfinite(result) and result > above and least <= result <= most):
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not (math.isfinite(result) and above < result < below and least <= result <= most):
         raise bad(argument, value, accepted, mend)
     return result
 
 
+def has_axes(value: object) -> bool:
+    """Whether it is a sequence, ragged or not, or an array with axes."""
+    return bool(getattr(value, "ndim", isinstance(value, Sequence) and not isinstance(value, str)))
+
+
+def _unboxed(value: object) -> object:
+    """A number that comes as an array without axes."""
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value) else value
+
+
 def count(argument: str, value: object, *, least: int = 1, mend: str = "give a whole number") -> int:
     """A whole number of at least `least`."""
+    value = _unboxed(value)
     accepted = f"a whole number >= {least}"
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise wrong_kind(argument, value, accepted, mend)
     if int(value) < least:
         raise bad(argument, value, accepted, mend)
+    if int(value) >= 2**63:
+        raise bad(argument, value, f"{accepted} and < 2**63", mend)
     return int(value)
 
 
@@ -130,6 +151,13 @@ def array(argument: str, value: ArrayLike, shape: tuple[int | None, ...], *, men
     if wrong:
         raise bad(argument, f"an array with {wrong} NaN or infinite entries", _described(shape), mend)
     return result
+
+
+def sealed(values: Floats) -> Floats:
+    """A view that cannot be written to: what was computed from the values would not follow."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 _LARGEST = 1e150  # whose square is a number
@@ -175,8 +203,7 @@ def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str
     accepted = _described(shape)
     if hasattr(value, "toarray"):  # SciPy's sparse matrices, which NumPy takes for one object
         raise TypeError(f"{argument} is a sparse matrix, but must be {accepted}, dense: pass its .toarray().")
-    if np.ma.is_masked(value):
-        raise bad(argument, f"an array with {np.count_nonzero(value.mask)} masked entries", accepted, mend)
+    not_masked(argument, value, accepted, mend)
     try:
         raw = _from_columns(value) if hasattr(value, "to_numpy") else np.asarray(value)
     except ValueError:
@@ -194,9 +221,30 @@ def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str
     )
     if not right:
         if raw.ndim == len(shape) and raw.size == 0:
-            mend = f"give at least one {'row' if raw.shape[0] == 0 else 'column'}"
+            kind = "number" if raw.ndim == 1 else "row" if raw.shape[0] == 0 else "column"
+            mend = f"give at least one {kind}"
         raise bad(argument, f"an array of shape {raw.shape}", accepted, mend)
     return raw
+
+
+def not_masked(argument: str, value: Any, accepted: str, mend: str) -> None:
+    """ValueError for a masked array, and for a list of them: NumPy would read what lies below the mask."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    masked = sum(int(np.count_nonzero(part.mask)) for part in parts if np.ma.is_masked(part))
+    if masked:
+        raise bad(argument, f"an array with {masked} masked entries", accepted, mend)
+
+
+def integers(argument: str, value: ArrayLike, accepted: str, mend: str) -> NDArray[np.int64]:
+    """One or more whole numbers, (n,)."""
+    not_masked(argument, value, accepted, mend)
+    try:
+        raw = np.atleast_1d(np.asarray(value))
+    except ValueError:
+        raise bad(argument, "a ragged sequence", accepted, mend) from None
+    if raw.ndim != 1 or raw.size == 0 or raw.dtype.kind not in "iu":
+        raise wrong_kind(argument, value, accepted, mend)
+    return raw.astype(np.int64)
 
 
 _CONTENTS = {
@@ -220,7 +268,7 @@ def _from_columns(value: Any) -> NDArray[Any]:
 
 def choice(argument: str, value: object, accepted: tuple[str, ...]) -> str:
     """One of a few words."""
-    if value not in accepted or not isinstance(value, str):
+    if not isinstance(value, str) or value not in accepted:
         words = ", ".join(repr(word) for word in accepted)
         raise bad(argument, show(value), f"one of {words}", "choose one of these")
     return value
@@ -235,22 +283,19 @@ def flag(argument: str, value: object) -> bool:
 
 def level(value: object) -> float:
     """A confidence level, strictly between 0 and 1."""
-    result = number("level", value, above=0.0, most=1.0, mend="give for example level=0.95")
-    if result == 1.0:
-        raise bad("level", value, "a finite number > 0 and < 1", "give for example level=0.95")
-    return result
+    return number("level", value, above=0.0, below=1.0, mend="give for example level=0.95")
 
 
 def seed(value: int | str | None) -> int:
     """The seed, or a fresh one from the operating system; digits, as `kept_seed` writes them, count as a number."""
     if value is None:
         return int(np.random.SeedSequence().generate_state(1, np.uint32)[0] >> np.uint32(1))
-    if isinstance(value, str) and value.isdecimal():
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _DIGITS:
         value = int(value)
-    result = count("seed", value, least=0, mend="give a whole number, or None for a fresh one")
-    if result >= 2**63:
-        raise bad("seed", value, "a whole number < 2**63", "give a smaller one")
-    return result
+    return count("seed", value, least=0, mend="give a whole number, or None for a fresh one")
+
+
+_DIGITS = 19  # of 2**63
 
 
 def kept_seed(value: int) -> int | str:

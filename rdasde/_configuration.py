@@ -6,6 +6,7 @@ import difflib
 import inspect
 import json
 import tomllib
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import rdasde as rs
+from rdasde import _check
+from rdasde._approximations.approximate import METHODS
+from rdasde._bands.band import together_of
+from rdasde._engine.arguments import check_equation_order
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,7 +40,8 @@ SCHEDULES: dict[str, Callable[..., rs.Schedule]] = {
 }
 VERBS: dict[str, Callable[..., Any]] = {"simulate": rs.simulate, "approximate": rs.approximate, "band": rs.band}
 _NOT_HERE = {"problem", "algorithm", "horizon", "result", "statistics", "executor", "progress", "regularizer", "seed"}
-_OUTPUT = {"folder": "results", "figure": False}
+_OUTPUT, _FOLDER = ("folder", "figure"), "results"
+_MOST = 10**8  # repeats of an entry
 _TOP = ("horizon", "seed", "problem", "algorithm", *VERBS, "output")
 
 
@@ -118,14 +124,39 @@ def check(tables: dict[str, Any], beside: Path) -> Configuration:
             verbs[name] = {key: _value(value, beside, f"{name}.{key}", mistakes) for key, value in tables[name].items()}
             if seed is not None and name != "band":
                 verbs[name]["seed"] = seed
+    _told_ahead(verbs, mistakes)
     output = tables.get("output", {})
-    _known("output", output, tuple(_OUTPUT), mistakes)
+    _known("output", output, _OUTPUT, mistakes)
+    if not isinstance(output.get("figure", False), bool):
+        mistakes.append(f"output.figure is {output['figure']!r}, but must be true or false: write one of them.")
+    if not (isinstance(output.get("folder", ""), str) and output.get("folder", "results")):
+        mistakes.append(f"output.folder is {output['folder']!r}, but must be a path: write for example 'results'.")
     if mistakes or problem is None or algorithm is None:
         raise Mistakes(mistakes)
-    output = _OUTPUT | output
-    folder = beside / str(output["folder"]) if "output" not in tables else Path(str(output["folder"]))
+    folder = Path(output["folder"]) if "folder" in output else beside / _FOLDER
     text = json.dumps(tables, default=str)
-    return Configuration(problem, algorithm, float(horizon), verbs, folder, bool(output["figure"]), text)
+    return Configuration(problem, algorithm, float(horizon), verbs, folder, output.get("figure", False), text)
+
+
+def _told_ahead(verbs: Mapping[str, dict[str, Any]], mistakes: list[str]) -> None:
+    """What a verb would refuse only when another one has run for long."""
+    checks: dict[tuple[str, str], Callable[[Any], object]] = {
+        ("approximate", "method"): lambda method: _check.choice("method", method, tuple(METHODS)),
+        ("approximate", "paths"): lambda paths: _check.count("paths", paths),
+        ("approximate", "equation_order"): check_equation_order,
+        ("band", "level"): _check.level,
+        ("band", "space"): lambda space: _check.choice("space", space, ("primal", "dual")),
+        ("band", "simultaneous"): together_of,
+    }
+    for (verb, option), check_option in checks.items():
+        if option in verbs.get(verb, {}):
+            try:
+                check_option(verbs[verb][option])
+            except (TypeError, ValueError) as error:
+                mistakes.append(f"In [{verb}]: {error}")
+    times = [verbs[verb].get("times") for verb in ("simulate", "approximate") if verb in verbs]
+    if "band" in verbs and len(times) == 2 and times[0] != times[1]:
+        mistakes.append("simulate.times and approximate.times differ, but coverage needs the same: write the same.")
 
 
 def _known(table: str, keys: Mapping[str, Any], accepted: Any, mistakes: list[str]) -> None:
@@ -153,14 +184,15 @@ def _made(name: str, table: Any, kinds: Mapping[str, Callable[..., Any]], beside
     options = {key: value for key, value in table.items() if key != "kind"}
     _known(name, options, tuple(inspect.signature(kind).parameters), mistakes)
     values = {key: _value(value, beside, f"{name}.{key}", mistakes) for key, value in options.items()}
+    for key, parameter in inspect.signature(kind).parameters.items():
+        if parameter.default is parameter.empty and key not in values and len(mistakes) == before:
+            mistakes.append(f"{name} has no {key}, which {table['kind']} needs: write {key} = ... .")
     if len(mistakes) > before:
         return None
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
-        missing = "required positional argument" in str(error)
-        text = str(error).split("() ")[-1].rstrip(".") if missing else str(error).rstrip(".")
-        mistakes.append(f"In [{name}]: {text}.")
+        mistakes.append(f"In [{name}]: {str(error).rstrip('.')}.")
         return None
 
 
@@ -188,7 +220,9 @@ def _value(value: Any, beside: Path, name: str, mistakes: list[str]) -> Any:
         numbers: list[Any] = []
         for entry in value:
             if isinstance(entry, dict):
-                if set(entry) != {"value", "repeat"} or not isinstance(entry["repeat"], int):
+                repeat = entry.get("repeat")
+                whole = isinstance(repeat, int) and not isinstance(repeat, bool) and 0 < repeat <= _MOST
+                if set(entry) != {"value", "repeat"} or not whole:
                     mistakes.append(f"{name} has the entry {entry!r}: write {{value = 0.05, repeat = 50}}.")
                     return None
                 numbers += [entry["value"]] * entry["repeat"]
@@ -205,11 +239,18 @@ def _array(beside: Path, value: str, name: str, mistakes: list[str]) -> Any:
     try:
         if file.endswith(".csv"):
             return np.loadtxt(beside / file, delimiter=",", ndmin=1)
-        content = np.load(beside / file, allow_pickle=False)
-        return content[entry or content.files[0]] if file.endswith(".npz") else content
+        with open(beside / file, "rb") as stream:  # NumPy leaves its own open where it finds no archive
+            content = np.load(stream, allow_pickle=False)
+            if not file.endswith(".npz"):
+                return content
+            if not entry and len(content.files) != 1:
+                there = ", ".join(content.files) or "nothing"
+                mistakes.append(f"{name} is in {value!r}, which holds {there}: name one of them, as in {file}:NAME.")
+                return None
+            return content[entry or content.files[0]]
     except OSError as error:
-        mistakes.append(f"{name} is in {value!r}, which cannot be read: {error.strerror or error}.")
-    except (KeyError, ValueError) as error:
+        mistakes.append(f"{name} is in {value!r}, which cannot be read: {str(error.strerror or error).rstrip('.')}.")
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         mistakes.append(f"{name} is in {value!r}, which holds no such numbers: {' '.join(str(error).split())}.")
     return None
 
@@ -218,24 +259,27 @@ def run(configuration: Configuration) -> list[str]:
     """Do what it says, write results; lines on what was found and written."""
     problem, algorithm, horizon, verbs, folder, figure, text = configuration
     results: dict[str, xr.Dataset] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    files, found = [], []
+
+    def keep(name: str, result: xr.Dataset) -> None:
+        """At once: what comes later may fail."""
+        results[name] = result
+        result.attrs["configuration"] = text
+        result.to_netcdf(folder / f"{name}.nc")
+        files.append(str(folder / f"{name}.nc"))
+
     if "simulate" in verbs:
-        results["runs"] = rs.simulate(problem, algorithm, horizon, **verbs["simulate"])
+        keep("runs", rs.simulate(problem, algorithm, horizon, **verbs["simulate"]))
     if "approximate" in verbs:
-        results["theory"] = rs.approximate(problem, algorithm, horizon, **verbs["approximate"])
-    lines = []
+        keep("theory", rs.approximate(problem, algorithm, horizon, **verbs["approximate"]))
     if "band" in verbs:
-        results["band"] = rs.band(results["theory" if "theory" in results else "runs"], **verbs["band"])
+        keep("band", rs.band(results["theory" if "theory" in results else "runs"], **verbs["band"]))
         if {"runs", "theory"} <= set(results) and "primal" in results["runs"] and results["band"].attrs["of"] != "mean":
             shares = rs.coverage(results["runs"], results["band"])
-            results["coverage"] = shares.to_dataset()
-            lines.append(f"coverage: {float(shares.mean()):.4f} on average, {float(shares.min()):.4f} at worst")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, result in results.items():
-        result.attrs["configuration"] = text
-        if name == "coverage":
-            result.attrs |= {key: value for key, value in results["theory"].attrs.items() if key not in result.attrs}
-        result.to_netcdf(folder / f"{name}.nc")
-        lines.append(str(folder / f"{name}.nc"))
+            keep("coverage", shares.to_dataset().assign_attrs(results["theory"].attrs))
+            found.append(f"coverage: {float(shares.mean()):.4f} on average, {float(shares.min()):.4f} at worst")
+    lines = found + files
     if figure and {"runs", "theory"} <= set(results) and "dual" in results["runs"]:
         rs.plot.trajectories(results["runs"], results["theory"]).savefig(folder / "trajectories.png", dpi=200)
         lines.append(str(folder / "trajectories.png"))

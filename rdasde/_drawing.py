@@ -16,8 +16,9 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from rdasde import _check
 from rdasde._bands.band import band
 from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
@@ -88,6 +89,7 @@ def inks(number: int) -> list[str]:
     """That many colors: those of the style sheet in force; where it has none of its own, told apart by everybody."""
     import matplotlib
 
+    number = _check.count("number", number, least=0, mend="give how many colors are wanted")
     cycle = matplotlib.rcParams["axes.prop_cycle"]
     own = cycle == matplotlib.rcParamsDefault["axes.prop_cycle"] or "color" not in cycle.keys
     colors = INK if own else cycle.by_key()["color"]
@@ -101,8 +103,29 @@ def line_width(share: float = 1.0) -> float:
     return share * float(matplotlib.rcParams["lines.linewidth"])
 
 
+def _curves(axis: Axes, time: ArrayLike, **curves: ArrayLike) -> list[Floats]:
+    """Times and what is drawn over them, each as long; infinite or unknown values stay."""
+    from matplotlib.axes import Axes as MatplotlibAxes
+
+    _check.instance("axis", axis, MatplotlibAxes, "axes of Matplotlib", "pass for example plt.gca()")
+    drawn: list[Floats] = []
+    for name, values in {"time": time, **curves}.items():
+        try:
+            array = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise _check.wrong_kind(name, values, "numbers, one for each time", "pass an array") from None
+        if array.ndim != 1 or (drawn and len(array) != len(drawn[0])):
+            length = f"({len(drawn[0])},)" if drawn else "(n,)"
+            raise _check.bad(
+                name, f"an array of shape {array.shape}", f"one of shape {length}", "give one number a time"
+            )
+        drawn.append(array)
+    return drawn
+
+
 def shade_threshold(axis: Axes, time: Floats, lower: Floats, upper: Floats) -> None:
     """The region of the dual that the mirror map sends to zero, as far down as the panel goes."""
+    time, lower, upper = _curves(axis, time, lower=lower, upper=upper)
     if np.any(upper > 0.0):
         bottom = np.where(np.isfinite(lower), lower, min(axis.get_ylim()[0], 0.0))
         axis.fill_between(time, bottom, upper, color=GREEN, alpha=0.35, lw=0, zorder=0).set_gid(_ZONE)
@@ -110,6 +133,7 @@ def shade_threshold(axis: Axes, time: Floats, lower: Floats, upper: Floats) -> N
 
 def draw_band(axis: Axes, time: Floats, lower: Floats, upper: Floats, color: str = BLUE) -> None:
     """A filled band with thin edges, so that bands that overlap can be told apart."""
+    time, lower, upper = _curves(axis, time, lower=lower, upper=upper)
     axis.fill_between(time, lower, upper, color=color, alpha=0.2, lw=0, zorder=1)
     for edge in (lower, upper):
         axis.plot(time, edge, color=color, lw=line_width(0.3), alpha=0.7, zorder=1.5)
@@ -117,6 +141,7 @@ def draw_band(axis: Axes, time: Floats, lower: Floats, upper: Floats, color: str
 
 def draw_path(axis: Axes, time: Floats, path: Floats, ink: str) -> None:
     """One run, as it jitters."""
+    time, path = _curves(axis, time, path=path)
     axis.plot(time, path, color=ink, lw=line_width(0.4), alpha=0.8, zorder=2)
 
 
@@ -125,6 +150,7 @@ def draw_mean(axis: Axes, time: Floats, mean: Floats, ink: str, label: str | Non
     import matplotlib
     from matplotlib import patheffects
 
+    time, mean = _curves(axis, time, mean=mean)
     rim = patheffects.withStroke(linewidth=line_width(1.9), foreground=matplotlib.rcParams["axes.facecolor"], alpha=0.8)
     axis.plot(time, mean, color=ink, lw=line_width(1.1), zorder=3, label=label, path_effects=[rim])
 

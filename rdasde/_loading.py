@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+_ZARR = (".zgroup", ".zattrs", ".zmetadata", "zarr.json")  # what a zarr directory has
+
+
 class Loaded(NamedTuple):
     """What `load` returns."""
 
@@ -69,6 +72,8 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     place = Path(path)
     if not place.exists():
         raise _check.bad("path", str(place), "that of a saved result", "there is nothing here by this name")
+    if place.is_dir() and not any((place / name).exists() for name in _ZARR):
+        raise _check.bad("path", str(place), "that of a netCDF file or a zarr directory", "name the file in it")
     try:
         if place.is_dir():
             result = xr.open_zarr(place).load()
@@ -77,11 +82,13 @@ def load(path: str | os.PathLike[str]) -> Loaded:
                 classic = file.read(3) == b"CDF"
             with xr.open_dataset(place, engine="scipy" if classic else None) as opened:
                 result = opened.load()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         first = " ".join(str(error).split()) or type(error).__name__
         raise _check.bad(
             "path", str(place), "a netCDF file or a zarr directory", f"xarray says {_check.show(first)}"
         ) from None
+    if not result.attrs and len(result.data_vars) == 1:  # an array that was saved, as `coverage` returns one
+        result.attrs = dict(next(iter(result.data_vars.values())).attrs)
     if not str(result.attrs.get("produced_by", "")).startswith("rdasde."):
         raise _check.bad("path", str(place), "a result of rdasde", "save what a verb returned by its to_netcdf(path)")
     if isinstance(result.attrs.get("description"), str):

@@ -329,3 +329,55 @@ def test_reach_of_a_biased_mean(freedom, level):
     for bias in (0.0, 1e-300, 1e-12, 1e-9, 1e-8, 1e-6, 1e-3, 1.0, 30.0):
         reach = _reach(level, bias, freedom)
         assert law.sf(reach - bias) + law.sf(reach + bias) == pytest.approx(1.0 - level, rel=1e-6)
+
+
+def test_dimensions_may_come_in_any_order(problem, algorithm, runs, paths):
+    """Results are read by the names of their dimensions."""
+    options = {"times": 4, "check": False}
+    theory = rs.approximate(problem, algorithm, 2.0, **options)
+    summary = rs.simulate(problem, algorithm, 2.0, replicates=64, times=4, seed=1, keep="summary")
+    few = paths.isel(path=slice(50))
+    for result in (theory, summary, few):
+        turned = result.transpose(*reversed(list(result.sizes)))
+        for question in ({}, {"space": "dual"}, {"of": "mean", "replicates": 9}):
+            xr.testing.assert_identical(rs.band(turned, LEVEL, **question), rs.band(result, LEVEL, **question))
+    edges, many = rs.band(paths, LEVEL), runs.isel(replicate=slice(99))
+    xr.testing.assert_identical(rs.coverage(many.transpose(), edges.transpose()), rs.coverage(many, edges))
+    counting = {"replicates": 32, "times": 9, "seed": 1, "keep": "summary"}
+    counted = rs.simulate(problem, algorithm, 2.0, inside=edges.transpose(), **counting)
+    assert rs.coverage(counted, edges).dims == ("time", "coordinate")
+
+
+@pytest.mark.parametrize(
+    ("select", "sentence"),
+    [
+        (
+            {"coordinate": 0},
+            "result is a Dataset without the dimension 'coordinate', but must be what simulate or approximate "
+            "returned, or a part of it: select with a list, for example isel(coordinate=[0]).",
+        ),
+        (
+            {"time": []},
+            "result is a Dataset with no time, but must be what simulate or approximate returned, or a part of it: "
+            "select at least one.",
+        ),
+    ],
+)
+def test_parts_that_have_no_band(paths, select, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        rs.band(paths.isel(select))
+
+
+def test_weights_for_fewer_coordinates(paths):
+    with pytest.raises(ValueError, match="of length 2, but must be of length 4, the problem's dimension"):
+        rs.band(paths, regularizer=rs.L1([1.0, 1.0]))
+
+
+def test_bands_and_coverages_say_what_they_are_of(problem, algorithm, paths, runs, tmp_path):
+    edges = rs.band(paths, LEVEL)
+    for name, made in (("band", edges), ("coverage", rs.coverage(runs, edges))):
+        made.to_netcdf(tmp_path / f"{name}.nc")
+        loaded = rs.load(tmp_path / f"{name}.nc")
+        assert loaded.problem == problem
+        assert loaded.algorithm == algorithm
+        assert loaded.result.attrs["produced_by"] == f"rdasde.{name}"

@@ -111,7 +111,7 @@ MISTAKES = [
     (
         "step_size = 0.01",
         "",
-        ["In [algorithm]: missing 1 required positional argument: 'step_size'."],
+        ["algorithm has no step_size, which RDA needs: write step_size = ... ."],
     ),
     (
         "coef = [{value = 0.5, repeat = 2}, -0.3, {value = 0.0, repeat = 2}]",
@@ -131,7 +131,53 @@ MISTAKES = [
             "'spaces' is not known in [band]: did you mean 'space'?",
         ],
     ),
+    (
+        "check = false",
+        'check = false\nmethod = "closur"',
+        [
+            "In [approximate]: method is 'closur', but must be one of 'closure', 'limit', 'paths', 'sdeint': choose one "
+            "of these."
+        ],
+    ),
+    (
+        "times = 6\ncheck",
+        "times = 7\ncheck",
+        ["simulate.times and approximate.times differ, but coverage needs the same: write the same."],
+    ),
+    (
+        'folder = "FOLDER"',
+        'figure = "no"',
+        ["output.figure is 'no', but must be true or false: write one of them."],
+    ),
+    (
+        "{value = 0.5, repeat = 2}",
+        "{value = 0.5, repeat = -3}",
+        ["problem.coef has the entry {'value': 0.5, 'repeat': -3}: write {value = 0.05, repeat = 50}."],
+    ),
+    (
+        "{value = 0.5, repeat = 2}",
+        "{value = 0.5, repeat = true}",
+        ["problem.coef has the entry {'value': 0.5, 'repeat': True}: write {value = 0.05, repeat = 50}."],
+    ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("content", "end"),
+    [
+        ({"a": np.zeros(2), "b": np.ones(2)}, "which holds a, b: name one of them, as in two.npz:NAME."),
+        ({}, "which holds nothing: name one of them, as in two.npz:NAME."),
+        (None, "which holds no such numbers: "),
+    ],
+)
+def test_files_of_several_arrays_or_none(tmp_path, content, end):
+    if content is None:
+        (tmp_path / "two.npz").write_bytes(b"PK\x03\x04 nothing")
+    else:
+        np.savez(tmp_path / "two.npz", **content)
+    text = GOOD.replace("coef = [{value = 0.5, repeat = 2}, -0.3, {value = 0.0, repeat = 2}]", 'coef = "two.npz"')
+    (sentence,) = mistakes(tmp_path, text)
+    assert sentence.startswith(f"problem.coef is in 'two.npz', {end}")
 
 
 @pytest.mark.parametrize(("right", "wrong", "sentences"), MISTAKES, ids=[case[1][:20] for case in MISTAKES])
@@ -156,5 +202,24 @@ def test_the_command_line_says_so(tmp_path, capsys):
     message = f"rdasde run: {tmp_path / 'none.toml'} cannot be read: No such file or directory.\n"
     assert capsys.readouterr().err == message
     bad = written(tmp_path, GOOD.replace("level = 0.9", "level = 1.0"))
-    assert _cli.main(["run", str(bad)]) == 1
-    assert capsys.readouterr().err.startswith("rdasde run: level is 1.0, but must be ")
+    assert _cli.main(["run", str(bad)]) == 2
+    assert capsys.readouterr().err.startswith("rdasde run: In [band]: level is 1.0, but must be ")
+    taken = written(tmp_path, GOOD)
+    (tmp_path / "results").write_text("a file")
+    assert _cli.main(["run", str(taken)]) == 1
+    assert "File exists" in capsys.readouterr().err
+
+
+def test_what_is_finished_is_kept_when_a_later_verb_fails(tmp_path, monkeypatch, capsys):
+    def failing(*arguments, **named):
+        raise ArithmeticError("no finite solution.")
+
+    monkeypatch.setattr(rs, "approximate", failing)
+    assert _cli.main(["run", str(written(tmp_path, GOOD))]) == 1
+    assert capsys.readouterr().err == "rdasde run: no finite solution.\n"
+    assert rs.load(tmp_path / "results" / "runs.nc").result.sizes["replicate"] == 40
+
+
+def test_results_lie_beside_the_file_unless_it_names_a_folder(tmp_path):
+    text = GOOD.replace('folder = "FOLDER"', "figure = false")
+    assert _configuration.read(written(tmp_path, text)).folder == tmp_path / "results"

@@ -187,6 +187,63 @@ CASES = [
         lambda: simulate(coordinates=[0, 3]),
         "coordinates is [0, 3], but must be different whole numbers within 0..2: coordinates count from 0.",
     ),
+    (
+        lambda: simulate(coordinates=[[0], [1, 2]]),
+        "coordinates is a ragged sequence, but must be different whole numbers within 0..2: coordinates count from 0.",
+    ),
+    (
+        lambda: simulate(coordinates=np.ma.masked_array([0, 1], [False, True])),
+        "coordinates is an array with 1 masked entries, but must be different whole numbers within 0..2: coordinates count "
+        "from 0.",
+    ),
+    (
+        lambda: simulate(replicates=[[0], [1, 2]]),
+        "replicates is a ragged sequence, but must be a count, or different whole numbers >= 0: give how many runs, or "
+        "their numbers.",
+    ),
+    (
+        lambda: simulate(times=[[0.0], [0.1, 0.2]]),
+        "times is a ragged sequence, but must be an array of shape (n,) of finite numbers: give increasing times within "
+        "[0, horizon].",
+    ),
+    (
+        lambda: rs.L1([np.ma.masked_array([1.0, 2.0], [False, True]), np.ones(2)]),
+        "weights is an array with 1 masked entries, but must be an array of shape (n,) of finite numbers: give one weight "
+        ">= 0 for each coordinate.",
+    ),
+    (
+        lambda: rs.L1([]),
+        "weights is an array of shape (0,), but must be an array of shape (n,) of finite numbers: give at least one number.",
+    ),
+    (
+        lambda: rs.RDA(10**400),
+        "step_size is 100000000000000000000000000000000000000000000000000000000..., but must be a finite number > 0: give "
+        "for example step_size=1e-3.",
+    ),
+    (
+        lambda: rs.RDA(0.1, batch_size=10**30),
+        "batch_size is 1000000000000000000000000000000, but must be a whole number >= 1 and < 2**63: give the number of "
+        "gradients averaged in a step.",
+    ),
+    (
+        lambda: simulate(1e300),
+        "horizon is 1e+300, which takes 1e+301 steps, but must be one of at most 9e+15 steps: take a shorter one, or larger "
+        "steps.",
+    ),
+    (
+        lambda: simulate(keep=np.array(["paths", "summary"])),
+        "keep is an array of shape (2,), but must be one of 'paths', 'summary': choose one of these.",
+    ),
+    (
+        lambda: simulate(seed="9" * 5000),
+        "seed is '99999999999999999999999999999999999999999999999999999999... (str), but must be a whole number >= 0: give a "
+        "whole number, or None for a fresh one.",
+    ),
+    (
+        lambda: approximate(equation_order=np.array([1, 2])),
+        "equation_order is an array of shape (2,), but must be 1 or 2: choose one of these.",
+    ),
+    (lambda: rs.band(THEORY, 1), "level is 1, but must be a finite number > 0 and < 1: give for example level=0.95."),
     (lambda: simulate(keep="all"), "keep is 'all', but must be one of 'paths', 'summary': choose one of these."),
     (
         lambda: simulate(on_divergence="drop"),
@@ -198,7 +255,8 @@ CASES = [
     ),
     (
         lambda: simulate(seed=2**63),
-        "seed is 9223372036854775808, but must be a whole number < 2**63: give a smaller one.",
+        "seed is 9223372036854775808, but must be a whole number >= 0 and < 2**63: give a whole number, or None for a fresh "
+        "one.",
     ),
     (
         lambda: simulate(executor=4),
@@ -426,3 +484,26 @@ def test_no_rows_are_nothing_to_go_on_with():
     before = fit.coef.copy()
     assert fit.update(X[:0], y[:0]).rows == 3
     np.testing.assert_array_equal(fit.coef, before)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: simulate(replicates=10**14, keep="summary"),
+        lambda: simulate(times=10**14),
+        lambda: simulate(1e13),
+        lambda: rs.weak_error(
+            PROBLEM,
+            ALGORITHM,
+            1.0,
+            test_functions={"size": lambda w: (w**2).sum(axis=-1)},
+            step_sizes=[0.1, 0.05],
+            replicates=10**14,
+            paths=100,
+        ),
+        lambda: rs.validate.calibration(PROBLEM, ALGORITHM, 1.0, replicates=10**14),
+    ],
+)
+def test_what_memory_cannot_hold_is_refused_before_the_start(call):
+    with pytest.raises(rs.TooMuchMemoryError, match=r"would take .* GiB, but .* GiB of memory are free: "):
+        call()

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 
 import matplotlib
 import numpy as np
@@ -245,3 +246,60 @@ class TestAMirrorMapOfOnesOwn:
         assert len(shaded.axes[0].collections) == len(figure.axes[0].collections) + 1  # |v| <= g in green
         with pytest.raises(TypeError, match="regularizer is 3 "):
             rs.plot.trajectories(runs, paths, [0, 3], regularizer=3)
+
+
+def test_results_in_any_order_give_the_same_picture():
+    import matplotlib.pyplot as plt
+
+    problem, algorithm = rs.LinearRegression([0.5, 0.0, -0.2]), rs.RDA(0.02, rs.L1(), rs.PowerLaw(0.5, 0.6))
+    runs = rs.simulate(problem, algorithm, 1.0, replicates=20, times=6, seed=0)
+    theory = rs.approximate(problem, algorithm, 1.0, times=6, check=False)
+    for draw in (rs.plot.support, rs.plot.trajectories, lambda *results: rs.plot.marginal(*results, 0)):
+        straight, turned = draw(runs, theory), draw(runs.transpose(), theory.transpose())
+        for one, other in zip(straight.axes, turned.axes, strict=True):
+            for line, same in zip(one.lines, other.lines, strict=True):
+                np.testing.assert_array_equal(line.get_xydata(), same.get_xydata())
+    plt.close("all")
+
+
+def test_a_band_of_a_function_of_the_state_is_drawn():
+    problem, algorithm = rs.LinearRegression([0.5, 0.0]), rs.RDA(0.02)
+    size = {"size": lambda w: (w**2).sum(axis=-1)}
+    paths = rs.approximate(
+        problem, algorithm, 1.0, method="paths", paths=50, times=6, seed=0, statistics=size, check=False
+    )
+    figure = rs.plot.band(rs.band(paths, 0.9, of="size"))
+    assert figure.axes[0].get_ylabel() == "size"
+    with pytest.raises(ValueError, match="given, but must be None for a band of 'size', which has none"):
+        rs.plot.band(rs.band(paths, 0.9, of="size"), [0])
+
+
+def test_what_no_picture_is_drawn_of():
+    import matplotlib.pyplot as plt
+
+    problem, algorithm = rs.LinearRegression([0.5, 0.0]), rs.RDA(0.02)
+    runs = rs.simulate(problem, algorithm, 1.0, times=6, seed=0)
+    theory = rs.approximate(problem, algorithm, 1.0, times=6, check=False)
+    wide = rs.approximate(rs.LinearRegression([0.5, 0.0, 0.1]), algorithm, 1.0, times=6, check=False)
+    polar = plt.figure().add_subplot(projection="polar")
+    for call, sentence in (
+        (
+            lambda: rs.plot.support(runs, ax=polar),
+            "ax is polar axes, but must be ones with two straight sides: pass for example plt.subplots()[1].",
+        ),
+        (
+            lambda: rs.plot.support(runs, wide),
+            "minimizer is an array of shape (2,), but must be one with coordinate 2: give all d numbers.",
+        ),
+        (
+            lambda: rs.plot.marginal(runs, theory, 0),
+            "runs is a Dataset of 1 runs there, but must be one of at least 3: simulate more.",
+        ),
+        (
+            lambda: rs.plot.draw_path(plt.gca(), [0.0, 1.0], [1.0], "k"),
+            "path is an array of shape (1,), but must be one of shape (2,): give one number a time.",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+            call()
+    plt.close("all")

@@ -28,7 +28,7 @@ from rdasde._engine.arguments import (
     start_point,
     warn_if_unstable,
 )
-from rdasde._engine.blocks import need_memory
+from rdasde._engine.memory import need_memory
 from rdasde._engine.results import result_attributes
 from rdasde._engine.run import TOLERANCE, MonteCarlo, Run, Solution
 from rdasde._engine.statistics import Statistic, check_statistics, evaluated

@@ -33,8 +33,8 @@ from rdasde._approximations.marginals import Marginals, Trace, marginal_shapes
 from rdasde._approximations.moment_equations import MomentEquations, independent_moments, joint_moments
 from rdasde._approximations.rkc import Step, integrate, integrate_steps, interpolate
 from rdasde._check import Floats
-from rdasde._engine.blocks import need_memory
 from rdasde._engine.course import Course
+from rdasde._engine.memory import need_memory
 from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
 

@@ -17,8 +17,8 @@ from rdasde._approximations.moment_equations import joint_moments
 from rdasde._approximations.rkc import interpolate_both
 from rdasde._approximations.time_grid import TimeGrid
 from rdasde._check import Floats
-from rdasde._engine.blocks import need_memory
 from rdasde._engine.linearized import Linearized
+from rdasde._engine.memory import need_memory
 from rdasde._engine.run import Run
 
 _STATES = 32  # at which it is looked at how curved G is, fewer where all of them would take more than so many numbers

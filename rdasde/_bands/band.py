@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from rdasde import _check
 from rdasde._bands.mean import mean_band
 from rdasde._bands.quantiles import at_scores, between_ranks, need_draws, prediction, sup_band, told
-from rdasde._bands.variables import Space, drawn, names_of
+from rdasde._bands.variables import Space, drawn, in_order, names_of
 from rdasde._check import Floats
-from rdasde._engine.results import mirror_if_known, mirror_of
+from rdasde._engine.results import carried, mirror_if_known, mirror_of
 from rdasde._regularizers.base import Regularizer
 
 if TYPE_CHECKING:
@@ -119,13 +119,14 @@ def band(
     import xarray as xr
 
     _check.instance("result", result, xr.Dataset, "what approximate or simulate returned", "pass that Dataset")
+    result = in_order("result", result)
     has_states, names = "threshold" in result and bool({"dual", "dual_mean"} & set(result.data_vars)), names_of(result)
     if not (has_states or names):
         raise _stateless()
     level = _check.level(level)
     of = _check.choice("of", of, ("iterate", "mean", *names))
     _check.choice("space", space, ("primal", "dual"))
-    together = _together(simultaneous)
+    together = together_of(simultaneous)
     if replicates is not None:
         replicates = _check.count("replicates", replicates, mend="give how many runs are averaged")
         if of != "mean":
@@ -156,7 +157,7 @@ def band(
     if "threshold" in result:
         data["threshold"] = (("time",), result["threshold"].values)
     edges = xr.Dataset(data, coords={str(dim): result[dim].values for dim in dims})
-    edges.attrs = {
+    edges.attrs = carried(result, "band") | {
         "level": level,
         "of": of,
         "space": space,
@@ -164,8 +165,8 @@ def band(
         "quantiles": limits.quantiles,
         "method": str(result.attrs.get("method", "simulate")),
     }
-    if not named:
-        edges.attrs["regularizer"] = result.attrs["regularizer"] if mirror is None else mirror.to_json()
+    if not named and mirror is not None:
+        edges.attrs["regularizer"] = mirror.to_json()
     return edges
 
 
@@ -252,13 +253,18 @@ def _gaussian_or_marginal(result: xr.Dataset, level: float) -> _Limits:
 def _mapped(mirror: Regularizer, values: Floats, result: xr.Dataset) -> Floats:
     """The mirror map of dual values (time, coordinate), whichever coordinates were kept."""
     coordinates: NDArray[np.int64] = result["coordinate"].values
-    full = np.zeros((len(values), mirror.span(int(coordinates.max()) + 1)))
+    least = int(coordinates.max()) + 1
+    if mirror.span(least) < least:
+        mirror.check_dimension(least)
+    full = np.zeros((len(values), mirror.span(least)))
     full[:, coordinates] = values
     return mirror.prox(full, result["threshold"].values[:, None])[:, coordinates]
 
 
-def _together(simultaneous: object) -> int:
+def together_of(simultaneous: object) -> int:
+    """Over how many kinds of dimension a band holds at once: none, times, or coordinates, too."""
     accepted = "False, True, 'coordinate' or 'all'"
+    simultaneous = bool(simultaneous) if isinstance(simultaneous, np.bool_) else simultaneous
     if not isinstance(simultaneous, bool | str):
         raise _check.wrong_kind("simultaneous", simultaneous, accepted, "pass one of them")
     if simultaneous not in _TOGETHER:

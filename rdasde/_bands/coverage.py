@@ -8,7 +8,8 @@ import numpy as np
 
 from rdasde import _check
 from rdasde._bands.inside import Counts, check_band, common_coordinates, digest_of, inside_of, variable_of
-from rdasde._bands.variables import SPACES, drawn
+from rdasde._bands.variables import SPACES, drawn, in_order
+from rdasde._engine.results import carried
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,6 +45,7 @@ def coverage(runs: xr.Dataset, band: xr.Dataset) -> xr.DataArray:
 
     _check.instance("runs", runs, xr.Dataset, "what simulate returned", "pass that Dataset")
     check_band("band", band)
+    runs, band = in_order("runs", runs), in_order("band", band)
     name = variable_of(band)
     values = drawn(runs, name)
     if values is None:
@@ -64,7 +66,7 @@ def coverage(runs: xr.Dataset, band: xr.Dataset) -> xr.DataArray:
         coords["coordinate"] = coordinates[inside.columns]
     dims = [str(dim) for dim in values.dims[1:]][inside.together :] if inside.together < 2 else []
     shares = xr.DataArray(counts.total() / len(values), coords={dim: coords[dim] for dim in dims}, dims=dims)
-    return _labelled(shares, band, len(values), str(values.dims[0]))
+    return _labelled(shares, band, len(values), str(values.dims[0]), runs)
 
 
 def _counted(runs: xr.Dataset, band: xr.Dataset, name: str) -> xr.DataArray:
@@ -82,11 +84,12 @@ def _counted(runs: xr.Dataset, band: xr.Dataset, name: str) -> xr.DataArray:
     shares = runs["inside"]
     if "coordinate" in shares.dims:
         shares = shares.sel(coordinate=common_coordinates("band", band, runs["coordinate"].values))
-    return _labelled(shares.copy(), band, int(runs.attrs["replicates"]), "replicate")
+    return _labelled(shares.copy(), band, int(runs.attrs["replicates"]), "replicate", runs)
 
 
-def _labelled(shares: xr.DataArray, band: xr.Dataset, number: int, over: str) -> xr.DataArray:
+def _labelled(shares: xr.DataArray, band: xr.Dataset, number: int, over: str, runs: xr.Dataset) -> xr.DataArray:
     shares = shares.rename("coverage")
     space = str(band.attrs.get("space", "primal"))
-    shares.attrs = {"level": band.attrs.get("level"), "space": space, "runs": number, "over": over}
+    known = {"level": band.attrs.get("level"), "space": space, "runs": number, "over": over}
+    shares.attrs = carried(runs, "coverage") | {name: value for name, value in known.items() if value is not None}
     return shares

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde import _check
-from rdasde._bands.variables import Space
+from rdasde._bands.variables import Space, in_order
 from rdasde._check import Floats
 
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ def digest_of(band: xr.Dataset) -> str:
     digest = hashlib.sha256()
     for name in ("lower", "upper", "time", "coordinate"):
         if name in band.variables:
-            digest.update(np.ascontiguousarray(band[name].values).tobytes())
+            values = (
+                band[name].transpose(*(dim for dim in ("time", "coordinate") if dim in band[name].dims), ...).values
+            )
+            digest.update(np.ascontiguousarray(values).tobytes())
     digest.update(repr((variable_of(band), int(band.attrs.get("simultaneous", 0)))).encode())
     return digest.hexdigest()[:16]
 
@@ -112,6 +115,7 @@ def common_coordinates(argument: str, band: xr.Dataset, coordinates: NDArray[np.
 
 def inside_of(argument: str, band: xr.Dataset, times: Floats, coordinates: NDArray[np.int64]) -> Inside:
     """A band as it is counted of runs at these times that keep these coordinates; ValueError where they differ."""
+    band = in_order(argument, band)
     check_times(argument, band, times)
     variable, together = variable_of(band), int(band.attrs.get("simultaneous", 0))
     if "coordinate" not in band["lower"].dims:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from rdasde import _check
+
 if TYPE_CHECKING:
     import xarray as xr
 
 Space = Literal["primal", "dual"]
 SPACES: tuple[Space, ...] = ("dual", "primal")
 _DRAWS = ("replicate", "path")
+_ORDER = (*_DRAWS, "score", "time", "coordinate")
+
+
+def in_order(argument: str, result: xr.Dataset) -> xr.Dataset:
+    """Its variables by run, time and coordinate, in this order; ValueError where one of these is gone, or empty."""
+    for dim in _ORDER:
+        selected = dim in ("time", "coordinate") and dim in result.coords and dim not in result.dims
+        if selected or result.sizes.get(dim, 1) == 0:
+            got = f"a Dataset without the dimension {dim!r}" if selected else f"a Dataset with no {dim}"
+            mend = f"select with a list, for example isel({dim}=[0])" if selected else "select at least one"
+            raise _check.bad(argument, got, "what simulate or approximate returned, or a part of it", mend)
+    return result.transpose(*(dim for dim in _ORDER if dim in result.dims), ...)
 
 
 def names_of(result: xr.Dataset) -> tuple[str, ...]:

@@ -75,12 +75,9 @@ def kept_coordinates(coordinates: ArrayLike | None, dimension: int) -> NDArray[n
     """Which coordinates to keep, counted from 0; all of them for None."""
     if coordinates is None:
         return np.arange(dimension)
-    raw = np.atleast_1d(np.asarray(coordinates))
     accepted = f"different whole numbers within 0..{dimension - 1}"
     mend = "coordinates count from 0"
-    if raw.ndim != 1 or raw.size == 0 or raw.dtype.kind not in "iu":
-        raise _check.wrong_kind("coordinates", coordinates, accepted, mend)
-    kept = raw.astype(np.int64)
+    kept = _check.integers("coordinates", coordinates, accepted, mend)
     if kept.min() < 0 or kept.max() >= dimension or len(np.unique(kept)) < len(kept):
         raise _check.bad("coordinates", coordinates, accepted, mend)
     return kept
@@ -88,5 +85,5 @@ def kept_coordinates(coordinates: ArrayLike | None, dimension: int) -> NDArray[n
 
 def check_equation_order(order: object) -> None:
     """ValueError for an order of the diffusion, in the step size, that there is not."""
-    if order not in (1, 2) or isinstance(order, bool):
+    if not isinstance(order, int | np.integer) or isinstance(order, bool) or order not in (1, 2):
         raise _check.bad("equation_order", order, "1 or 2", "choose one of these")

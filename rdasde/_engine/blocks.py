@@ -10,7 +10,6 @@ import concurrent.futures
 import functools
 import os
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from rdasde._compiled.lanes import LANES
 from rdasde._engine.progress import Signals
 from rdasde._engine.store import Arrays, Store
-from rdasde._errors import TooMuchMemoryError, warn
+from rdasde._errors import warn
 
 _CHUNK = 2**21  # numbers held at once
 
@@ -39,27 +38,6 @@ def chunks_of(number: int, width: int) -> list[NDArray[np.int64]]:
 def workers() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
-def need_memory(size: float, what: str, mend: str) -> None:
-    """Refuse before the start what would not fit in memory."""
-    available = _available_memory()
-    if size > 0.9 * available:
-        raise TooMuchMemoryError(
-            f"{what} would take {size / 2**30:.3g} GiB, but {available / 2**30:.3g} GiB of memory are free: {mend}."
-        )
-
-
-def _available_memory() -> float:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return float(line.split()[1]) * 1024.0
-    except OSError:
-        pass
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
-    return 2.0**63
 
 
 class AtOnce(concurrent.futures.Executor):

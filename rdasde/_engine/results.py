@@ -56,6 +56,15 @@ def result_attributes(problem: Problem, algorithm: RDA, verb: str) -> dict[str, 
     }
 
 
+_CARRIED = ("problem", "step_size", "batch_size", "regularizer", "schedule", "momentum", "description")
+
+
+def carried(result: xr.Dataset, verb: str) -> dict[str, Any]:
+    """What something made of a result says about itself: the same, but for the verb."""
+    known = {name: result.attrs[name] for name in _CARRIED if name in result.attrs}
+    return {"produced_by": f"rdasde.{verb}"} | known
+
+
 class Packed(str):
     """A long text that shows itself short: notebooks print all attributes of a Dataset, and arrays are packed here."""
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rdasde import _check
 
 Arrays = dict[str, NDArray[Any]]
+_LATER = {"values_of_statistics"}  # what descriptions of version 0.1 do not say
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -27,9 +28,13 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     there before, and writers side by side do not mix.
     """
     scratch = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    with open(scratch, "wb") as stream:
-        write(stream)
-    os.replace(scratch, path)
+    try:
+        with open(scratch, "wb") as stream:
+            write(stream)
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
@@ -72,12 +77,18 @@ class Store:
 
     def __init__(self, path: str | os.PathLike[str], description: dict[str, Any]) -> None:
         self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            got = f"{_check.show(str(path))}, which cannot be made ({_check.show(str(error))})"
+            raise _check.bad("store", got, "a directory, or a path where one can be made", "name another") from None
         header = self.path / "run.json"
         text = json.dumps(description, indent=1, sort_keys=True)
         if header.exists():
             there = _header(self.path)
-            differing = [key for key in description if there.get(key) != description[key]]
+            differing = [
+                key for key, value in description.items() if there.get(key, value if key in _LATER else None) != value
+            ]
             if differing:
                 raise _check.bad(
                     "store",

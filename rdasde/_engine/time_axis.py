@@ -9,7 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
+from rdasde._engine.memory import need_memory
 from rdasde._step_size import StepSizes, sizes_until
+
+_MOST = 2.0**53  # steps, which floating-point numbers count
+_A_TIME = 32.0  # bytes that each time takes
 
 
 class TimeAxis(NamedTuple):
@@ -33,7 +37,11 @@ def time_axis(horizon: float, times: int | ArrayLike, step_size: float | StepSiz
         sizes = sizes_until(step_size, horizon * (1.0 + 1e-9))
         total, first = len(sizes) - 1, sizes[0]
     else:
-        total = int(np.floor(horizon / step_size + 1e-9))
+        number = horizon / step_size
+        if number > _MOST:
+            got = f"{horizon:g}, which takes {number:.2g} steps"
+            raise _check.bad("horizon", got, f"one of at most {_MOST:.2g} steps", "take a shorter one, or larger steps")
+        total = int(np.floor(number + 1e-9))
     if total < 1:
         raise _check.bad(
             "horizon",
@@ -42,8 +50,10 @@ def time_axis(horizon: float, times: int | ArrayLike, step_size: float | StepSiz
             "give a longer horizon, in units of t = n * step_size",
         )
     wanted: Floats
-    if np.ndim(times) == 0:
-        wanted = np.linspace(0.0, horizon, _check.count("times", times, mend="give a count or an array of times"))
+    if not _check.has_axes(times):
+        count = _check.count("times", times, mend="give a count or an array of times")
+        need_memory(_A_TIME * count, "The times", "ask for fewer")
+        wanted = np.linspace(0.0, horizon, count)
     else:
         wanted = _check.array("times", times, (None,), mend="give increasing times within [0, horizon]")
         if np.any(np.diff(wanted) <= 0.0):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
-from rdasde._engine.blocks import need_memory
+from rdasde._engine.memory import need_memory
 from rdasde._errors import DivergenceError
 from rdasde._inference.density import narrower
 from rdasde._inference.head import Head, Linearization

@@ -19,6 +19,7 @@ from rdasde._compiled.jit import generic, implements
 from rdasde._compiled.random import streams
 from rdasde._compiled.scratch import Layout
 from rdasde._html import card
+from rdasde._problems.equality import glance, same
 from rdasde._problems.row_terms import RowModel
 
 
@@ -210,11 +211,11 @@ class Problem(abc.ABC):
 
     def __eq__(self, other: object) -> bool:
         """Same class, same parameters: arrays by content, functions by what they compute."""
-        return isinstance(other, Problem) and type(self) is type(other) and _same(self._defining(), other._defining())
+        return isinstance(other, Problem) and type(self) is type(other) and same(self._defining(), other._defining())
 
     def __hash__(self) -> int:
         """From the first few numbers of each array only: its cost does not grow with the data."""
-        return hash((type(self), self.dimension, _glance(self.parameters)))
+        return hash((type(self), self.dimension, glance(self.parameters)))
 
     def _repr_html_(self) -> str:
         rows: dict[str, object] = {"dimension": self.dimension}
@@ -235,31 +236,6 @@ def sigma_average(function: Callable[[Floats], Floats], mean: Floats, covariance
     for column in columns:
         total = total + (function(mean + column) + function(mean - column))
     return total / (2.0 * len(mean))
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Whether parameters are equal, whatever they are nested in."""
-    left, right = getattr(left, "py_func", left), getattr(right, "py_func", right)
-    if left is right:
-        return True
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, np.ndarray):
-        return left.dtype == right.dtype and np.array_equal(left, right)
-    if isinstance(left, tuple | list):
-        return len(left) == len(right) and all(map(_same, left, right))
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(_same(left[name], right[name]) for name in left)
-    return bool(np.all(left == right))
-
-
-def _glance(value: Any) -> Any:
-    """Something hashable that equal parameters share."""
-    if isinstance(value, tuple):
-        return tuple(map(_glance, value))
-    if isinstance(value, np.ndarray):
-        return value.shape, tuple(value.flat[:4].tolist()) if value.dtype.kind in "biuf" else ()
-    return value if isinstance(value, int | float | str) else None
 
 
 def gaussian_instability(rates: Floats, batch_size: int, eigenvalue: str) -> str | None:

@@ -17,6 +17,7 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, fma, generic, implements, one_row
 from rdasde._compiled.lanes import LANES, copy, four_rows, multiply, single_row
+from rdasde._problems.equality import glance, same
 
 SPARE = 4  # rows of scratch that `color` and `correlate` ask for
 
@@ -69,6 +70,13 @@ class Covariance(abc.ABC):
     def multiply(self, x: Floats) -> Floats:
         """H x for `x` of shape (d,) or (d, m)."""
         return self.dense() @ x
+
+    def __eq__(self, other: object) -> bool:
+        alike = isinstance(other, Covariance) and type(self) is type(other) and self.dimension == other.dimension
+        return alike and same(self.parameters, getattr(other, "parameters", None))
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.dimension, glance(self.parameters)))
 
     @functools.cached_property
     def matrix(self) -> Floats:

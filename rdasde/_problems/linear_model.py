@@ -94,14 +94,14 @@ class LinearModel(HessianRates):
     ) -> None:
         _check.instance("loss", loss, Loss, "a loss of a linear predictor", _LOSS)
         self.loss = loss
-        self.coef = _check.array("coef", coef, (None,), mend="give one number for each coordinate")
-        self.dimension = len(self.coef)
+        coef = _check.array("coef", coef, (None,), mend="give one number for each coordinate")
+        self.coef, self.dimension = _check.sealed(coef), len(coef)
         self.covariance = as_covariance(covariance, self.dimension)
         self.noise_std = _check.number("noise_std", noise_std, least=0.0, mend="give for example noise_std=1.0")
         _check_noise(loss, noise, self.noise_std)
         self.noise = noise
-        self._star = self.covariance.multiply(self.coef)
-        self._variance = max(float(self.coef @ self._star), 0.0)
+        self._star = self.covariance.multiply(coef)
+        self._variance = max(float(coef @ self._star), 0.0)
         self.is_quadratic = loss.is_quadratic
         # at the minimizer residuals are the noise: an edge of its density at a kink of the loss bends the Hessian
         bent = loss.is_bent or not loss.is_smooth
@@ -112,7 +112,7 @@ class LinearModel(HessianRates):
             responses = Responses(NORMAL, self.noise_std) if noise is None else tabled_noise(noise)
         self._law = design_law(loss, self._variance, noise, self.noise_std)
         self.parameters: NamedTuple = DesignParameters(
-            self.coef, self._star, self._variance, self.covariance.parameters, loss.parameters, responses, self._law
+            coef, self._star, self._variance, self.covariance.parameters, loss.parameters, responses, self._law
         )
         self.scratch = design_layout(self.dimension)
 

@@ -55,13 +55,13 @@ class LinearRegression(Problem):
     def __init__(
         self, coef: ArrayLike, covariance: ArrayLike | Covariance | None = None, noise_std: float = 1.0
     ) -> None:
-        self.coef = _check.array("coef", coef, (None,), mend="give one number for each coordinate")
-        self.dimension = len(self.coef)
+        coef = _check.array("coef", coef, (None,), mend="give one number for each coordinate")
+        self.coef, self.dimension = _check.sealed(coef), len(coef)
         self.covariance = as_covariance(covariance, self.dimension)
         self.noise_std = _check.number("noise_std", noise_std, least=0.0, mend="give for example noise_std=1.0")
-        self.minimizer: Floats | None = self.coef.copy()
+        self.minimizer: Floats | None = self.coef
         self.parameters: NamedTuple = GaussianParameters(
-            self.coef, self.covariance.multiply(self.coef), self.noise_std, self.covariance.parameters
+            coef, self.covariance.multiply(coef), self.noise_std, self.covariance.parameters
         )
         self.scratch = gaussian_layout(self.dimension)
 
@@ -175,9 +175,11 @@ class _RowRegression(RowNoise, LinearRegression):
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)
         target = self._target = self.rows.T @ self.response / n
-        self.coef = np.asarray(np.linalg.lstsq(self.rows, self.response, rcond=None)[0], dtype=np.float64)
+        self.coef = _check.sealed(
+            np.asarray(np.linalg.lstsq(self.rows, self.response, rcond=None)[0], dtype=np.float64)
+        )
         self.noise_std = float(np.std(self.rows @ self.coef - self.response))
-        self.minimizer = self.coef.copy()
+        self.minimizer = self.coef
         self.parameters = RowParameters(self.rows, self.response, self.covariance.dense(), target)
         self.scratch = row_layout(d)
         self._draw(replacement)

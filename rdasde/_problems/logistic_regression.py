@@ -73,15 +73,15 @@ class LogisticRegression(Problem):
     )
 
     def __init__(self, coef: ArrayLike, covariance: ArrayLike | Covariance | None = None) -> None:
-        self.coef = _check.array("coef", coef, (None,), mend="give one number for each coordinate")
-        self.dimension = len(self.coef)
+        coef = _check.array("coef", coef, (None,), mend="give one number for each coordinate")
+        self.coef, self.dimension = _check.sealed(coef), len(coef)
         self.covariance = as_covariance(covariance, self.dimension)
-        self.minimizer: Floats | None = self.coef.copy()
-        image = self.covariance.multiply(self.coef)
-        self._variance = max(float(self.coef @ image), 0.0)
+        self.minimizer: Floats | None = self.coef
+        image = self.covariance.multiply(coef)
+        self._variance = max(float(coef @ image), 0.0)
         self._curvature = float(slope_means(self._variance)[0])
         self.parameters: NamedTuple = GaussianParameters(
-            self.coef, image, self._variance, self._curvature, self.covariance.parameters
+            coef, image, self._variance, self._curvature, self.covariance.parameters
         )
         self.scratch = gaussian_layout(self.dimension)
 

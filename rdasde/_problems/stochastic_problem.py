@@ -17,6 +17,7 @@ from rdasde._compiled.lanes import LANES
 from rdasde._compiled.random import streams
 from rdasde._compiled.trial import cannot_compile, compile_for
 from rdasde._problems.base import Expectations, Problem, sigma_average
+from rdasde._problems.equality import owned
 from rdasde._problems.stochastic_problem_lanes import (
     CustomParameters,
     CustomStreams,
@@ -168,7 +169,7 @@ class StochasticProblem(Problem):
             self.minimizer = _check.array(
                 "minimizer", minimizer, (self.dimension,), mend="give one number for each coordinate"
             )
-        self._user_parameters = parameters
+        self._user_parameters = parameters = owned(parameters)
         self._name = getattr(gradient, "__name__", "gradient")
         self._given: dict[str, Callable[..., ArrayLike]] = {}
         self._with_parameters: dict[str, bool] = {}

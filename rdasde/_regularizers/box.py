@@ -59,7 +59,7 @@ class Box(Regularizer):
             )
         if np.any(low > high) or np.any(low == np.inf) or np.any(high == -np.inf):
             raise _check.bad("lower", "above upper somewhere, or infinite", "at most upper", "leave no interval empty")
-        self.lower, self.upper = low, high
+        self.lower, self.upper = _check.sealed(low), _check.sealed(high)
         self.parameters: BoxParameters = BoxParameters(np.atleast_1d(low), np.atleast_1d(high))
 
     def check_dimension(self, dimension: int) -> None:
@@ -122,6 +122,7 @@ class Box(Regularizer):
 def _ends(argument: str, value: ArrayLike) -> Floats:
     """One number or one for each coordinate, maybe infinite."""
     accepted, mend = "a number or an array of shape (d,), not NaN", "give numbers, or inf for an open side"
+    _check.not_masked(argument, value, accepted, mend)
     try:
         raw = np.asarray(value)
     except ValueError:

@@ -66,6 +66,7 @@ class GroupLasso(Regularizer):
 
     def __init__(self, groups: ArrayLike) -> None:
         accepted, mend = "an array of shape (n,) of whole numbers", "give the label of each coordinate's group"
+        _check.not_masked("groups", groups, accepted, mend)
         try:
             raw = np.asarray(groups)
         except ValueError:
@@ -74,7 +75,7 @@ class GroupLasso(Regularizer):
             raise _check.bad("groups", f"an array of shape {raw.shape}", accepted, mend)
         if raw.dtype.kind not in "iu":
             raise _check.wrong_kind("groups", groups, accepted, mend)
-        self.groups = raw.astype(np.int64)
+        self.groups = _check.sealed(raw.astype(np.int64))
         _, labels, sizes = np.unique(self.groups, return_inverse=True, return_counts=True)
         self._labels = labels
         self.parameters: GroupLassoParameters = GroupLassoParameters(

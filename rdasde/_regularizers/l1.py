@@ -118,12 +118,12 @@ class L1(Regularizer):
             self.weights: Floats | None = None
             self.parameters: L1Parameters = L1Parameters(np.ones(1))
             return
-        self.weights = _check.array("weights", weights, (None,), mend="give one weight >= 0 for each coordinate")
-        if self.weights.min() < 0.0:
+        own = _check.array("weights", weights, (None,), mend="give one weight >= 0 for each coordinate")
+        if own.min() < 0.0:
             raise _check.bad(
-                "weights", f"{self.weights.min():g} somewhere", "numbers >= 0", "give 0 for an unpenalized coordinate"
+                "weights", f"{own.min():g} somewhere", "numbers >= 0", "give 0 for an unpenalized coordinate"
             )
-        self.parameters = L1Parameters(self.weights)
+        self.weights, self.parameters = _check.sealed(own), L1Parameters(own)
 
     def check_dimension(self, dimension: int) -> None:
         if self.weights is not None and len(self.weights) != dimension:

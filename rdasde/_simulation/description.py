@@ -8,8 +8,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from rdasde._engine.statistics import probe_states
 from rdasde._problems.base import Problem
 from rdasde._simulation.block import Job
+
+_SCALES = (1.0, 1e-2)
 
 
 def description(job: Job, problem: Problem) -> dict[str, Any]:
@@ -31,9 +34,19 @@ def description(job: Job, problem: Problem) -> dict[str, Any]:
         "coordinates": digest(job.coordinates.tobytes()),
         "keep": "summary" if job.summary else "paths",
         "statistics": sorted(job.statistics),
+        "values_of_statistics": _told(job),
         "inside": None if job.inside is None else job.inside.digest,
         "average": True if job.average else None,
         "on_divergence": "raise" if job.stop_at_divergence else "keep",
+    }
+
+
+def _told(job: Job) -> dict[str, list[str]]:
+    """What statistics give of a few states: two functions of one name are told apart by it."""
+    states = probe_states(len(job.dynamics.dual_start))
+    return {
+        name: [repr(float(function(scale * w))) for scale in _SCALES for w in states]
+        for name, function in sorted(job.statistics.items())
     }
 
 

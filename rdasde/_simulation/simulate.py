@@ -16,8 +16,9 @@ from rdasde._bands.inside import Inside, check_band, inside_of
 from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, kept_coordinates, start_point, warn_if_unstable
-from rdasde._engine.blocks import blocks_of, need_memory, run_blocks
+from rdasde._engine.blocks import blocks_of, run_blocks
 from rdasde._engine.dynamics import Dynamics
+from rdasde._engine.memory import need_memory, need_memory_for_runs
 from rdasde._engine.progress import Progress, Signals
 from rdasde._engine.statistics import Statistic, check_statistics
 from rdasde._engine.store import Store
@@ -144,6 +145,7 @@ def simulate(
     size = len(axis.steps) * len(kept) * (24.0 if average else 16.0) * (5 if summary else len(numbers))
     size += 8.0 * len(axis.steps) * len(numbers) * len(vectorized)
     need_memory(size, "The result", 'use keep="summary", fewer times, or coordinates=')
+    need_memory(40.0 * float(axis.steps[-1]), "The thresholds of all steps", "take a shorter horizon, or larger steps")
     warn_if_unstable(problem, effective, axis)
     number = int(axis.steps[-1])
     if axis.sizes is None:
@@ -196,15 +198,15 @@ def simulate(
 
 
 def _replicate_numbers(replicates: int | ArrayLike) -> NDArray[np.int64]:
-    if np.ndim(replicates) == 0:
-        return np.arange(_check.count("replicates", replicates, mend="give how many runs, or their numbers"))
-    raw = np.asarray(replicates)
+    mend = "give how many runs, or their numbers"
+    if not _check.has_axes(replicates):
+        number = _check.count("replicates", replicates, mend=mend)
+        need_memory_for_runs(number)
+        return np.arange(number)
     accepted = "a count, or different whole numbers >= 0"
-    if raw.ndim != 1 or raw.size == 0 or raw.dtype.kind not in "iu":
-        raise _check.wrong_kind("replicates", replicates, accepted, "give how many runs, or their numbers")
-    numbers = raw.astype(np.int64)
+    numbers = _check.integers("replicates", replicates, accepted, mend)
     if numbers.min() < 0 or len(np.unique(numbers)) < len(numbers):
-        raise _check.bad("replicates", replicates, accepted, "give how many runs, or their numbers")
+        raise _check.bad("replicates", replicates, accepted, mend)
     return numbers
 
 

@@ -19,6 +19,7 @@ from rdasde._check import Floats
 from rdasde._engine.arguments import check_equation_order, check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import chunks_of
 from rdasde._engine.extended import ExtendedMirror
+from rdasde._engine.memory import need_memory_for_runs
 from rdasde._engine.pooled import pooled
 from rdasde._engine.progress import Progress
 from rdasde._engine.results import result_attributes
@@ -133,6 +134,7 @@ def weak_error(
     names, functions = _functions(test_functions, problem.dimension)
     replicates = _check.count("replicates", replicates, least=_least(problem), mend="give the number of runs")
     paths = _check.count("paths", paths, least=_least(problem), mend="give the number of paths of the diffusion")
+    need_memory_for_runs(max(replicates, paths))
     dual_start = start_point(start, problem)
     seed = _check.seed(seed)
     _check.executor(executor)
@@ -366,7 +368,7 @@ def _functions(
 
 
 def _values(name: str, function: TestFunction, w: Floats) -> Floats:
-    values = np.asarray(function(w))
+    values = np.asarray(function(w.copy()))  # it may write into what it is given
     if values.shape != w.shape[:-1] or values.dtype.kind not in "biuf":
         raise _check.bad(
             f"test_functions[{name!r}]",

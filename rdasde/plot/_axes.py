@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rdasde import _check
+from rdasde._bands.variables import in_order
 from rdasde._drawing import SINGLE, page
 from rdasde._engine.arguments import kept_coordinates
 
@@ -25,7 +26,13 @@ def one(ax: Axes | None, height: float = 2.5, width: float = SINGLE) -> Axes:
     if ax is None:
         return page(height, width).subplots()
     _check.instance("ax", ax, MatplotlibAxes, "axes of Matplotlib or None", "pass for example plt.gca()")
+    _need_plain(ax)
     return ax
+
+
+def _need_plain(ax: Axes) -> None:
+    if ax.name != "rectilinear":
+        raise _check.bad("ax", f"{ax.name} axes", "ones with two straight sides", "pass for example plt.subplots()[1]")
 
 
 def several(ax: Axes | Iterable[Axes], numbers: tuple[int, ...]) -> list[Axes]:
@@ -37,6 +44,7 @@ def several(ax: Axes | Iterable[Axes], numbers: tuple[int, ...]) -> list[Axes]:
     for shape in shapes:
         accepted = f"{words} axes of Matplotlib or None"
         _check.instance("ax", shape, MatplotlibAxes, accepted, "pass for example plt.subplots(1, 2)[1]")
+        _need_plain(shape)
     if len(shapes) not in numbers:
         raise _check.bad("ax", f"{len(shapes)} axes", f"{words} of them", "pass for example plt.subplots(1, 2)[1]")
     return shapes
@@ -50,16 +58,17 @@ def figure_of(axis: Axes) -> Figure:
     return part
 
 
-def dataset(argument: str, value: Any, source: str) -> None:
+def dataset(argument: str, value: Any, source: str) -> xr.Dataset:
+    """A result, its dimensions in order."""
     import xarray as xr
 
     _check.instance(argument, value, xr.Dataset, f"what {source} returned", "pass that Dataset")
+    return in_order(argument, value)
 
 
-def runs_and_theory(runs: Any, theory: Any) -> None:
+def runs_and_theory(runs: Any, theory: Any) -> tuple[xr.Dataset, xr.Dataset]:
     """What `simulate` returned with its dual paths, and what `approximate` did."""
-    dataset("runs", runs, "simulate")
-    dataset("theory", theory, "approximate")
+    runs, theory = dataset("runs", runs, "simulate"), dataset("theory", theory, "approximate")
     if "dual" not in runs or "dual_mean" not in theory:
         raise _check.bad(
             "runs" if "dual" not in runs else "theory",
@@ -67,6 +76,7 @@ def runs_and_theory(runs: Any, theory: Any) -> None:
             "simulate(..., keep='paths') and approximate(...)",
             "pass those",
         )
+    return runs, theory
 
 
 def coordinates_of(coordinates: ArrayLike, *results: tuple[str, xr.Dataset]) -> NDArray[np.int64]:

@@ -51,7 +51,7 @@ def calibration(
     ValueError, TypeError
         For bad arguments, before anything is drawn.
     """
-    dataset("result", result, "rs.validate.calibration")
+    result = dataset("result", result, "rs.validate.calibration")
     if not {"coverage", "below", "worst_allowed"} <= set(result.data_vars):
         raise _check.bad(
             "result",

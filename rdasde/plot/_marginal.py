@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _GRID = 400  # quantiles that a law is drawn from
 _END = 3.0  # normal scores that are drawn
+_FEW = 3  # runs that have quantiles
 
 
 def marginal(
@@ -74,7 +75,7 @@ def marginal(
     """
     space_ = _check.choice("space", space, ("dual", "primal"))
     _check.choice("kind", kind, ("density", "quantiles"))
-    runs_and_theory(runs, theory)
+    runs, theory = runs_and_theory(runs, theory)
     j = int(coordinates_of([_check.count("coordinate", coordinate, least=0)], ("theory", theory), ("runs", runs))[0])
     when = float(theory["time"].values[-1]) if time is None else _check.number("time", time, least=0.0)
     states = runs[space_].sel(coordinate=j).sel(time=when, method="nearest")
@@ -83,6 +84,8 @@ def marginal(
     sample = states.values[np.isfinite(states.values)]
     if law.quantiles[0] == law.quantiles[-1]:
         raise _check.bad("time", f"{when:g}", "one at which the coordinate has a spread", "take a later time")
+    if len(sample) < _FEW:
+        raise _check.bad("runs", f"a Dataset of {len(sample)} runs there", f"one of at least {_FEW}", "simulate more")
     axis = one(ax)
     name = f"${_drawing.space_symbol(space_)}_{{{j}}}$"
     if kind == "density":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,22 +56,17 @@ def support(
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     ['true positives', 'false positives', 'exactly the support']
     """
-    for name, result in (("runs", runs), ("theory", theory)):
-        if result is None and name == "theory":
-            continue
-        dataset(name, result, "simulate or approximate")
-        if result is not None and not {"primal", "probability_zero"} & set(result.data_vars):
-            raise _check.bad(
-                name, "a Dataset without primal states", "what simulate or approximate returned", "pass it"
-            )
+    runs = _with_states("runs", runs)
+    theory = None if theory is None else _with_states("theory", theory)
     kept = runs["coordinate"].values
     if minimizer is None:
         known = minimizer_of(runs)
     else:
         known = _check.array("minimizer", minimizer, (None,), mend="give one number for each coordinate")
-    if known is not None and len(known) <= kept.max():
+    last = max(int(kept.max()), 0 if theory is None else int(theory["coordinate"].values.max()))
+    if known is not None and len(known) <= last:
         raise _check.bad(
-            "minimizer", f"an array of shape ({len(known)},)", f"one with coordinate {kept.max()}", "give all d numbers"
+            "minimizer", f"an array of shape ({len(known)},)", f"one with coordinate {last}", "give all d numbers"
         )
     if known is None:
         axis = one(ax, 2.6, 4.2)
@@ -88,6 +83,13 @@ def support(
     axis.set(ylabel="share", ylim=(-0.03, 1.03))
     axis.legend(frameon=False)
     return figure_of(axis)
+
+
+def _with_states(name: str, result: Any) -> xr.Dataset:
+    result = dataset(name, result, "simulate or approximate")
+    if not {"primal", "probability_zero"} & set(result.data_vars):
+        raise _check.bad(name, "a Dataset without primal states", "what simulate or approximate returned", "pass it")
+    return result
 
 
 def _zero(result: xr.Dataset) -> Floats:

@@ -70,7 +70,7 @@ def trajectories(
     >>> [axis.get_ylabel() for axis in figure.axes]
     ['dual  $v_j$', 'primal  $w_j$']
     """
-    runs_and_theory(runs, theory)
+    runs, theory = runs_and_theory(runs, theory)
     level = _check.level(level)
     chosen = coordinates_of(
         telling(theory, runs) if coordinates is None else coordinates, ("theory", theory), ("runs", runs)
@@ -112,9 +112,11 @@ def band(band: xr.Dataset, coordinates: ArrayLike | None = None, *, ax: Axes | N
     >>> figure.axes[0].get_ylabel()
     'primal  $w_j$'
     """
-    dataset("band", band, "rs.band")
+    band = dataset("band", band, "rs.band")
     if not {"lower", "upper"} <= set(band.data_vars):
         raise _check.bad("band", "a Dataset without lower and upper", "what rs.band returned", "pass that Dataset")
+    if "coordinate" not in band["lower"].dims:
+        return _band_of_one(band, coordinates, one(ax))
     if coordinates is None:
         last = band.isel(time=-1)
         middle = 0.5 * (last["lower"].values + last["upper"].values)
@@ -132,4 +134,20 @@ def band(band: xr.Dataset, coordinates: ArrayLike | None = None, *, ax: Axes | N
     what = "mean of the " if band.attrs.get("of") == "mean" else ""
     axis.set_ylabel(f"{what}{space}  ${_drawing.space_symbol(space)}_j$")
     axis.legend(title=f"{100.0 * float(band.attrs['level']):g} %" if "level" in band.attrs else None, frameon=False)
+    return figure_of(axis)
+
+
+def _band_of_one(band: xr.Dataset, coordinates: ArrayLike | None, axis: Axes) -> Figure:
+    """That of a function of the state."""
+    name = str(band.attrs.get("of", "value"))
+    if coordinates is not None:
+        raise _check.bad("coordinates", "given", f"None for a band of {name!r}, which has none", "leave it out")
+    ink = _drawing.inks(1)[0]
+    _drawing.draw_band(axis, band["time"].values, band["lower"].values, band["upper"].values, ink)
+    label = f"{100.0 * float(band.attrs['level']):g} %" if "level" in band.attrs else None
+    axis.fill_between([], [], color=ink, alpha=0.3, label=label)
+    _drawing.over_time(axis)
+    axis.set_ylabel(name)
+    if label is not None:
+        axis.legend(frameon=False)
     return figure_of(axis)

@@ -20,6 +20,7 @@ from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point, warn_if_unstable
 from rdasde._engine.blocks import chunks_of
+from rdasde._engine.memory import need_memory_for_runs
 from rdasde._engine.progress import Progress
 from rdasde._engine.run import TOLERANCE
 from rdasde._engine.time_axis import TimeAxis, time_axis
@@ -126,6 +127,7 @@ def calibration(
     wanted = _methods(methods)
     level = _check.level(level)
     replicates = _check.count("replicates", replicates, least=2, mend="give the number of runs to count")
+    need_memory_for_runs(replicates)
     paths = _check.count("paths", paths, least=2, mend="give the number of Monte Carlo paths")
     if set(wanted) - {"closure"}:
         need_draws(level, paths, "path")

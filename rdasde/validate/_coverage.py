@@ -18,6 +18,7 @@ from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point
 from rdasde._engine.blocks import chunks_of
+from rdasde._engine.memory import need_memory_for_runs
 from rdasde._engine.progress import Progress
 from rdasde._engine.run import TOLERANCE
 from rdasde._engine.time_axis import time_axis
@@ -107,6 +108,7 @@ def coverage(
     wanted = _levels(levels)
     _check.choice("method", method, METHODS)
     replicates = _check.count("replicates", replicates, least=2, mend="give the number of runs to count")
+    need_memory_for_runs(replicates)
     paths = _check.count("paths", paths, least=2, mend="give the number of Monte Carlo paths")
     start_point(start, problem)
     seed = _check.seed(seed)

@@ -17,8 +17,8 @@ from helpers import draw_normals
 import rdasde as rs
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._compiled.random import streams
-from rdasde._engine import blocks, progress
 from rdasde._engine import march as _march
+from rdasde._engine import memory, progress
 
 
 def twin(problem, algorithm, steps, seed, replicate):
@@ -185,6 +185,24 @@ class TestStore:
         xr.testing.assert_identical(second, plain)
         assert files[0].stat().st_mtime_ns == stamps[0]  # not computed again
 
+    def test_statistics_of_one_name_are_told_apart(self, small_problem, small_algorithm, tmp_path):
+        """By what they give: also where only a captured number of a function changed."""
+
+        def sizes(factor, **where):
+            size = {"size": lambda w: factor * (w**2).sum(axis=-1)}
+            return rs.simulate(small_problem, small_algorithm, 1.0, statistics=size, **where, **self.options)
+
+        first = sizes(1.0, store=tmp_path)
+        xr.testing.assert_identical(first, sizes(1.0, store=tmp_path))
+        with pytest.raises(ValueError, match=r"a directory with another run \(it differs in values_of_statistics\)"):
+            sizes(2.0, store=tmp_path)
+
+    @pytest.mark.parametrize("place", ["file", "file/below", "nul\0"])
+    def test_a_place_where_no_directory_can_be(self, small_problem, small_algorithm, tmp_path, place):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ValueError, match=r"^store is .*, which cannot be made \(.*\), but must be a directory"):
+            rs.simulate(small_problem, small_algorithm, 1.0, store=tmp_path / place, **self.options)
+
     def test_takes_the_seed_that_is_there(self, small_problem, small_algorithm, tmp_path):
         first = rs.simulate(small_problem, small_algorithm, 1.0, store=tmp_path)
         xr.testing.assert_identical(first, rs.simulate(small_problem, small_algorithm, 1.0, store=tmp_path))
@@ -314,7 +332,7 @@ class TestDivergence:
 
 
 def test_memory_is_estimated_before_the_start(small_problem, small_algorithm, monkeypatch):
-    monkeypatch.setattr(blocks, "_available_memory", lambda: 1e6)
+    monkeypatch.setattr(memory, "_available_memory", lambda: 1e6)
     with pytest.raises(MemoryError, match=r'The result would take .* GiB, .* use keep="summary"'):
         rs.simulate(small_problem, small_algorithm, 1.0, replicates=1000)
     rs.simulate(small_problem, small_algorithm, 1.0, replicates=100, keep="summary")
