@@ -135,8 +135,8 @@ MISTAKES = [
         "check = false",
         'check = false\nmethod = "closur"',
         [
-            "In [approximate]: method is 'closur', but must be one of 'closure', 'limit', 'paths', 'sdeint': choose one "
-            "of these."
+            "In [approximate]: method is 'closur', but must be one of 'closure', 'limit', 'paths', 'sdeint': choose "
+            "one of these."
         ],
     ),
     (

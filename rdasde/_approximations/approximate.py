@@ -242,7 +242,8 @@ def approximate(
         result.attrs["tolerance"] = tolerance
     run = run._replace(algorithm=algorithm)
     try:
-        result.attrs |= check_law(result, run, bool(check) if check != "auto" else "auto", seconds, monte_carlo)
+        asked: Check = bool(check) if check != "auto" else "auto"
+        result.attrs |= check_law(result, run, asked, seconds, monte_carlo, statistics)
     except KeyboardInterrupt as interrupt:
         note_partial(interrupt, result, "the law, which was not yet compared with runs of the algorithm")
         raise

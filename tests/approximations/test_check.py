@@ -99,3 +99,32 @@ def test_errors(arguments, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         rs.approximate(rs.LinearRegression(COEF), rs.RDA(0.01), 1.0, **arguments)
     assert str(caught.value) == message
+
+
+SIX = rs.LinearRegression([0.8, -0.5, 0.2, 0.0, 0.0, 0.0], rs.AR1(6, 0.6))
+
+
+def test_what_the_band_of_the_average_misses_is_noticed():
+    """Coordinates that are rarely active: the closure takes too little of how long one stays so."""
+    algorithm = rs.RDA(0.02, rs.L1(), rs.PowerLaw(2.0, 0.6))
+    with pytest.warns(rs.ClosureWarning, match="its 95 % band of 'average' holds 9.* %"):
+        rs.approximate(SIX, algorithm, 0.3, average=True, times=6)
+
+
+def test_what_the_band_of_a_function_misses_is_noticed():
+    """Squares of one row are common to all coordinates, which no marginal sees: past a large step they matter."""
+    coef = np.r_[np.full(3, 0.5), np.zeros(37)]
+    problem = rs.LinearRegression(coef, rs.AR1(40, 0.3))
+    algorithm = rs.RDA(0.02, rs.L1(), rs.PowerLaw(0.5, 0.7))
+    options = {
+        "method": "paths",
+        "paths": 2000,
+        "seed": 5,
+        "times": 6,
+        "statistics": {"risk": lambda w: ((w - coef) ** 2).sum(axis=-1), "nonzeros": lambda w: (w != 0.0).sum(axis=-1)},
+    }
+    with pytest.warns(rs.AccuracyWarning, match="its 95 % band of 'risk' holds 99.* %.*; try noise='gradients', or "):
+        rs.approximate(problem, algorithm, 2.0, **options)
+    small = rs.RDA(0.002, rs.L1(), rs.PowerLaw(0.5, 0.7))
+    law = rs.approximate(problem, small, 1.0, **options)  # without a word, nor on counts, whose bands are wide
+    assert law.attrs["checked_replicates"] >= 512

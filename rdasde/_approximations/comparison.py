@@ -1,0 +1,193 @@
+"""A law beside runs of the algorithm: by how much they differ beyond chance, in each respect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rdasde._bands.band import band
+from rdasde._bands.quantiles import standardized
+from rdasde._bands.variables import drawn, names_of
+from rdasde._check import Floats
+from rdasde._regularizers.base import Regularizer
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_LEVEL = 0.95  # of the band whose coverage is looked at
+
+# what a law may be off by, beyond chance, without a word
+_ROOM_MEAN = 0.25  # standard deviations
+_ROOM_STD = 0.15  # in its logarithm
+_ROOM_ZERO = 0.04  # in P(w_j = 0),
+_ROOM_FIRST = 0.25  # and after n steps an n-th of this: at first the dual is a sum of a few products of normal numbers
+_ROOM_SHARE = 0.018  # in the coverage of one coordinate at one time
+_ROOM_AVERAGE = 0.012  # in the coverage at one time, averaged over coordinates
+_DISTINCT = 0.9  # share of runs whose values differ, from which on these count as continuous
+FALSE_ALARM = 1e-4  # of each kind of comparison, of all times and coordinates together
+_DOUBT, _DOUBTFUL_ROOM = 0.2, 0.5  # the same, and the share of a room, at which more runs are asked
+
+
+class Miss(NamedTuple):
+    """Where a law is furthest off, in one respect."""
+
+    excess: float  # in units of what is let pass
+    what: str
+
+
+class Respect(NamedTuple):
+    """In which a law is compared: by (time, coordinate), (time,) or over all (1,)."""
+
+    gap: Floats
+    error: Floats  # standard error of the gap
+    room: float | Floats
+    say: Callable[[float], str]
+
+    def furthest(self, law: xr.Dataset, false_alarm: float, share_of_room: float) -> Miss:
+        """The largest gap, in units of the room and of what chance makes of none once in ``1 / false_alarm`` cases."""
+        from scipy.special import ndtri
+
+        reach = -ndtri(0.5 * false_alarm / self.gap.size)
+        excess = np.abs(self.gap) / (reach * self.error + share_of_room * self.room)
+        excess = np.where(np.isnan(excess), np.inf, excess)
+        at = np.unravel_index(int(excess.argmax()), excess.shape)
+        what = self.say(float(self.gap[at]))
+        if len(self.gap) == law.sizes["time"] and "on average" not in what:
+            what += f" at t = {law['time'].values[at[0]]:g}"
+        if self.gap.ndim == 2:
+            what += f", coordinate {law['coordinate'].values[at[1]]}"
+        return Miss(float(excess[at]), what)
+
+
+class Comparison(NamedTuple):
+    """Of a law with runs of the algorithm."""
+
+    attributes: dict[str, float]
+    misses: list[Miss]  # past what chance and room leave open
+    doubts: list[Miss]  # past what would pass without a second look
+
+    def finding(self, against: str) -> Finding:
+        """The largest miss in words, if there is one."""
+        number = int(self.attributes["checked_replicates"])
+        worst = [f"{max(self.misses).what}, against {number} {against}"] if self.misses else []
+        return Finding(self.attributes, worst)
+
+
+class Finding(NamedTuple):
+    """What a result says of its law, and what is to be warned of."""
+
+    attributes: dict[str, float]
+    complaints: list[str]
+
+
+def compare(
+    law: xr.Dataset,
+    mirror: Regularizer,
+    steps: NDArray[np.int64],
+    states: dict[str, Floats],
+    false_alarm: float = FALSE_ALARM,
+) -> Comparison:
+    """`steps` (time,): after how many the law and the states, (run, time, coordinate), are those of."""
+    dual, primal = states["dual"], states["primal"]
+    number = len(dual)
+    attributes = {"checked_replicates": float(number)}
+    mean, std = dual.mean(axis=0), dual.std(axis=0, ddof=1)
+    moving = std > 1e-9 * (np.abs(mean) + 1e-300)
+    if not moving.any():
+        return Comparison(attributes, [], [])
+    safe = np.where(moving, std, 1.0)
+    sampling = 1.0 / number + 1.0 / law.sizes.get("path", np.inf)  # paths have an error of their own
+    of_std = np.maximum(_kurtosis(dual) - 1.0, 0.5) / (4.0 * number)  # the variance of the logarithm of one
+    if "dual" in law:
+        of_std += np.maximum(_kurtosis(law["dual"].values) - 1.0, 0.5) / (4.0 * law.sizes["path"])
+
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        shift = np.where(moving, (law["dual_mean"].values - mean) / safe, 0.0)
+        ratio = np.where(moving, np.log(np.maximum(law["dual_std"].values, 1e-300) / safe), 0.0)
+    ends = band(law, _LEVEL, space="dual", regularizer=mirror)
+    inside = (dual >= ends["lower"].values) & (dual <= ends["upper"].values)
+    share = np.where(moving, inside.mean(axis=0) - _LEVEL, 0.0)
+    counted = np.maximum(moving.sum(axis=1), 1)
+    by_run = np.where(moving.any(axis=1), (inside & moving).sum(axis=2) / counted, _LEVEL)  # (run, time)
+    zero = law["probability_zero"].values - (primal == 0.0).mean(axis=0)
+
+    binomial = _LEVEL * (1.0 - _LEVEL)
+    expected = np.clip(law["probability_zero"].values, 0.5 / number, 1.0 - 0.5 / number)
+    # coordinates and times move together: what an average over them is worth is seen between runs
+    over_coordinates = np.maximum(by_run.var(axis=0, ddof=1), binomial / counted)
+    over_all = np.maximum(by_run.mean(axis=1).var(ddof=1), binomial / dual[0].size)[None]
+
+    def holds(gap: float) -> str:
+        return f"its {100 * _LEVEL:.0f} % band in the dual holds {100 * (gap + _LEVEL):.1f} %"
+
+    respects = (
+        Respect(shift, np.sqrt(sampling), _ROOM_MEAN, "its mean is off by {:+.2g} standard deviations".format),
+        Respect(
+            ratio,
+            np.sqrt(of_std),
+            _ROOM_STD,
+            lambda gap: f"its standard deviation is {np.exp(min(gap, 700.0)):.3g} times as large",
+        ),
+        Respect(share, np.sqrt(binomial * sampling), _ROOM_SHARE, holds),
+        Respect(
+            zero,
+            np.sqrt(expected * (1.0 - expected) * sampling),
+            _ROOM_ZERO + _ROOM_FIRST / steps[:, None],
+            "its P(w_j = 0) is off by {:+.2g}".format,
+        ),
+        Respect(by_run.mean(axis=0) - _LEVEL, np.sqrt(over_coordinates * sampling), _ROOM_AVERAGE, holds),
+        Respect(
+            by_run.mean(keepdims=True)[0] - _LEVEL,
+            np.sqrt(over_all * sampling),
+            _ROOM_AVERAGE,
+            lambda gap: holds(gap) + " on average over times and coordinates",
+        ),
+        *(respect for name in names_of(law) if name in states for respect in _of_another(law, name, states[name])),
+    )
+    attributes |= {
+        "checked_mean": float(np.abs(shift).max()),
+        "checked_std": float(np.abs(ratio).max()),
+        "checked_quantile": float(np.abs(by_run.mean(axis=0) - _LEVEL).max()),
+        "checked_zero": float(np.abs(zero).max()),
+    }
+    misses = [respect.furthest(law, false_alarm, 1.0) for respect in respects]
+    doubts = [respect.furthest(law, _DOUBT, _DOUBTFUL_ROOM) for respect in respects]
+    return Comparison(attributes, *([miss for miss in part if miss.excess > 1.0] for part in (misses, doubts)))
+
+
+def _of_another(law: xr.Dataset, name: str, values: Floats) -> list[Respect]:
+    """Of a function of the state or the running average, whose `values` (run, time, ...) are those of runs."""
+    number = len(values)
+    sampling = 1.0 / number + 1.0 / law.sizes.get("path", np.inf)
+    mean, std = values.mean(axis=0), values.std(axis=0, ddof=1)
+    moving = std > 1e-9 * (np.abs(mean) + 1e-300)
+    safe, draws = np.where(moving, std, 1.0), drawn(law, name)
+    centre = law[f"{name}_mean"].values if draws is None else draws.values.mean(axis=0)
+    edges = band(law, _LEVEL, of=name)
+    inside = ((values >= edges["lower"].values) & (values <= edges["upper"].values)).mean(axis=0)
+    gap = np.where(moving, inside - _LEVEL, 0.0)
+    # a band between values that many runs have holds more often, and may
+    distinct = 1 + np.count_nonzero(np.diff(np.sort(values, axis=0), axis=0), axis=0)
+    gap = np.where(distinct >= _DISTINCT * number, gap, np.minimum(gap, 0.0))
+
+    def holds(gap: float) -> str:
+        return f"its {100 * _LEVEL:.0f} % band of {name!r} holds {100 * (gap + _LEVEL):.1f} %"
+
+    def shifted(gap: float) -> str:
+        return f"its mean of {name!r} is off by {gap:+.2g} standard deviations"
+
+    error = np.full(gap.shape, np.sqrt(sampling))
+    return [
+        Respect(np.where(moving, (centre - mean) / safe, 0.0), error, _ROOM_MEAN, shifted),
+        Respect(gap, np.sqrt(_LEVEL * (1.0 - _LEVEL)) * error, _ROOM_SHARE, holds),
+    ]
+
+
+def _kurtosis(samples: Floats) -> Floats:
+    """Of each (time, coordinate); 0 where nothing moves."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        fourth = np.mean(standardized(samples).scaled ** 4, axis=0) * (len(samples) / (len(samples) - 1.0)) ** 2
+    return np.asarray(np.nan_to_num(fourth), dtype=np.float64)
