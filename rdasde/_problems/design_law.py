@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rdasde import _check
 from rdasde._losses.base import Loss
 from rdasde._losses.logistic import LogisticLoss
 from rdasde._losses.poisson import PoissonLoss
@@ -19,7 +20,23 @@ from rdasde._problems.radial_means import radial_law
 
 
 def design_law(loss: Loss, variance: float, noise: Any, noise_std: float) -> Law:
-    """Closed forms where there are any, a series in one variable, or a table in two; `variance` is that of s*."""
+    """Closed forms where there are any, a series in one variable, or a table in two; `variance` is that of s*.
+
+    ValueError where neither follows the means that a loss of the user's or a noise has.
+    """
+    law = _known_law(loss, variance, noise, noise_std)
+    if law is None:
+        got = f"{loss!r}, whose means over a normal predictor are not smooth here, or grow too fast"
+        raise _check.bad(
+            "loss",
+            got,
+            "one with a smooth derivative that grows slowly, or a function of eta - y with a noise of bounded density",
+            "use LinearModel.from_data on rows, or StochasticProblem",
+        )
+    return law
+
+
+def _known_law(loss: Loss, variance: float, noise: Any, noise_std: float) -> Law | None:
     if isinstance(loss, LogisticLoss):
         return Law(LOGISTIC, float(slope_means(variance)[0]))
     if isinstance(loss, PoissonLoss):

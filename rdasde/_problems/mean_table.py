@@ -18,6 +18,7 @@ from rdasde._compiled.jit import Kernel, compilable, fma, generic
 from rdasde._problems.laws import TABLE, Law
 
 _ACCURACY = 1e-10  # of the last coefficients, in units of the largest of their function
+_ENOUGH = 1e-7  # the same of the highest degrees: derivatives are then good for three digits
 _RADII, _COSINES = (48, 72, 108), (28, 48)  # degrees that are tried
 
 
@@ -113,19 +114,24 @@ def _points(count: int) -> tuple[Floats, Floats]:
     return np.cos(angle), waves
 
 
-def tabulated(law: NamedTuple, q_star: float, noise_variance: float) -> Law:
-    """The table of a law, of degrees that suffice."""
+def tabulated(law: NamedTuple, q_star: float, noise_variance: float) -> Law | None:
+    """The table of a law, of degrees that suffice; None where none does: derivatives of it would be of no use."""
     reach = 4.0 + 3.0 * float(np.sqrt(q_star))
     rows, columns = 0, 0
     while True:
         (x, left), (y, right) = _points(_RADII[rows]), _points(_COSINES[columns])
         values = np.empty((4, len(x), len(y)))
         _fill(law, 0.5 * reach * (1.0 + x), y, q_star, values)
+        if not np.isfinite(values).all():
+            return None
         coefficients = left @ values @ right.T
         size = np.abs(coefficients).max(axis=(1, 2)) + 1e-300
-        tall = float((np.abs(coefficients[:, -3:]).max(axis=(1, 2)) / size).max()) > _ACCURACY
-        wide = float((np.abs(coefficients[:, :, -3:]).max(axis=(1, 2)) / size).max()) > _ACCURACY
-        tall, wide = tall and rows + 1 < len(_RADII), wide and columns + 1 < len(_COSINES)
+        in_radii = float((np.abs(coefficients[:, -3:]).max(axis=(1, 2)) / size).max())
+        in_cosines = float((np.abs(coefficients[:, :, -3:]).max(axis=(1, 2)) / size).max())
+        tall = in_radii > _ACCURACY and rows + 1 < len(_RADII)
+        wide = in_cosines > _ACCURACY and columns + 1 < len(_COSINES)
         if not (tall or wide):
-            return Law(TABLE, reach, q_star + noise_variance, table=np.ascontiguousarray(coefficients))
+            known = max(in_radii, in_cosines) <= _ENOUGH
+            table = np.ascontiguousarray(coefficients)
+            return Law(TABLE, reach, q_star + noise_variance, table=table) if known else None
         rows, columns = rows + tall, columns + wide

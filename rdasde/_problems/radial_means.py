@@ -1,10 +1,10 @@
 """Means of a loss of ``s - Y``, ``Y = s* + eps``: functions of ``r``, the standard deviation of ``s - s*``, alone.
 
 With ``a(r) = E l''`` and ``tau(r) = E l'^2``, whose derivatives in ``r^2`` give all else by Stein's lemma, the mean
-gradient is ``a H e``, its Jacobian ``a H + (a'/r) Hee'H``, the noise covariance ``tau H + (tau'/r - a^2) Hee'H``, ``e
-= w - coef``. Both are polynomials in ``x = (r - scale) / (r + scale)``, which takes r from 0 to infinity to [-1, 1],
-by interpolation at Chebyshev's points: derivatives are those of the polynomials, so that the pieces fit together to
-the last digit.
+gradient is ``a H e``, its Jacobian ``a H + (a'/r) Hee'H``, the noise covariance ``tau H + (tau'/r - a^2) Hee'H``, ``e =
+w - coef``. Both, tau over ``1 + (r / scale)^2`` where it grows like r^2, are polynomials in ``x = (r - scale) / (r +
+scale)``, which takes r from 0 to infinity to [-1, 1], by interpolation at Chebyshev's points: derivatives are those of
+the polynomials, so that the pieces fit together to the last digit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rdasde._losses.base import Loss
 from rdasde._problems.laws import RADIAL, Law
 
 _ACCURACY = 1e-12  # of the last coefficients, in units of the largest
+_ENOUGH = 1e-7  # the same of the longest series
 _FEWEST, _MOST = 48, 384  # of coefficients
 _TAIL = 1e-17  # probability of noise that is left out
 _POINTS = 14  # of Gauss's rule within a panel
@@ -63,12 +64,18 @@ def radial_scatter(law, q, c, q_star):
     r = _distance(q, c, q_star)
     curvature, _ = _series(law.series[0], r, law.first)
     square, change = _series(law.series[1], r, law.first)
+    if law.second > 0.0:  # what it was divided by
+        growth = 1.0 + (r / law.first) ** 2
+        square, change = growth * square, growth * change + 2.0 * square / (law.first * law.first)
     own = change - curvature * curvature
     return square, own, -own, own
 
 
-def radial_law(loss: Loss, noise: Any, noise_std: float) -> Law:
-    """The law of a loss of ``s - Y`` under normal noise of a standard deviation, or that of a SciPy distribution."""
+def radial_law(loss: Loss, noise: Any, noise_std: float) -> Law | None:
+    """The law of a loss of ``s - Y`` under normal noise of a standard deviation, or that of a SciPy distribution.
+
+    None where no series follows it: where it grows faster than r^2, or its derivatives are not bounded.
+    """
     spread = noise_std if noise is None else float(noise.ppf(0.75) - noise.ppf(0.25)) / 1.35
     scale = float(np.hypot(spread, loss.width))
     means = functools.partial(_normal_means, noise_std) if noise is None else functools.partial(_noise_means, noise)
@@ -76,15 +83,31 @@ def radial_law(loss: Loss, noise: Any, noise_std: float) -> Law:
     while True:
         x = np.cos(np.pi * (np.arange(count) + 0.5) / count)
         radii = scale * (1.0 + x) / (1.0 - x)
-        values = np.array([means(loss, r) for r in radii])
-        # a discrete cosine transform, by its matrix
-        waves = np.cos(np.pi * np.outer(np.arange(count), np.arange(count) + 0.5) / count)
-        coefficients = 2.0 / count * waves @ values
-        coefficients[0] *= 0.5
-        tail = np.abs(coefficients[-count // 8 :]).max(axis=0) / np.abs(coefficients).max(axis=0)
-        if tail.max() <= _ACCURACY or 2 * count > _MOST:
+        with np.errstate(all="ignore"):
+            values = np.array([means(loss, r) for r in radii])
+        coefficients, tail = _transformed(values)
+        last = 2 * count > _MOST
+        if tail <= (_ENOUGH if last else _ACCURACY):
             return Law(RADIAL, scale, series=np.ascontiguousarray(coefficients.T))
+        if last:
+            break
         count *= 2
+    values[:, 1] /= 1.0 + (radii / scale) ** 2
+    coefficients, tail = _transformed(values)
+    return Law(RADIAL, scale, 1.0, series=np.ascontiguousarray(coefficients.T)) if tail <= _ENOUGH else None
+
+
+def _transformed(values: Floats) -> tuple[Floats, float]:
+    """Coefficients of the series through values at Chebyshev's points, and how much is left in the last of them."""
+    count = len(values)
+    if not np.isfinite(values).all():
+        return values, np.inf
+    # a discrete cosine transform, by its matrix
+    waves = np.cos(np.pi * np.outer(np.arange(count), np.arange(count) + 0.5) / count)
+    coefficients = 2.0 / count * waves @ values
+    coefficients[0] *= 0.5
+    tail = np.abs(coefficients[-count // 8 :]).max(axis=0) / np.abs(coefficients).max(axis=0)
+    return coefficients, float(tail.max())
 
 
 def _normal_means(noise_std: float, loss: Loss, r: float) -> tuple[float, float]:

@@ -428,3 +428,50 @@ def test_step_sizes_that_are_too_long():
     assert "the mean square grows by the factor" in rows.instability(1.0, 1)
     assert rows.instability(1e-3, 1) is None
     assert rs.LinearModel.from_data(rs.QuantileLoss(0.5), ROWS, REAL).instability(10.0, 1) is None
+
+
+def asymmetric(eta, y):
+    """Of expectiles: its derivative grows without bound and has a kink."""
+    return 0.7 * (eta - y) if eta < y else 0.3 * (eta - y)
+
+
+def linear_exponential(eta, y):
+    return np.exp(0.5 * (eta - y)) - 1.0
+
+
+def exponential(eta, y):
+    return np.exp(eta) - y
+
+
+def weighted(eta, y):
+    return (1.0 + 0.1 * np.tanh(y)) * (0.7 * (eta - y) if eta < y else 0.3 * (eta - y))
+
+
+def test_an_own_loss_of_the_residual_may_grow_without_bound():
+    """Against 10^6 draws: each of 18 numbers within 5.5 standard errors (1e-6)."""
+    problem = rs.LinearModel(rs.CustomLoss(asymmetric), [0.7, -0.4, 0.0], rs.AR1(3, 0.5))
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((10**6, 3)) @ np.linalg.cholesky(problem.covariance.dense()).T
+    for w in (np.array([-0.3, 0.5, 0.6]), np.array([3.0, 2.0, -4.0])):
+        e = X @ (w - problem.coef) - generator.standard_normal(len(X))
+        gradients = (np.where(e < 0.0, 0.7, 0.3) * e)[:, None] * X
+        error = gradients.std(axis=0) / np.sqrt(len(X))
+        assert np.all(np.abs(problem.mean_gradient(w) - gradients.mean(axis=0)) < 5.5 * error)
+        squares = (gradients - gradients.mean(axis=0)) ** 2
+        error = squares.std(axis=0) / np.sqrt(len(X))
+        assert np.all(np.abs(np.diagonal(problem.noise_covariance(w)) - squares.mean(axis=0)) < 5.5 * error)
+
+
+@pytest.mark.parametrize(
+    ("loss", "noise"),
+    [
+        (rs.CustomLoss(linear_exponential), None),
+        (rs.CustomLoss(exponential), None),
+        (rs.CustomLoss(weighted), None),
+        (rs.QuantileLoss(0.5), scipy.stats.chi2(1)),
+        (rs.HuberLoss(1.0), scipy.stats.beta(0.5, 0.5)),
+    ],
+)
+def test_means_that_are_not_known_are_refused(loss, noise):
+    with pytest.raises(ValueError, match=r"^loss is .*, whose means over a normal predictor are not smooth"):
+        rs.LinearModel(loss, [0.7, -0.4, 0.0], rs.AR1(3, 0.5), noise)
