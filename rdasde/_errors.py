@@ -66,10 +66,11 @@ def warn(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-def note_partial(interrupt: KeyboardInterrupt, partial: Any, what: str) -> None:
-    """Let an interrupt carry what was finished, and say so in its last line."""
+def note_partial(interrupt: BaseException, partial: Any, what: str) -> None:
+    """Let an interrupt, or whatever else ends a run, carry what was finished, and say so in its last line."""
+    name = type(interrupt).__name__
     interrupt.partial = partial  # type: ignore[attr-defined]
-    interrupt.__notes__ = [f"rdasde: .partial of this KeyboardInterrupt (sys.last_value) holds {what}."]
+    interrupt.__notes__ = [f"rdasde: .partial of this {name} (sys.last_value) holds {what}."]
 
 
 def forget_partial(interrupt: KeyboardInterrupt) -> None:

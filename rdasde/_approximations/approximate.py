@@ -229,8 +229,14 @@ def approximate(
     values = {name: _of(kept if whole else None, x) for name, x in solution.values.items()}
     if "dual" in values:
         values |= _moments(values["dual"], values["primal"])
-        for name, function in (statistics or {}).items():
-            values[name] = evaluated(function, vectorized[name], solution.values["primal"])
+        try:
+            for name, function in (statistics or {}).items():
+                values[name] = evaluated(function, vectorized[name], solution.values["primal"])
+        except (KeyboardInterrupt, Exception) as interrupt:  # a function of the user's may raise anything
+            note_partial(
+                interrupt, values, "dual and primal (path, time, coordinate), and the functions that were done"
+            )
+            raise
     elif statistics:
         raise _pathless(method)
     values |= {name: _of(kept, curve) for name, curve in _mean_curves(run, thresholds, progress).items()}

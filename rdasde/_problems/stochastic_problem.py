@@ -363,7 +363,8 @@ class StochasticProblem(Problem):
         few = self._joint(point, _DIFFERENCE * unchanged, 1)
         variance = np.maximum(np.diagonal(covariance), np.finfo(float).tiny)
         error = float(np.abs(np.diagonal(few.scatter) / variance - 1.0).max())
-        times = int(min(max(1.0, np.ceil((error / _CLOSE) ** 2)), _MOST))  # as heavy tails of gradients ask for
+        root = min(error / _CLOSE, float(np.sqrt(_MOST)))  # as heavy tails of gradients ask for
+        times = max(1, int(np.ceil(root**2)))
         few = self._joint(point, _DIFFERENCE * unchanged, times)
         known = few.scatter - few.slope @ few.slope.T
         values = np.linalg.eigvalsh(known)

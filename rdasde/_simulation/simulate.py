@@ -187,10 +187,10 @@ def simulate(
             collected.add(block, arrays)
             if stop and np.any(arrays["diverged"] >= 0):
                 raise _divergence(block, arrays["diverged"], problem, effective, collected)
-    except KeyboardInterrupt as interrupt:
-        note_partial(
-            interrupt, collected.dataset(), f"the {collected.done} of {len(numbers)} replicates that were done"
-        )
+    except (KeyboardInterrupt, Exception) as interrupt:  # a function of the user's may raise anything
+        if not isinstance(interrupt, DivergenceError):  # it carries what it says
+            done = f"the {collected.done} of {len(numbers)} replicates that were done"
+            note_partial(interrupt, collected.dataset(), done)
         raise
     finally:
         parts.close()
