@@ -54,6 +54,15 @@ class RDA:
         threshold comes without a schedule.
     TypeError
         If an argument is of the wrong kind.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    RDA(step_size=0.01, regularizer=L1(), schedule=PowerLaw(c=0.5, mu=0.6), batch_size=1)
+    >>> sgd = rs.RDA(0.01, batch_size=8, momentum=0.9)
+    >>> round(sgd.effective.step_size, 3)
+    0.1
     """
 
     step_size: float  # or a function of the number of the step: `simulate` and `approximate` alone ask

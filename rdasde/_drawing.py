@@ -44,6 +44,13 @@ def new_figure(width: float, height: float) -> Figure:
     """An empty figure of that many inches, which knows nothing of pyplot, and which a notebook shows all the same.
 
     Its attribute ``caption`` is what `caption` wrote.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> figure = rs.plot.new_figure(3.3, 2.0)
+    >>> figure.get_size_inches(), figure.axes, figure.caption
+    (array([3.3, 2. ]), [], '')
     """
     return _figure_class()(figsize=(width, height), layout="constrained")
 
@@ -72,7 +79,17 @@ def printed() -> AbstractContextManager[None]:
 
 
 def page(height: float, width: float = DOUBLE) -> Figure:
-    """An empty figure of a journal's width in the print style; larger in the measure that text is larger than there."""
+    """An empty figure of a journal's width in the print style; larger in the measure that text is larger than there.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import rdasde as rs
+    >>> with plt.style.context("rdasde.print"):
+    ...     figure = rs.plot.page(2.0)
+    >>> figure.get_size_inches()
+    array([6.8, 2. ])
+    """
     import matplotlib
 
     scale = matplotlib.rcParams["font.size"] / _PRINTED
@@ -80,13 +97,28 @@ def page(height: float, width: float = DOUBLE) -> Figure:
 
 
 def panels(height: float = 2.8) -> tuple[Figure, NDArray[np.object_]]:
-    """Two empty panels side by side."""
+    """Two empty panels side by side.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> figure, (left, right) = rs.plot.panels()
+    >>> len(figure.axes)
+    2
+    """
     figure = page(height)
     return figure, figure.subplots(1, 2)
 
 
 def inks(number: int) -> list[str]:
-    """That many colors: those of the style sheet in force; where it has none of its own, told apart by everybody."""
+    """That many colors: those of the style sheet in force; where it has none of its own, told apart by everybody.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.plot.inks(2)
+    ['#004488', '#bb5566']
+    """
     import matplotlib
 
     number = _check.count("number", number, least=0, mend="give how many colors are wanted")
@@ -124,7 +156,19 @@ def _curves(axis: Axes, time: ArrayLike, **curves: ArrayLike) -> list[Floats]:
 
 
 def shade_threshold(axis: Axes, time: Floats, lower: Floats, upper: Floats) -> None:
-    """The region of the dual that the mirror map sends to zero, as far down as the panel goes."""
+    """The region of the dual that the mirror map sends to zero, as far down as the panel goes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> figure, (left, right) = rs.plot.panels()
+    >>> time = np.linspace(0.0, 1.0, 11)
+    >>> rs.plot.shade_threshold(left, time, *rs.L1().dead_zone(0.1 * time))
+    >>> rs.plot.finish([left])
+    >>> figure.legends[0].get_texts()[0].get_text()
+    '$w_j = 0$ exactly'
+    """
     time, lower, upper = _curves(axis, time, lower=lower, upper=upper)
     if np.any(upper > 0.0):
         bottom = np.where(np.isfinite(lower), lower, min(axis.get_ylim()[0], 0.0))
@@ -132,7 +176,18 @@ def shade_threshold(axis: Axes, time: Floats, lower: Floats, upper: Floats) -> N
 
 
 def draw_band(axis: Axes, time: Floats, lower: Floats, upper: Floats, color: str = BLUE) -> None:
-    """A filled band with thin edges, so that bands that overlap can be told apart."""
+    """A filled band with thin edges, so that bands that overlap can be told apart.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> figure, (left, right) = rs.plot.panels()
+    >>> time = np.linspace(0.0, 1.0, 11)
+    >>> rs.plot.draw_band(left, time, time - 0.1, time + 0.1)
+    >>> len(left.collections), len(left.lines)  # the inside, its edges
+    (1, 2)
+    """
     time, lower, upper = _curves(axis, time, lower=lower, upper=upper)
     axis.fill_between(time, lower, upper, color=color, alpha=0.2, lw=0, zorder=1)
     for edge in (lower, upper):
@@ -140,13 +195,35 @@ def draw_band(axis: Axes, time: Floats, lower: Floats, upper: Floats, color: str
 
 
 def draw_path(axis: Axes, time: Floats, path: Floats, ink: str) -> None:
-    """One run, as it jitters."""
+    """One run, as it jitters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> figure, (left, right) = rs.plot.panels()
+    >>> steps = np.random.default_rng(0).standard_normal(100)
+    >>> rs.plot.draw_path(left, np.arange(100) / 100, steps.cumsum(), rs.plot.inks(1)[0])
+    >>> len(left.lines)
+    1
+    """
     time, path = _curves(axis, time, path=path)
     axis.plot(time, path, color=ink, lw=line_width(0.4), alpha=0.8, zorder=2)
 
 
 def draw_mean(axis: Axes, time: Floats, mean: Floats, ink: str, label: str | None = None) -> None:
-    """A smooth curve, with a light rim so that it stands out of paths and bands."""
+    """A smooth curve, with a light rim so that it stands out of paths and bands.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> figure, (left, right) = rs.plot.panels()
+    >>> time = np.linspace(0.0, 1.0, 11)
+    >>> rs.plot.draw_mean(left, time, time**2, rs.plot.BLUE, "mean")
+    >>> left.lines[0].get_label()
+    'mean'
+    """
     import matplotlib
     from matplotlib import patheffects
 
@@ -174,7 +251,20 @@ def over_time(axis: Axes) -> None:
 
 
 def finish(axes: Iterable[Axes], band_label: str = "", ncols: int | None = None) -> None:
-    """Axes over time, zero lines and one legend above, with bands and the zero region where they are drawn."""
+    """Axes over time, zero lines and one legend above, with bands and the zero region where they are drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> figure, axes = rs.plot.panels()
+    >>> time = np.linspace(0.0, 1.0, 11)
+    >>> rs.plot.draw_band(axes[0], time, time - 0.1, time + 0.1)
+    >>> rs.plot.draw_mean(axes[0], time, time, rs.plot.BLUE, "mean")
+    >>> rs.plot.finish(axes, "95 % band")
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['mean', '95 % band']
+    """
     from matplotlib.patches import Patch
 
     axes = list(axes)
@@ -188,7 +278,16 @@ def finish(axes: Iterable[Axes], band_label: str = "", ncols: int | None = None)
 
 
 def legend_above(figure: Figure | SubFigure, handles: list[Any], ncols: int | None = None) -> None:
-    """One legend for the whole figure, outside of its panels, in rows as even as can be."""
+    """One legend for the whole figure, outside of its panels, in rows as even as can be.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> figure, (left, right) = rs.plot.panels()
+    >>> rs.plot.legend_above(figure, left.plot([0.0, 1.0], label="one line"))
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['one line']
+    """
     import matplotlib
 
     if not handles:
@@ -211,7 +310,17 @@ def legend_below(axis: Axes, handles: list[Any], ncols: int, room: float) -> Non
 
 
 def letters(axes: Iterable[Axes]) -> None:
-    """A bold a, b, ... before the title of each panel."""
+    r"""A bold a, b, ... before the title of each panel.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> figure, axes = rs.plot.panels()
+    >>> title = axes[0].set_title("dual")
+    >>> rs.plot.letters(axes)
+    >>> print(axes[0].get_title("left"))
+    $\mathbf{a}$   dual
+    """
     for letter, axis in zip(string.ascii_lowercase, axes, strict=False):
         text = axis.get_title("center") or axis.get_title("left")
         for place in ("center", "left"):
@@ -287,14 +396,34 @@ def space_symbol(space: str) -> str:
 
 
 def caption(figure: Figure, text: str, baked: bool = False) -> None:
-    """Prose to stand beside a figure, kept as its attribute ``caption``; `baked`: also written into the picture."""
+    """Prose to stand beside a figure, kept as its attribute ``caption``; `baked`: also written into the picture.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> figure, axes = rs.plot.panels()
+    >>> rs.plot.caption(figure, "Runs, and their band.")
+    >>> figure.caption
+    'Runs, and their band.'
+    """
     figure.caption = text  # type: ignore[attr-defined]
     if baked:
         bake(figure)
 
 
 def bake(figure: Figure) -> None:
-    """Write the caption below the panels, wrapped to the width of the figure, which grows by as much."""
+    """Write the caption below the panels, wrapped to the width of the figure, which grows by as much.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> figure, axes = rs.plot.panels(height=2.0)
+    >>> height = figure.get_figheight()
+    >>> rs.plot.caption(figure, "Runs, and their band.")
+    >>> rs.plot.bake(figure)
+    >>> figure.get_supxlabel(), bool(figure.get_figheight() > height)
+    ('Runs, and their band.', True)
+    """
     import matplotlib
 
     size = 0.875 * matplotlib.rcParams["font.size"]

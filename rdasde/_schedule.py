@@ -17,6 +17,19 @@ from rdasde import _check
 from rdasde._check import Floats
 
 Schedule = Callable[[Any, float], Any]
+"""A function ``schedule(t, step_size) -> threshold``: a `PowerLaw`, `Linear`, `Constant`, or one of your own.
+
+It is given one time and the step size, and returns one number, finite and >= 0.
+
+Examples
+--------
+>>> import math
+>>> import rdasde as rs
+>>> def logarithmic(t, step_size):
+...     return 0.5 * math.sqrt(step_size) * math.log1p(t)
+>>> rs.RDA(0.01, rs.L1(), logarithmic).thresholds([0.0, 1.0, 10.0]).round(3)
+array([0.   , 0.035, 0.12 ])
+"""
 
 _LONGEST = 60  # letters of a lambda that are shown
 
@@ -33,6 +46,14 @@ class PowerLaw:
         Strength, ``c >= 0``.
     mu : float
         Exponent, ``0 < mu <= 1``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> schedule = rs.PowerLaw(c=0.5, mu=0.6)
+    >>> schedule(np.array([0.0, 1.0, 10.0]), 0.01).round(3)
+    array([0.   , 0.05 , 0.199])
     """
 
     c: float
@@ -59,7 +80,15 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Linear:
-    """``g = rate t``: Xiao's regularized dual averaging at constant step size (Flammarion & Bach 2017)."""
+    """``g = rate t``: Xiao's regularized dual averaging at constant step size (Flammarion & Bach 2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> rs.Linear(0.1)(np.array([0.0, 1.0, 10.0]), 0.01)
+    array([0. , 0.1, 1. ])
+    """
 
     rate: float
     takes_arrays: ClassVar[bool] = True
@@ -77,7 +106,15 @@ class Linear:
 
 @dataclass(frozen=True)
 class Constant:
-    """``g = value``, the same threshold at every step."""
+    """``g = value``, the same threshold at every step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> rs.Constant(0.1)(np.array([0.0, 1.0, 10.0]), 0.01)
+    array([0.1, 0.1, 0.1])
+    """
 
     value: float
     takes_arrays: ClassVar[bool] = True

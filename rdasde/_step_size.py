@@ -30,6 +30,8 @@ class PowerStep:
     Examples
     --------
     >>> import rdasde as rs
+    >>> rs.PowerStep(0.1, 0.5)([1, 4, 100])
+    array([0.1 , 0.05, 0.01])
     >>> algorithm = rs.RDA(rs.PowerStep(0.1, 0.5), rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
     """
 

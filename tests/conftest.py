@@ -32,6 +32,7 @@ LONGEST = (
     "types",
     "problems/test_stochastic_problem.py",
     "weak_error/test_weak_error.py",
+    "test_examples.py",
     "approximations/test_paths.py",
     "reproduction/test_calibration_study.py",
     "problems/test_linear_model.py",

@@ -1,7 +1,5 @@
 """`rs.plot`: what every function draws, and where; its defaults; its messages."""
 
-import doctest
-import importlib
 import re
 
 import matplotlib
@@ -207,15 +205,6 @@ def test_messages_about_axes(theory, runs):
         rs.plot.support(runs, minimizer=np.ones(3))
     with pytest.raises(ValueError, match=r"^time is 0, but must be one at which the coordinate has a spread"):
         rs.plot.marginal(runs, theory, 0, 0.0)
-
-
-@pytest.mark.parametrize(
-    "name", ["plot._trajectories", "plot._coverage", "plot._marginal", "plot._support", "_loading", "_suggestion"]
-)
-def test_examples_run(name):
-    result = doctest.testmod(importlib.import_module(f"rdasde.{name}"))
-    assert result.attempted > 3
-    assert result.failed == 0
 
 
 OWN = {"regularizer": '{"kind": "CustomRegularizer"}'}

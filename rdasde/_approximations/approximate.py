@@ -179,6 +179,18 @@ def approximate(
         ``attrs["checked_quantile"]`` (coverage, averaged over coordinates) and ``attrs["checked_zero"]`` hold what was
         found of each, chance included, ``attrs["checked_replicates"]`` from how many runs. For the closure it is a
         `ClosureWarning`.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> theory = rs.approximate(problem, algorithm, horizon=5.0, times=6)
+    >>> theory.primal_mean.dims, theory.probability_zero.values[-1].round(1)
+    (('time', 'coordinate'), array([0. , 0.6]))
+    >>> paths = rs.approximate(problem, algorithm, horizon=5.0, times=6, method="paths", paths=500, seed=0)
+    >>> paths.primal.shape
+    (500, 6, 2)
     """
     check_pair(problem, algorithm, plain=False)
     need_independent_draws(problem)

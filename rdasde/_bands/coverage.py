@@ -40,6 +40,17 @@ def coverage(runs: xr.Dataset, band: xr.Dataset) -> xr.DataArray:
     ValueError, TypeError
         Where the time grids differ, the runs hold neither paths nor counts, the counts are those of another band, the
         coordinates have nothing in common, or the band is that of a mean.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> band = rs.band(rs.approximate(problem, algorithm, 5.0, times=6), 0.9, space="dual")
+    >>> runs = rs.simulate(problem, algorithm, 5.0, times=6, replicates=2000, seed=0)
+    >>> inside = rs.coverage(runs, band)
+    >>> inside.dims, bool(abs(inside[1:] - 0.9).max() < 0.03)
+    (('time', 'coordinate'), True)
     """
     import xarray as xr
 

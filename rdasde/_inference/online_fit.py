@@ -55,6 +55,24 @@ class OnlineFit:
         How many of them, the last, the average is over.
     time : float
         ``t = n gamma``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> X = np.random.default_rng(0).standard_normal((2000, 2))
+    >>> y = X @ [0.5, 0.0] + np.random.default_rng(1).standard_normal(2000)
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> fit = rs.fit(rs.LinearRegression, X[:1000], y[:1000], algorithm)
+    >>> fit.update(X[1000:], y[1000:]).rows
+    2000
+    >>> fit.support, fit.conf_int(0.9).round(2)
+    (array([ True, False]), array([[ 0.41,  0.49],
+           [-0.05,  0.02]]))
+    >>> fit.predict([[1.0, 0.0]]).round(2)
+    array([0.45])
+    >>> print(str(fit.summary()).splitlines()[0].strip())
+    Online inference: LinearRegression
     """
 
     def __init__(

@@ -96,6 +96,15 @@ class Loss(abc.ABC):
         A bound of ``l''`` in eta, infinite where there is none.
     parameters : NamedTuple
         What compiled code is handed.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> isinstance(rs.HuberLoss(), rs.Loss), rs.HuberLoss().response, rs.LogisticLoss().response
+    (True, 'real', 'label')
+    >>> first, second = rs.SquaredLoss().derivatives([1.0, 3.0], 2.0)
+    >>> first, second
+    (array([-1.,  1.]), array([1., 1.]))
     """
 
     response: Response = "real"

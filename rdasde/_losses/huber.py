@@ -19,6 +19,12 @@ class HuberLoss(Loss):
     delta : float
         Where it turns linear, in units of y. The default is 95 % efficient for normal residuals of standard deviation
         1 (Huber 1964).
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.HuberLoss(delta=1.345).derivative([0.5, 10.0], 0.0)  # of an outlier no more than delta
+    array([0.5  , 1.345])
     """
 
     is_shift = True

@@ -11,7 +11,17 @@ from rdasde._losses.formulas import logistic as logistic
 
 
 class LogisticLoss(Loss):
-    """``l(eta, y) = log(1 + e^eta) - y eta``, y in {0, 1}: logistic regression, ``P(Y = 1) = 1 / (1 + e^-eta)``."""
+    """``l(eta, y) = log(1 + e^eta) - y eta``, y in {0, 1}: logistic regression, ``P(Y = 1) = 1 / (1 + e^-eta)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> rs.LogisticLoss().derivative(0.0, [0.0, 1.0])
+    array([ 0.5, -0.5])
+    >>> rs.LogisticLoss().mean_response(np.array([-2.0, 0.0, 2.0])).round(2)
+    array([0.12, 0.5 , 0.88])
+    """
 
     is_likelihood = True
     response = "label"

@@ -13,6 +13,15 @@ class PoissonLoss(Loss):
     """``l(eta, y) = e^eta - y eta``, y in {0, 1, 2, ...}: Poisson regression with the logarithmic link.
 
     Its curvature ``e^eta`` has no bound: steps must be small where the mean count is large.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> rs.PoissonLoss().derivative(0.0, [0.0, 3.0])
+    array([ 1., -2.])
+    >>> rs.PoissonLoss().mean_response(np.array([0.0, 1.0])).round(2)
+    array([1.  , 2.72])
     """
 
     is_likelihood = True

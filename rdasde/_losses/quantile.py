@@ -26,6 +26,14 @@ class QuantileLoss(Loss):
     ----------
     Koenker & Bassett, Econometrica 46, 1978. Fernandes, Guerre & Horta, J. Business & Economic Statistics 39, 2021
     (convolution smoothing).
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.QuantileLoss(0.9).derivative([-1.0, 1.0], 0.0).round(2)  # too low weighs nine times as much
+    array([-0.9,  0.1])
+    >>> rs.QuantileLoss(0.9, bandwidth=0.5).derivative([-1.0, 1.0], 0.0).round(2)
+    array([-0.88,  0.08])
     """
 
     is_shift = True

@@ -10,7 +10,14 @@ from rdasde._losses.formulas import SQUARED, LossParameters
 
 
 class SquaredLoss(Loss):
-    """``l(eta, y) = (y - eta)^2 / 2``: least squares."""
+    """``l(eta, y) = (y - eta)^2 / 2``: least squares.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.SquaredLoss().derivative([1.0, 3.0], 2.0)
+    array([-1.,  1.])
+    """
 
     is_quadratic = True
     is_shift = True

@@ -11,7 +11,14 @@ from rdasde._normal import positive_part
 
 
 class SquaredHingeLoss(Loss):
-    """``l(eta, y) = max(1 - s eta, 0)^2 / 2``, ``s = 2 y - 1``, y in {0, 1}: a support vector machine's, squared."""
+    """``l(eta, y) = max(1 - s eta, 0)^2 / 2``, ``s = 2 y - 1``, y in {0, 1}: a support vector machine's, squared.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.SquaredHingeLoss().derivative([0.5, 2.0], 1.0)  # beyond the margin nothing is to be gained
+    array([-0.5,  0. ])
+    """
 
     response = "label"
     is_bent = True

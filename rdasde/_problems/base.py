@@ -105,6 +105,15 @@ class Problem(abc.ABC):
     -----
     Problems compare equal when they are of the same class with the same parameters: arrays by content, a user's
     functions by what they compute.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> isinstance(problem, rs.Problem), problem == rs.LinearRegression([0.5, 0.0])
+    (True, True)
+    >>> problem.dimension, problem.minimizer
+    (2, array([0.5, 0. ]))
     """
 
     dimension: int

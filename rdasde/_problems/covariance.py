@@ -227,6 +227,15 @@ class AR1(Covariance):
     ------
     ValueError, TypeError
         If `d` is not a whole number >= 1 or `rho` not strictly between -1 and 1.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.AR1(3, 0.5).dense()
+    array([[1.  , 0.5 , 0.25],
+           [0.5 , 1.  , 0.5 ],
+           [0.25, 0.5 , 1.  ]])
+    >>> problem = rs.LinearRegression([0.5, 0.0, 0.0], rs.AR1(3, 0.5))
     """
 
     def __init__(self, d: int, rho: float) -> None:

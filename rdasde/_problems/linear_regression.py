@@ -46,6 +46,17 @@ class LinearRegression(Problem):
     ValueError, TypeError
         If an array is not finite or of the wrong shape, the covariance is asymmetric or indefinite, or
         `noise_std` is negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0], rs.AR1(2, 0.5))
+    >>> problem.mean_gradient([0.0, 0.0])
+    array([-0.5 , -0.25])
+    >>> X = np.random.default_rng(0).standard_normal((100, 2))
+    >>> rs.LinearRegression.from_data(X, X @ [0.5, 0.0]).minimizer.round(3) + 0.0
+    array([0.5, 0. ])
     """
 
     is_quadratic = True

@@ -62,6 +62,18 @@ class LogisticRegression(Problem):
     `instability` is the mean-square condition of linear regression with the Hessian ``H / 4``, as ``p' <= 1/4``:
     that of this problem linearized where the loss is steepest, at 0. It errs on the safe side, and past it a run does
     not diverge: a gradient is never longer than ``||X||``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> problem = rs.LogisticRegression([1.0, 0.0])
+    >>> problem.mean_gradient([0.0, 0.0]).round(3) + 0.0
+    array([-0.207,  0.   ])
+    >>> X = np.random.default_rng(0).standard_normal((100, 2))
+    >>> rows = rs.LogisticRegression.from_data(X, X[:, 0] > np.random.default_rng(1).logistic(size=100))
+    >>> rows.minimizer.round(2)
+    array([ 1.21, -0.21])
     """
 
     row_model = RowModel(

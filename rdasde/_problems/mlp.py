@@ -230,6 +230,16 @@ class MLP(RowNoise):
     A step of the diffusion takes two passes over all rows for the mean gradient. Its noise at w is
     ``(K - 1)^(-1/2) sum_i (g_i - mean g) xi_i`` with the gradients g_i of K = 32 rows drawn afresh and standard normals
     xi_i: its covariance is Sigma(w).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> X = np.random.default_rng(0).standard_normal((50, 2))
+    >>> problem = rs.MLP(X, (X[:, 0] * X[:, 1] > 0.0).astype(int), hidden=3)
+    >>> start = problem.initial(seed=0)
+    >>> start.shape, problem.predict(start, X).shape
+    ((17,), (50, 2))
     """
 
     def __init__(self, X: ArrayLike, y: ArrayLike, hidden: int = 16, *, rate: float | None = None) -> None:

@@ -72,6 +72,18 @@ class OnlinePCA(Problem):
     wherever it is, iff ``a step_size (F - K) / b > l^2``; and around norm 1 the linearized norm is stable in
     mean square iff ``a < l``. For Krasulina's rule the norm decouples from the direction and always grows, by the
     factor ``1 + step_size^2 (F - K) / b`` on average there: the bound is a doubling in one step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> rs.OnlinePCA([1.0, 3.0, 1.0]).minimizer
+    array([0., 1., 0.])
+    >>> rs.OnlinePCA.spiked([2.0], [[0.0, 0.6, 0.8]]).minimizer.round(2) + 0.0
+    array([0. , 0.6, 0.8])
+    >>> Z = np.random.default_rng(0).standard_normal((500, 3)) * [1.0, 3.0, 1.0]
+    >>> rs.OnlinePCA.from_data(Z).minimizer.round(1) + 0.0
+    array([0., 1., 0.])
     """
 
     is_even = True

@@ -38,6 +38,15 @@ class SoftmaxRegression(RowNoise):
     -----
     In the closure the scores of a row are taken as normal, and functions of them are averaged over 2 K points that
     have its covariance, exactly up to third order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rdasde as rs
+    >>> X = np.random.default_rng(0).standard_normal((100, 2))
+    >>> problem = rs.SoftmaxRegression.from_data(X, np.arange(100) % 3)
+    >>> problem.classes, problem.dimension, problem.minimizer.reshape(3, 2).shape
+    (3, 6, (3, 2))
     """
 
     def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:

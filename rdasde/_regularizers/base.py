@@ -70,6 +70,14 @@ class Regularizer:
         is 0, its slope is linear.
     parameters : NamedTuple
         What compiled code is handed.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> isinstance(rs.L1(), rs.Regularizer), rs.L1().separable, rs.GroupLasso([0, 0]).separable
+    (True, True, False)
+    >>> rs.L1().dead_zone(0.5)
+    (-0.5, 0.5)
     """
 
     separable: bool = True

@@ -46,6 +46,13 @@ class Box(Regularizer):
     ------
     ValueError, TypeError
         If an end is NaN or of a wrong shape or kind, an interval is empty, or the lengths differ.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.Box(-1.0, 1.0).prox([2.0, 0.3, -5.0], 0.0)
+    array([ 1. ,  0.3, -1. ])
+    >>> algorithm = rs.RDA(0.01, rs.Box([0.0, -1.0], float("inf")))  # no schedule
     """
 
     identity_at_zero = False

@@ -89,6 +89,16 @@ class CustomRegularizer(Regularizer):
     Where theory asks for more than a mirror map (`approximate` with ``method="limit"``, `weak_error` with
     ``equation_order=2``, standard errors of `fit`), a separable one is tried, as plain Python, on a few dozen values at
     a few thresholds: it need not be of our own classes but do what they do.
+
+    Examples
+    --------
+    The squared norm, which shrinks and leaves nothing at zero:
+
+    >>> import rdasde as rs
+    >>> def ridge(v, threshold, out):
+    ...     out[:] = v / (1.0 + threshold)
+    >>> rs.CustomRegularizer(ridge).prox([2.0, -1.0], 1.0)
+    array([ 1. , -0.5])
     """
 
     identity_at_zero: bool = _tried("identity_at_zero")

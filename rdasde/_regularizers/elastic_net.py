@@ -41,6 +41,12 @@ class ElasticNet(Regularizer):
     ------
     ValueError, TypeError
         If `l2` is negative or not one finite number.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.ElasticNet(l2=1.0).prox([3.0, 0.5, -2.0], 1.0)
+    array([ 1. ,  0. , -0.5])
     """
 
     has_constant_slope = True

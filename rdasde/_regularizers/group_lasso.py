@@ -59,6 +59,12 @@ class GroupLasso(Regularizer):
     ------
     ValueError, TypeError
         If `groups` is not a one-dimensional array of whole numbers.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.GroupLasso([0, 0, 1, 1]).prox([3.0, 4.0, 0.3, 0.4], 1.0).round(2)  # a group stays or goes
+    array([2.15, 2.87, 0.  , 0.  ])
     """
 
     separable = False

@@ -107,6 +107,14 @@ class L1(Regularizer):
     ------
     ValueError, TypeError
         If a weight is negative or not finite, or `weights` is not one-dimensional.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.L1().prox([2.0, 0.3, -1.5], 0.5)
+    array([ 1.5,  0. , -1. ])
+    >>> rs.L1(weights=[0.0, 1.0, 1.0]).prox([2.0, 0.3, -1.5], 0.5)
+    array([ 2.,  0., -1.])
     """
 
     slope_is_indicator = True

@@ -30,6 +30,12 @@ class NonNegativeL1(Regularizer):
     """``P(w) = sum_j w_j`` where all ``w_j >= 0``, and infinite elsewhere.
 
     ``prox(v, g)_j = max(v_j - g, 0)``; without a threshold it still projects.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> rs.NonNegativeL1().prox([2.0, 0.3, -1.5], 0.5)
+    array([1.5, 0. , 0. ])
     """
 
     identity_at_zero = False

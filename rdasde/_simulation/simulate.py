@@ -119,6 +119,17 @@ def simulate(
     Notes
     -----
     If you interrupt a run, the KeyboardInterrupt carries what was finished as its attribute ``partial``.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> runs = rs.simulate(problem, algorithm, horizon=5.0, times=6, replicates=100, seed=0)
+    >>> runs.primal.dims, runs.primal.shape
+    (('replicate', 'time', 'coordinate'), (100, 6, 2))
+    >>> (runs.primal == 0.0).mean("replicate").values[-1].round(1)  # at the end
+    array([0. , 0.7])
     """
     check_pair(problem, algorithm, plain=False)
     effective = algorithm.effective

@@ -124,6 +124,19 @@ def weak_error(
     References
     ----------
     Li, Tai & E (2017), "Stochastic modified equations and adaptive stochastic gradient algorithms", theorem 1.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> algorithm = rs.RDA(0.1, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> risk = {"risk": lambda w: ((w - problem.coef) ** 2).sum(axis=-1)}
+    >>> options = {"test_functions": risk, "replicates": 2000, "paths": 2000, "seed": 0}
+    >>> result = rs.weak_error(problem, algorithm, 2.0, step_sizes=[0.1, 0.4], **options)
+    >>> result.error.dims
+    ('test_function', 'step_size')
+    >>> (result.error > result.floor).values  # more than chance
+    array([[ True,  True]])
     """
     import xarray as xr
 

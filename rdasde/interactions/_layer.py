@@ -312,6 +312,13 @@ def weights(model: nn.Module) -> list[nn.Parameter]:
     ------
     TypeError
         If `model` is no module.
+
+    Examples
+    --------
+    >>> from rdasde.interactions import FM, gates, weights
+    >>> model = FM([10, 20, 5], seed=0)
+    >>> len(list(model.parameters())), len(weights(model)), len(gates(model))
+    (4, 3, 1)
     """
     gate_ids = {id(gate) for gate in gates(model)}
     return [parameter for parameter in model.parameters() if id(parameter) not in gate_ids]

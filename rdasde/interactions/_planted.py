@@ -13,7 +13,17 @@ from rdasde._check import Floats
 
 
 class Planted(NamedTuple):
-    """Codes (n, fields), labels (n,), how many codes each field has, the true pairs, and the true logits (n,)."""
+    """Codes (n, fields), labels (n,), how many codes each field has, the true pairs, and the true logits (n,).
+
+    Examples
+    --------
+    >>> from rdasde.interactions import planted
+    >>> data = planted(1000, fields=4, pairs=2, cardinality=5, seed=0)
+    >>> data.cardinalities, data.pairs
+    ((5, 5, 5, 5), ((0, 3), (2, 3)))
+    >>> data.X.shape, data.y.shape, data.logits.shape
+    ((1000, 4), (1000,), (1000,))
+    """
 
     X: NDArray[np.int64]
     y: NDArray[np.int64]

@@ -17,7 +17,14 @@ _ROWS = 8192  # at a time
 
 
 class Scores(NamedTuple):
-    """How good probabilities are: the area under the ROC curve, and the mean log loss in nats."""
+    """How good probabilities are: the area under the ROC curve, and the mean log loss in nats.
+
+    Examples
+    --------
+    >>> from rdasde.interactions import Scores
+    >>> Scores(auc=0.75, log_loss=0.5).auc
+    0.75
+    """
 
     auc: float
     log_loss: float
@@ -41,6 +48,13 @@ def predict(model: nn.Module, X: Any) -> Floats:
     ------
     ValueError, TypeError
         For bad arguments.
+
+    Examples
+    --------
+    >>> from rdasde.interactions import FM, predict
+    >>> model = FM([10, 20, 5], dim=4, seed=0)
+    >>> predict(model, [[0, 3, 4], [9, 19, 0]]).round(2)
+    array([0.5, 0.5])
     """
     return np.asarray(torch.sigmoid(logits(model, checked_codes("X", X, model)).double()).numpy())
 
@@ -63,6 +77,14 @@ def evaluate(model: nn.Module, X: Any, y: Any) -> Scores:
     ------
     ValueError, TypeError
         For bad arguments.
+
+    Examples
+    --------
+    >>> from rdasde.interactions import FM, evaluate, planted
+    >>> data = planted(500, fields=4, pairs=2, seed=0)
+    >>> scores = evaluate(FM(data.cardinalities, dim=4, seed=0), data.X, data.y)  # not trained
+    >>> round(scores.auc, 1), round(scores.log_loss, 2)
+    (0.5, 0.69)
     """
     codes = checked_codes("X", X, model)
     labels = checked_labels("y", y, len(codes))

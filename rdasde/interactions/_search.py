@@ -163,6 +163,15 @@ def retrain(
         For bad arguments, a model without gates, or one that has none open.
     ArithmeticError
         If the loss stops being finite.
+
+    Examples
+    --------
+    >>> from rdasde.interactions import FM, planted, retrain, selected
+    >>> data = planted(500, fields=4, pairs=2, seed=0)
+    >>> model = FM(data.cardinalities, dim=4, seed=0)
+    >>> smaller = retrain(model, data.X, data.y, interactions=[(0, 1)], epochs=1, seed=0)
+    >>> len(selected(model)), len(selected(smaller))
+    (6, 1)
     """
     gated_layer(model)
     _check_adam(lr, weight_decay)

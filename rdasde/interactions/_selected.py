@@ -86,6 +86,13 @@ def plot(model: nn.Module, fields: Sequence[str] | None = None) -> Figure:
     ------
     ValueError, TypeError
         As `selected`.
+
+    Examples
+    --------
+    >>> from rdasde.interactions import FM, plot
+    >>> figure = plot(FM([10, 20, 5], seed=0), ["user", "film", "hour"])
+    >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    ['user', 'film', 'hour']
     """
     from rdasde import _drawing
 

@@ -83,6 +83,18 @@ def curve(
         For bad arguments.
     ArithmeticError
         If the training of the bend diverges.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.landscape import curve
+    >>> model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False))
+    >>> data = torch.ones(8, 1), torch.ones(8, 1)
+    >>> found = curve(model, [2.0, 0.5], [0.5, 2.0], torch.nn.functional.mse_loss, data, epochs=20, points=3)
+    >>> found.loss.sel(path="segment").values.round(1)
+    array([0. , 0.3, 0. ])
+    >>> found.loss.sel(path="curve").values.round(1)
+    array([0. , 0.1, 0. ])
     """
     import xarray as xr
 

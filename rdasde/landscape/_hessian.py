@@ -15,7 +15,17 @@ from rdasde._network import Data, Loss, Network, batches, check, count_weights, 
 
 
 class Eigenspace(NamedTuple):
-    """Eigenvalues, largest first, and unit eigenvectors of a symmetric matrix."""
+    """Eigenvalues, largest first, and unit eigenvectors of a symmetric matrix.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.landscape import top_eigenspace
+    >>> data = torch.diag(torch.tensor([3.0, 2.0, 1.0])), torch.zeros(3, 1)
+    >>> space = top_eigenspace(torch.nn.Linear(3, 1, bias=False), torch.nn.functional.mse_loss, data, k=2)
+    >>> space.vectors.shape, bool(space.residuals.max() < 1e-3 * space.values[0])
+    (torch.Size([2, 3]), True)
+    """
 
     values: Tensor  # (k,)
     vectors: Tensor  # (k, d)
@@ -65,6 +75,15 @@ def hessian_product(model: nn.Module, loss: Loss, data: Data, *, batch_size: int
     -------
     callable
         From a vector (d,) to a vector (d,), in the order of ``model.parameters()``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.landscape import hessian_product
+    >>> data = torch.eye(3), torch.zeros(3, 1)
+    >>> product = hessian_product(torch.nn.Linear(3, 1, bias=False), torch.nn.functional.mse_loss, data)
+    >>> product(torch.ones(3))
+    tensor([0.6667, 0.6667, 0.6667])
     """
     check(model, loss, data)
     return HessianProduct(model, loss, data, _check.count("batch_size", batch_size))
@@ -171,6 +190,16 @@ def top_eigenspace(
     -----
     RuntimeWarning
         If the tolerance is not reached in that many products.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.landscape import top_eigenspace
+    >>> data = torch.diag(torch.tensor([3.0, 2.0, 1.0])), torch.zeros(3, 1)
+    >>> model = torch.nn.Linear(3, 1, bias=False)
+    >>> space = top_eigenspace(model, torch.nn.functional.mse_loss, data, k=2)
+    >>> space.values, space.vectors.shape
+    (tensor([6.0000, 2.6667]), torch.Size([2, 3]))
     """
     multiply = hessian_product(model, loss, data, batch_size=batch_size)
     d = multiply.dimension
@@ -208,6 +237,14 @@ class FlatProjection:
     ----------
     vectors : Tensor of shape (k, d)
         Orthonormal rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.landscape import FlatProjection
+    >>> flat = FlatProjection(torch.tensor([[1.0, 0.0, 0.0]]))
+    >>> flat(torch.tensor([3.0, 2.0, 1.0]))
+    tensor([0., 2., 1.])
     """
 
     def __init__(self, vectors: Tensor) -> None:
@@ -245,6 +282,16 @@ def flat_projection(eigenspace: Eigenspace, threshold: float | None = None) -> F
     ------
     ValueError
         If all eigenvalues found are above the threshold: there may be more of them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.landscape import flat_projection, top_eigenspace
+    >>> from rdasde.pruning import directional_prune
+    >>> data = torch.diag(torch.tensor([3.0, 2.0, 0.0])), torch.zeros(3, 1)
+    >>> space = top_eigenspace(torch.nn.Linear(3, 1, bias=False), torch.nn.functional.mse_loss, data, k=2)
+    >>> directional_prune(torch.tensor([0.5, -0.4, 0.3]), flat_projection(space), 0.2)
+    tensor([ 0.5000, -0.4000,  0.1000])
     """
     _check.instance("eigenspace", eigenspace, Eigenspace, "what top_eigenspace returned", "pass that")
     vectors = eigenspace.vectors
@@ -279,6 +326,12 @@ def share(difference: Any, eigenvectors: Any) -> float:
     -------
     float
         Within [0, 1].
+
+    Examples
+    --------
+    >>> from rdasde.landscape import share
+    >>> round(share([3.0, 4.0, 0.0], [[1.0, 0.0, 0.0]]), 3)
+    0.6
     """
     rows = eigenvectors.vectors if isinstance(eigenvectors, Eigenspace) else eigenvectors
     if not isinstance(rows, Tensor):

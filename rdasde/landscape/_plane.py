@@ -18,7 +18,20 @@ if TYPE_CHECKING:
 
 
 class Plane(NamedTuple):
-    """``origin + x axes[0] + y axes[1]``, with orthonormal axes: distances on it are distances of weights."""
+    """``origin + x axes[0] + y axes[1]``, with orthonormal axes: distances on it are distances of weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rdasde.landscape import plane
+    >>> through = plane(np.zeros(4), [2.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0])
+    >>> through.point(1.0, 0.5).tolist()
+    [1.0, 0.5, 0.0, 0.0]
+    >>> through.project(np.ones(4))
+    array([1., 1.])
+    >>> [len(side) for side in through.grid(5)]
+    [5, 5]
+    """
 
     origin: Tensor  # (d,), the solution a
     axes: Tensor  # (2, d)
@@ -60,6 +73,15 @@ def plane(a: Any, b: Any, c: Any) -> Plane:
     ------
     ValueError
         If the three lie on one line, or are not of one length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rdasde.landscape import plane
+    >>> plane(np.zeros(4), [2.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]).corners
+    array([[0., 0.],
+           [2., 0.],
+           [0., 1.]])
     """
     origin = weights_of("a", a)
     along = weights_of("b", b, len(origin)) - origin
@@ -117,6 +139,18 @@ def surface(
     xarray.Dataset
         ``loss``, ``accuracy`` (y, x), accuracy in [0, 1], NaN where the targets are not classes; ``corner``
         (solution, axis).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.landscape import plane, surface
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> data = torch.eye(2), torch.tensor([[1.0], [0.0]])
+    >>> through = plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0])
+    >>> losses = surface(model, through, torch.nn.functional.mse_loss, data, x=[0.0, 1.0], y=[0.0, 1.0])
+    >>> losses.loss.values
+    array([[0.5, 0. ],
+           [1. , 0.5]])
     """
     import xarray as xr
 

@@ -50,6 +50,16 @@ def calibration(
     ------
     ValueError, TypeError
         For bad arguments, before anything is drawn.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> options = {"methods": "closure", "replicates": 200, "times": 6, "seed": 0}
+    >>> figure = rs.plot.calibration(rs.validate.calibration(problem, algorithm, 2.0, **options))
+    >>> figure.axes[0].get_title("left")
+    'closure: trust'
     """
     result = dataset("result", result, "rs.validate.calibration")
     if not {"coverage", "below", "worst_allowed"} <= set(result.data_vars):

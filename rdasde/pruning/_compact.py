@@ -24,7 +24,17 @@ TOLERANCE = 1e-5  # of outputs, in units of the largest
 
 
 class Kept(NamedTuple):
-    """Channels whose weights are zero and that stay: the layer that makes them, how many, and why."""
+    """Channels whose weights are zero and that stay: the layer that makes them, how many, and why.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.pruning import compact
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(4, 2, 3, padding=1))
+    >>> model[0].weight.data[:2] = 0.0
+    >>> compact(model).compacted.kept
+    (Kept(layer='0', channels=2, reason='a constant other than 0, which 1 cannot take'),)
+    """
 
     layer: str
     channels: int
@@ -33,7 +43,19 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Compaction:
-    """What `compact` did: costs `before` and `after`, what was `kept` and why, and the largest change of an output."""
+    """What `compact` did: costs `before` and `after`, what was `kept` and why, and the largest change of an output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.pruning import compact
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> model[0].weight.data[:6] = 0.0
+    >>> print(compact(model).compacted.table())
+                before  after  ratio
+    parameters      58     16  0.276
+    bytes          232     64  0.276
+    """
 
     before: Cost
     after: Cost

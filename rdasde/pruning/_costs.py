@@ -17,7 +17,16 @@ from ._traced import checked_example, run
 
 
 class Cost(NamedTuple):
-    """The cost of a network; what depends on its inputs is None where no example of them is known."""
+    """The cost of a network; what depends on its inputs is None where no example of them is known.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.pruning import cost
+    >>> found = cost(torch.nn.Linear(20, 5), torch.zeros(1, 20))
+    >>> found.parameters, found.bytes, found.multiply_adds, found.milliseconds > 0.0
+    (105, 420, 100, True)
+    """
 
     parameters: int
     bytes: int

@@ -86,6 +86,14 @@ def directional_scores(w_sgd: Any, flat_projection: Callable[[Any], Any] | Any) 
     -------
     ndarray or Tensor of shape (d,)
         Positive where the weight may shrink at no loss, negative where it should grow; 0 where the weight is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rdasde.pruning import directional_scores
+    >>> flat = np.diag([1.0, 1.0, 0.0])  # the loss does not depend on the first two weights
+    >>> directional_scores(np.array([0.3, -0.2, 0.5]), flat)
+    array([1., 1., 0.])
     """
     sign = _sign(_vector(w_sgd))
     return scores(sign, _flat(sign, flat_projection))

@@ -90,8 +90,18 @@ class GRDA(torch.optim.Optimizer):
 
     Examples
     --------
+    >>> import torch
+    >>> from rdasde.pruning import GRDA, parameter_groups, sparsity
+    >>> generator = torch.manual_seed(0)
+    >>> X, model = torch.randn(64, 10), torch.nn.Linear(10, 1)
+    >>> optimizer = GRDA(parameter_groups(model), lr=0.1, sparsity_target=0.9, total_steps=50)
+    >>> for _ in range(50):
+    ...     optimizer.zero_grad()
+    ...     torch.nn.functional.mse_loss(model(X)[:, 0], X[:, 0]).backward()
+    ...     loss = optimizer.step()
+    >>> sparsity(model)["weight"].share
+    0.9
     >>> optimizer = GRDA(parameter_groups(model), lr=0.1, c=5e-4, mu=0.6)
-    >>> optimizer = GRDA(parameter_groups(model), lr=0.1, sparsity_target=0.97, total_steps=5_000)
     """
 
     def __init__(

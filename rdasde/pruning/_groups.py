@@ -70,7 +70,12 @@ def parameter_groups(
 
     Examples
     --------
+    >>> import torch
+    >>> from rdasde.pruning import GRDA, parameter_groups
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
     >>> optimizer = GRDA(parameter_groups(model), lr=0.1, c=5e-4, mu=0.6)
+    >>> [len(group["params"]) for group in optimizer.param_groups]  # weights, biases
+    [2, 2]
     >>> optimizer = GRDA(parameter_groups(model, structure="filters", c=2e-3, mu=0.6), lr=0.1)
     """
     _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself, not its parameters")

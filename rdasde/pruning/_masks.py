@@ -32,6 +32,16 @@ def export_masks(model: nn.Module) -> dict[str, Tensor]:
     ------
     TypeError
         If `model` is no module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.pruning import export_masks
+    >>> model = torch.nn.Linear(3, 2)
+    >>> model.weight.data[0] = 0.0
+    >>> export_masks(model)
+    {'weight': tensor([[False, False, False],
+            [ True,  True,  True]])}
     """
     _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
     weights = {id(p) for p in weights_and_rest(model)[0]}
@@ -55,6 +65,18 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     ------
     ValueError
         If a mask has no weight of its name and shape; nothing has been changed then.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.pruning import apply_masks, export_masks
+    >>> model = torch.nn.Linear(3, 2)
+    >>> model.weight.data[0] = 0.0
+    >>> apply_masks(model, export_masks(model))
+    >>> model(torch.ones(3)).sum().backward()
+    >>> model.weight_orig.grad  # nothing moves what is zero
+    tensor([[0., 0., 0.],
+            [1., 1., 1.]])
     """
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():

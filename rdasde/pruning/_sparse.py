@@ -60,6 +60,18 @@ def to_sparse(model: nn.Module, *, least: float = 0.9) -> nn.Module:
     ------
     ValueError, TypeError
         If `least` is not in [0, 1], or `model` is no module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.pruning import to_sparse
+    >>> model = torch.nn.Sequential(torch.nn.Linear(20, 10))
+    >>> model[0].weight.data[1:] = 0.0
+    >>> small = to_sparse(model)
+    >>> small[0]
+    SparseLinear(in_features=20, out_features=10, stored=20)
+    >>> torch.allclose(small(torch.ones(5, 20)), model(torch.ones(5, 20)))
+    True
     """
     _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
     least = _check.number("least", least, least=0.0, most=1.0, mend="give a share, for example least=0.9")

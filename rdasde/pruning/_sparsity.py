@@ -37,6 +37,21 @@ class Sparsity:
     """Exact zeros of a model: `share` over all parameters, `layers` one by one.
 
     NaN are neither zeros nor weights that work: they are counted apart, in `nans`, and reported.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rdasde.pruning import sparsity
+    >>> model = torch.nn.Linear(3, 2)
+    >>> model.weight.data[0] = 0.0
+    >>> found = sparsity(model)
+    >>> found.zeros, found.total, found["weight"].share
+    (3, 8, 0.5)
+    >>> print(found.table())
+    layer   shape  zeros  of    share
+    weight  2 × 3      3   6  50.00 %
+    bias    2          0   2   0.00 %
+    all                3   8  37.50 %
     """
 
     layers: tuple[Layer, ...]
@@ -170,6 +185,8 @@ def sparsity(model: nn.Module) -> Sparsity:
 
     Examples
     --------
+    >>> import torch
+    >>> from rdasde.pruning import sparsity
     >>> sparsity(torch.nn.Linear(3, 2))
     Sparsity(0 of 8 exactly zero, 0.00 %)
     """

@@ -100,6 +100,16 @@ def coverage(
     not binomial, and the worst of all m cases is judged by its quantile at ``.005 / m`` (Bonferroni). For the same
     reason the variance of the mean over coordinates is ``s^2 (1/R + 1/P)``, s^2 that of the share of (time, coordinate)
     at which a run is inside.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> options = {"levels": [0.9], "replicates": 1000, "paths": 1000, "times": 6, "seed": 0}
+    >>> result = rs.validate.coverage(problem, algorithm, 5.0, **options)
+    >>> round(result.estimate.sel(space="dual", level=0.9, group="all").item(), 2)
+    0.89
     """
     import xarray as xr
 

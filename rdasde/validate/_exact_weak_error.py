@@ -62,6 +62,13 @@ def exact_weak_error(
     ------
     ValueError, TypeError
         For bad arguments.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> result = rs.validate.exact_weak_error(rs.LinearRegression([0.5, 0.0]), 1.0, step_sizes=[0.01, 0.005])
+    >>> result.local_order.values[:, 0].round(1)  # of the equations of first and of second order
+    array([1.1, 1.7])
     """
     import xarray as xr
 

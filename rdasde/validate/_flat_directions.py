@@ -89,6 +89,15 @@ def flat_directions(
         For bad arguments, before anything is compiled.
     ArithmeticError
         If the mean flow has no finite solution up to the horizon.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([1.0, 0.5, -0.5], [1.0, 1.0, 0.0])  # flat along the last
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> result = rs.validate.flat_directions(problem, algorithm, 5.0, start=[1.0, 0.5, -0.5], replicates=32, seed=0)
+    >>> result.attrs["flat"], result.limit.values[0, -1].round(2) + 0.0, result.difference.values[0, -1].round(2)
+    (1, array([0.  , 0.  , 0.13]), array([-0.02, -0.02,  0.13]))
     """
     import xarray as xr
 

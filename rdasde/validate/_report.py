@@ -44,6 +44,16 @@ def table(result: xr.Dataset, *, times: ArrayLike | None = None, level: float = 
     ------
     ValueError, TypeError
         If `result` holds no estimate with a standard error, or the level is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> result = rs.validate.risk(problem, algorithm, 5.0, replicates=100, times=6, seed=0)
+    >>> table = rs.validate.table(result, times=[5.0])
+    >>> table.index[0], bool(table["Bias against theory"].iloc[0] < 0.0)
+    ('average (bound), t = 5', True)
     """
     import pandas as pd
     import xarray as xr

@@ -98,6 +98,15 @@ def risk(
     ----------
     Chao & Cheng, arXiv 1909.10072; Nemirovski, Juditsky, Lan & Shapiro, SIAM J. Optim. 19 (2009); Xiao, JMLR 11 (2010);
     Bach & Moulines, NeurIPS 2013, for trading squared gradients for risk.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=0.5, mu=0.6))
+    >>> result = rs.validate.risk(problem, algorithm, 5.0, replicates=100, times=6, seed=0)
+    >>> bool((result.average[1:] < result.average_bound[1:]).all())
+    True
     """
     import xarray as xr
 

@@ -93,6 +93,15 @@ def support(
     References
     ----------
     Chao & Cheng, arXiv 1909.10072. Zhao & Yu, JMLR 7 (2006), for the irrepresentable condition.
+
+    Examples
+    --------
+    >>> import rdasde as rs
+    >>> problem = rs.LinearRegression([0.5, 0.0])
+    >>> algorithm = rs.RDA(0.01, rs.L1(), rs.PowerLaw(c=1.0, mu=0.7))
+    >>> result = rs.validate.support(problem, algorithm, 20.0, replicates=200, paths=200, times=5, seed=0)
+    >>> bool(result.exact[-1] > 0.9), bool(result.exact_theory[-1] > 0.9)
+    (True, True)
     """
     import xarray as xr
 

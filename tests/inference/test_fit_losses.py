@@ -266,13 +266,3 @@ def test_another_level():
         lambda w: np.sum(np.where(np.abs(r := y - X @ w) < 1.345, r * r / 2, 1.345 * np.abs(r) - 0.9045)), COEF
     )
     assert np.all(np.abs(fit.coef - target.x) < fit.std_error)
-
-
-def test_the_example_of_the_docstring_runs():
-    import doctest
-
-    from rdasde._inference import fit as module
-
-    found = doctest.testmod(module)
-    assert found.attempted >= 9
-    assert found.failed == 0

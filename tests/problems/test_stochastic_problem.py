@@ -1,7 +1,6 @@
 """A user's own problem: against a NumPy twin, closed forms, and the problems of the package."""
 
 import concurrent.futures
-import doctest
 
 import numba
 import numpy as np
@@ -13,7 +12,6 @@ from own_problems import COEF, KNOWN, LINEAR, STD, linear, linear_mean, own_line
 import rdasde as rs
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._engine import march as _march
-from rdasde._problems import stochastic_problem as _stochastic_problem
 
 SIGNAL = np.array([0.8, -0.6, 0.0, 0.0])
 NOISY = 5.0
@@ -242,10 +240,6 @@ def test_where_a_run_starts():
     np.testing.assert_array_equal(own_linear().default_start(), np.zeros(5))
     noise_only = rs.StochasticProblem(linear, (np.zeros(5), STD, 0.7), 5)  # zero is the minimizer, not a fixed point
     np.testing.assert_array_equal(noise_only.default_start(), np.zeros(5))
-
-
-def test_the_example():
-    assert doctest.testmod(_stochastic_problem).failed == 0
 
 
 def wrong_shape(parameters, w, rng, out):
