@@ -102,20 +102,27 @@ class Average:
         if model.is_linearized and stream.is_short and distinct >= 2 * len(stream.dual) and not stream.has_one_class:
             solution = stream.head.solution() if stream.head is not None else None
             if solution is None:
-                cause = "the classes are separated, or columns are" if model.is_binary else "columns are"
                 no_zero = "The mean gradient over the rows has no zero that Newton's method finds"
-                self.reason = f"{no_zero}: {cause} linearly dependent."
+                self.reason = f"{no_zero}: {self._cause()}."
             else:
                 stream = stream.replay(solution)
         elif model.is_linearized and not stream.is_short and self._is_moving(stream):
-            cause = "the classes are separated in the first rows, or columns are" if model.is_binary else "columns are"
-            self.reason = f"Gradients are linearized at a place that is still moving: {cause} linearly dependent there."
+            self.reason = (
+                f"Gradients are linearized at a place that is still moving: {self._cause(' in the first rows')}."
+            )
         self._stream = stream
         self.first, last = stream.first(), stream.sums()
         with np.errstate(over="ignore", invalid="ignore"):
             self.stretch = Stretch.between(self.first, last, stream.algorithm.step_size, model.is_directional)
         self._outer = last.gradients - self.first.gradients
         self.centre = self.stretch.coef
+
+    def _cause(self, where: str = "") -> str:
+        """Why Newton's method finds nothing."""
+        if self._head is not None and self._head.is_concave:
+            return f"second derivatives of the loss are negative or not finite{where}"
+        separated = f"the classes are separated{where}, or " if self._model.is_binary else ""
+        return f"{separated}columns are linearly dependent{where and ' there'}"
 
     @staticmethod
     def _is_moving(stream: Stream) -> bool:
