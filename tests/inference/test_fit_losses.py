@@ -83,7 +83,8 @@ def twin(loss, X, y, algorithm, place):
     psi = linear - (path - coef) @ hessian
     there = X * (loss.derivative(X @ c, y) + slope * (X @ (coef - c)))[:, None]
     moving = X * (slope * np.sum(X * (path - mean), axis=1))[:, None] - (path - mean) @ hessian
-    wide = np.sqrt(n / (n - d)) * there + moving
+    leverage = slope * np.einsum("ij,jk,ik->i", X, inverse, X) / n
+    wide = there / (1.0 - leverage)[:, None] + moving
     variance = inverse @ (wide.T @ wide / n) @ inverse / n
     return {"w": w, "raw": mean, "coef": coef, "std_error": np.sqrt(np.diag(variance)), "psi": psi @ inverse.T}
 
