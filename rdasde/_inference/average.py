@@ -29,6 +29,7 @@ from rdasde._check import Floats
 from rdasde._inference import scaling
 from rdasde._inference.head import products, smooth
 from rdasde._inference.laws import Stretch, across
+from rdasde._inference.leverage import Leverage
 from rdasde._inference.stream import Stream
 from rdasde._problems.row_terms import Moments, RowModel
 
@@ -91,31 +92,49 @@ class Average:
     stretch : Stretch
     centre : ndarray of shape (d,)
         ``mean w - shift``.
+    distinct : int
+    noise : ndarray of shape (d, d)
+        Sigma, of rows that are independent; finer once `law` has been asked.
+    bend : ndarray of shape (d,)
+        What gradients are beyond their linearization, on average.
     reason : str
         Why its law is not known, or nothing.
     """
 
     def __init__(self, stream: Stream, model: RowModel, distinct: int) -> None:
-        self._model, self._distinct, self.reason = model, distinct, ""
+        self._model, self.distinct, self.reason = model, distinct, ""
         self._head = stream.head
         self._origin = stream
         if model.is_linearized and stream.is_short and distinct >= 2 * len(stream.dual) and not stream.has_one_class:
             solution = stream.head.solution() if stream.head is not None else None
             if solution is None:
-                cause = "the classes are separated, or columns are" if model.is_binary else "columns are"
                 no_zero = "The mean gradient over the rows has no zero that Newton's method finds"
-                self.reason = f"{no_zero}: {cause} linearly dependent."
+                self.reason = f"{no_zero}: {self._cause()}."
             else:
                 stream = stream.replay(solution)
         elif model.is_linearized and not stream.is_short and self._is_moving(stream):
-            cause = "the classes are separated in the first rows, or columns are" if model.is_binary else "columns are"
-            self.reason = f"Gradients are linearized at a place that is still moving: {cause} linearly dependent there."
+            self.reason = (
+                f"Gradients are linearized at a place that is still moving: {self._cause(' in the first rows')}."
+            )
         self._stream = stream
         self.first, last = stream.first(), stream.sums()
         with np.errstate(over="ignore", invalid="ignore"):
             self.stretch = Stretch.between(self.first, last, stream.algorithm.step_size, model.is_directional)
+            self.bend = (last.curvature - self.first.curvature) / self.stretch.rows
         self._outer = last.gradients - self.first.gradients
-        self.centre = self.stretch.coef
+        self.centre, self.noise, self._leverage = self.stretch.coef, self.stretch.noise, ""
+
+    def _cause(self, where: str = "") -> str:
+        """Why Newton's method finds nothing."""
+        if self._head is not None and self._head.is_concave:
+            return f"second derivatives of the loss are negative or not finite{where}"
+        separated = f"the classes are separated{where}, or " if self._model.is_binary else ""
+        return f"{separated}columns are linearly dependent{where and ' there'}"
+
+    @property
+    def freedom(self) -> float:
+        """Of Student's t, where rows are independent."""
+        return float(self.distinct - len(self.centre))
 
     @staticmethod
     def _is_moving(stream: Stream) -> bool:
@@ -136,8 +155,9 @@ class Average:
         counts, gradients, path, squares = self._stream.batches(self.first)
         sums = gradients - (path - counts[:, None] * self.centre) @ stretch.hessian.T
         by_units = self._noise_by_units(counts, gradients, sums)
-        noise = self._noise(by_units)
-        freedom, units = np.inf, 0.0
+        noise = self.noise = self._noise(by_units)
+        notes += [self._leverage] * bool(self._leverage)
+        freedom, units = self.freedom, 0.0
         scaled = method.inference == "random-scaling"
         if scaled or method.covariance == "batch-means":
             reason = ""
@@ -155,7 +175,8 @@ class Average:
                     "standard errors are too small; shuffle sorted rows, or follow a trend by columns of its own."
                 )
         if method.covariance == "batch-means":
-            noise, freedom, note = batch_means(counts, sums, noise, inverse, fresh)
+            noise, fewer, note = batch_means(counts, sums, noise, inverse, fresh)
+            freedom = min(freedom, fewer)
             notes += [note] if note else []
         elif not scaled and len(counts) >= _FEWEST_UNITS:
             chance = excess(counts, sums, squares, self._across(by_units))
@@ -165,7 +186,7 @@ class Average:
                     f"{len(counts)} runs of them are too large (p = {chance:.1g}), and standard errors too small; "
                     "take covariance='batch-means', or shuffle sorted rows."
                 )
-        variance = inverse @ noise @ inverse.T / self._distinct
+        variance = inverse @ noise @ inverse.T / self.distinct
         more = inverse @ widening @ inverse.T
         if np.any(widening):
             size = np.maximum(np.diag(variance), 1e-300)
@@ -187,7 +208,7 @@ class Average:
         if scaled:
             squares, units = scaling.scale(counts, sums @ inverse.T)
             # the sums add up to zero along all d coefficients, not only along the bridge
-            squares *= self._distinct / (self._distinct - d) / (scaling.mean(units) * self._distinct)
+            squares *= self.distinct / (self.distinct - d) / (scaling.mean(units) * self.distinct)
             return Law(self.centre, np.sqrt(squares + np.diag(more)), " ".join(notes), units=units)
         variance = variance + more
         center = self.centre
@@ -241,15 +262,17 @@ class Average:
         away = stretch.coef - self.centre
         if self._origin.is_short:
             total, begin = np.zeros_like(stretch.hessian), self.first.rows
+            leverage = Leverage(np.asarray(np.linalg.inv(stretch.hessian), dtype=np.float64), self.distinct)
 
             def add(row: int, moments: Moments) -> None:
                 nonlocal total
                 low, high = max(begin - row, 0), min(self._origin.block, self._origin.rows - row)
                 if high > low:
                     part = (moments.roots[low:high], moments.gradients[low:high], moments.path[low:high])
-                    total += products(_padded(self._psi(*part)))
+                    total += products(_padded(self._psi(*part, leverage)))
 
             self._origin.replay(self._stream.linearization, add)
+            self._leverage = leverage.note()
             return total / stretch.rows
         # how large (H_k - H) away is, were rows normal
         if float(away @ stretch.hessian @ away) * float(np.trace(stretch.hessian)) < 1e-3 * float(np.trace(by_units)):
@@ -262,10 +285,9 @@ class Average:
         # where it is most of the noise it is not known well enough to be taken off
         return noise if np.linalg.eigvalsh(noise)[0] > 0.2 * np.linalg.eigvalsh(by_units)[0] else by_units
 
-    def _psi(self, roots: Floats, gradients: Floats, path: Floats) -> Floats:
-        """Of each row; gradients at the centre are too small by the share of degrees of freedom that were fitted."""
-        d = len(self.centre)
-        fitted = np.sqrt(self._distinct / (self._distinct - d))
+    def _psi(self, roots: Floats, gradients: Floats, path: Floats, leverage: Leverage) -> Floats:
+        """Of each row; gradients at the centre are too small, as the row has pulled it to itself."""
+        fitted = leverage.factors(roots)[:, None]
         moving = path - self.stretch.coef
         there = gradients - roots * np.sum(roots * (path - self.centre), axis=1)[:, None]
         psi: Floats = fitted * there + roots * np.sum(roots * moving, axis=1)[:, None] - moving @ self.stretch.hessian

@@ -43,6 +43,10 @@ class Estimate:
     units: float = 0.0
 
     @property
+    def is_known(self) -> bool:
+        return bool(np.all(np.isfinite(self.std_error)))
+
+    @property
     def coef(self) -> Floats:
         return np.where(np.isnan(self.shift), self.raw, self.raw - self.shift)
 

@@ -125,8 +125,9 @@ def fit(
 
     **Noise.** Sigma is the mean square of gradients around their mean on the path, so that the way from the start to
     w* is not taken for noise: for each of the kept rows exactly, later by runs of rows. Where all rows are still kept
-    it has the factor ``m / (m - d)``, for the degrees of freedom that are fitted. With fewer than ``4 d`` rows the
-    note says that standard errors are rough.
+    each of these gradients is divided by 1 less the leverage of its row (HC3), and quantiles are those of Student's t
+    with ``m - d`` degrees of freedom. With fewer than ``4 d`` rows, or where a coefficient rests on fewer than 20 rows
+    whose entries are large, the note says that standard errors are rough.
 
     **Independence** is tested when the average is read: the squares of sums of centred gradients over 64 to 128 runs
     of consecutive rows, whitened, against what they are for independent rows (a chi-squared law, of the right
@@ -137,16 +138,19 @@ def fit(
     and the note says so.
 
     **Last iterate.** On its support, the linear recursion around w* from the beginning of the average on; in the long
-    run its variance is ``gamma C / batch_size`` with ``H C + C H' = Sigma`` on the support. Its intervals take the
-    support for given: for a weak coordinate, on it because it was drawn large, they need not hold at `level`;
-    coordinates that are zero have none (NaN). After several passes they are for the minimizer over the rows.
+    run its variance is ``gamma C / batch_size`` with ``H C + C H' = Sigma`` on the support. Where the start is not
+    forgotten, its mean depends on w*: the error of `coef`, which has the same rows' noise in it, is part of the law.
+    Its intervals take the support for given: for a weak coordinate, on it because it was drawn large, they need not
+    hold at `level`; coordinates that are zero have none (NaN). After several passes they are for the minimizer over the
+    rows.
 
     References
     ----------
     Polyak & Juditsky, SIAM J. Control Optim. 30, 1992. Chao & Cheng, arXiv 1909.10072, 2019. Chen, Lee, Tong & Zhang,
     Annals of Statistics 48, 2020 (plug-in). Schmeiser, Operations Research 30, 1982 (few, long batches). Lee, Liao, Seo
     & Shin, AAAI 2022, and arXiv 2209.14502, 2023 (random scaling; quantile regression). Powell 1991; Hall & Sheather,
-    J. Royal Statistical Society B 50, 1988 (the density of residuals).
+    J. Royal Statistical Society B 50, 1988 (the density of residuals). MacKinnon & White, J. Econometrics 29, 1985;
+    Long & Ervin, American Statistician 54, 2000 (HC3).
 
     Examples
     --------

@@ -45,6 +45,7 @@ class Head:
         self._model, self._taken = model, 0
         self.rows, self.response = np.empty((size, dimension)), np.empty(size)
         self.has_separated = False  # whether `solution` found that the classes are
+        self.is_concave = False  # or that a second derivative is negative, or not a number
 
     def keep(self, x: Floats, y: Floats) -> None:
         """As many of these rows as there is room for."""
@@ -95,7 +96,7 @@ class Head:
         Where it jumps, that of the smoothed loss.
         """
         n, d = self._taken, self.rows.shape[1]
-        self.has_separated = False
+        self.has_separated = self.is_concave = False
         if n < 2 * d:
             return None
         parameters = self._model.parameters
@@ -130,7 +131,8 @@ class Head:
         gradient, hessian = self._mean(w, parameters)
         for _ in range(_TRIES):
             self.has_separated = self.is_separated(w)
-            if self.has_separated or not np.all(np.isfinite(hessian)) or weak_direction(hessian):
+            self.is_concave = not np.all(np.isfinite(hessian))
+            if self.has_separated or self.is_concave or weak_direction(hessian):
                 return None
             step = np.linalg.solve(hessian, gradient)
             # a millionth of the standard error that the information gives: this step is the last one to change anything

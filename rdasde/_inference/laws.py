@@ -17,7 +17,9 @@ own Hessian: a martingale, whatever the path, so that Sigma is the mean square o
 **The last iterate**, on its support S, started from its state at the begin of the stretch: the linear recursion
 ``e <- e - kappa (gamma H_SS e + dP(w) (g_k - g_{k-1}) + gamma xi)``, ``Cov xi = Sigma_SS / b``, kappa the slope of the
 mirror map (1 for l1), solved mode by mode. In the long run its mean is ``-H_SS^-1 dP(w) g'(t)``, and its covariance
-gamma C / b with ``H C + C H' = Sigma`` (theory, sections 2b and 5; Chao & Cheng 2019).
+gamma C / b with ``H C + C H' = Sigma`` (theory, sections 2b and 5; Chao & Cheng 2019). Where the start is not yet
+forgotten the mean depends on w*, which is estimated from the same rows: what is left of the start times the error of
+``mean w - shift`` adds to the recursion's own noise, and the two are correlated (`Known`).
 """
 
 from __future__ import annotations
@@ -105,6 +107,13 @@ def across(unit: Floats, covariance: Floats) -> Floats:
     return covariance - np.outer(covariance @ unit, unit)
 
 
+class Known(NamedTuple):
+    """How surely a target is known that is estimated from the rows of the recursion itself, their noise being xi."""
+
+    cross: Floats  # (d, d): the covariance of the xi of any one step with the estimate
+    covariance: Floats  # (d, d)
+
+
 def iterate_law(
     hessian: Floats,
     noise: Floats,
@@ -113,12 +122,16 @@ def iterate_law(
     pull: Floats,
     steps: int,
     threshold: Callable[[NDArray[np.int64]], Floats],
+    known: Known | None = None,
 ) -> tuple[Floats, Floats] | None:
     """Mean and covariance of e after `steps` steps of ``e <- e - rate (H e + xi) - pull (g_k - g_{k-1})``.
 
     `noise` is the covariance of xi, `start` the first e, ``threshold(ages)`` g that many steps before the end. None
     where the recursion is not stable. All times are handled at once in the eigenvectors of H; between some hundred
     ages, evenly spread in their logarithm, g counts as a straight line.
+
+    With `known`, the first e is from an estimate of the target, and the covariance is that of e less its mean as that
+    has it: the estimate's error is left in it as the start is, and has the same rows' noise in it.
     """
     values, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
     decay = 1.0 - rate * values
@@ -132,4 +145,9 @@ def iterate_law(
     mean = vectors @ (decay**steps * (start @ vectors) - response * (pull @ vectors))
     pairs = np.outer(decay, decay)
     modes = rate**2 * (vectors.T @ noise @ vectors) * (1.0 - pairs**steps) / (1.0 - pairs)
+    if known is not None:
+        cross, covariance = (vectors.T @ matrix @ vectors for matrix in known)
+        left = decay**steps
+        both = cross * np.outer(rate * (1.0 - left) / (1.0 - decay), left)
+        modes = modes + both + both.T + covariance * np.outer(left, left)
     return mean, vectors @ modes @ vectors.T

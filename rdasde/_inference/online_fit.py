@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rdasde import _check
+from rdasde import _check, _frames
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._errors import DivergenceError, StabilityWarning
-from rdasde._inference import frames
 from rdasde._inference.average import Method
 from rdasde._inference.batches import Batch, batches, is_empty
 from rdasde._inference.estimate import Estimate
@@ -86,6 +85,7 @@ class OnlineFit:
         self.problem_class, self.algorithm, self.level, self.method = problem_class, algorithm, level, method
         self._subject: Subject = subject(problem_class)
         self._names = None if names is None else list(names)
+        self._labels: list[str] | None = None  # of the first DataFrame's columns
         self._stream: Stream | None = None  # d is not known before the first rows
         self._known: tuple[Stream, tuple[Estimate, Estimate]] | None = None
 
@@ -139,9 +139,11 @@ class OnlineFit:
             rows, response = self._checked(batch)
             if self._stream is None:
                 self._names = self._named(batch, rows.shape[1])
-                fresh = Stream(self._subject.model, self.algorithm, rows.shape[1])
+                # judging the step size is done here: the stream needs no function for it, which pickle might not take
+                fresh = Stream(self._subject.model._replace(gaussian=None), self.algorithm, rows.shape[1])
                 self._warn_if_unstable(rows)
-                self._stream = fresh
+                self._labels, self._stream = None, fresh
+            self._labels = self._labels or _frames.labels(batch.X)
             for part in self._stream.slices(rows, response):
                 try:
                     after = self._stream.after(*part)
@@ -153,7 +155,7 @@ class OnlineFit:
     def _checked(self, batch: Batch) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rows and their responses (zeros where there are none), as they are: no copy."""
         name, has_response = batch.name, self._subject.model.has_response
-        frames.aligned(name, batch.X, batch.y)
+        _frames.aligned(name, batch.X, batch.y)
         rows = self._matrix("X" + name, batch.X)
         if not has_response:
             if batch.y is not None:
@@ -162,18 +164,25 @@ class OnlineFit:
         if batch.y is None:
             accepted = f"the responses for {self._subject.name}"
             raise _check.bad("y" + name, None, accepted, "pass one number for each row of X")
-        return rows, self._subject.responses(name, frames.plain("y" + name, batch.y), len(rows))
+        return rows, self._subject.responses(name, _frames.plain("y" + name, batch.y), len(rows))
 
     def _matrix(self, argument: str, X: Any) -> NDArray[Any]:
-        d, labels = None if self._stream is None else self.dimension, frames.labels(X)
-        if d is not None and labels is not None and labels != self.names and sorted(labels) == sorted(self.names):
-            got = "a DataFrame with its columns in another order"
-            raise _check.bad(argument, got, "one with the columns in the order of the first rows", "pass X[fit.names]")
+        d, labels = None if self._stream is None else self.dimension, _frames.labels(X)
+        if d is not None and labels is not None:
+            self._compare(argument, labels)
         mend = "give one row for each observation" if d is None else f"give the {d} columns as before"
-        return _check.rows(argument, frames.plain(argument, X), (None, d), mend=mend)
+        return _check.rows(argument, _frames.plain(argument, X), (None, d), mend=mend)
+
+    def _compare(self, argument: str, labels: list[str]) -> None:
+        """A DataFrame's columns with those of the first one; with the names where rows have come without labels."""
+        if self._labels is not None:
+            same = "fit.names" if self._labels == self.names else _check.show(self._labels)
+            _frames.same_columns(argument, labels, self._labels, f"pass X[{same}]")
+        elif sorted(labels) == sorted(self.names):
+            _frames.same_columns(argument, labels, self.names, "pass X[fit.names]")
 
     def _named(self, batch: Batch, dimension: int) -> list[str]:
-        names = self._names or frames.labels(batch.X) or [f"{j}" for j in range(dimension)]
+        names = self._names or _frames.labels(batch.X) or [f"{j}" for j in range(dimension)]
         if len(names) != dimension:
             raise _check.bad("names", f"of length {len(names)}", f"of length {dimension}", "give one for each column")
         return names

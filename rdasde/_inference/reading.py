@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rdasde._check import Floats
 from rdasde._inference.average import Average, Method
 from rdasde._inference.estimate import Estimate
-from rdasde._inference.laws import Stretch, Sums, across, iterate_law, weak_direction
+from rdasde._inference.laws import Known, Stretch, across, iterate_law, weak_direction
 from rdasde._inference.stream import Stream
 from rdasde._problems.row_terms import RowModel
 
 _ROWS_PER_COLUMN = 4
+_LEFT = 0.01  # share of the start
+_BENT = 0.5  # standard errors that the last iterate may lie off
 
 
 def estimates(stream: Stream, model: RowModel, method: Method, level: float) -> tuple[Estimate, Estimate]:
@@ -41,8 +44,7 @@ def estimates(stream: Stream, model: RowModel, method: Method, level: float) -> 
         notes.append(f"Standard errors are rough with fewer than {_ROWS_PER_COLUMN} rows for each column.")
     shift = stretch.coef - law.center if law.is_known else unknown
     known = Estimate(stretch.coef, shift, law.std_error, level, " ".join(notes), law.freedom, law.units)
-    target = known.coef if law.is_known else average.centre
-    return known, _iterate(stream, model, average.first, stretch, target, level)
+    return known, _iterate(stream, model, average, known)
 
 
 def _without_theory(stream: Stream, model: RowModel, stretch: Stretch, distinct: int) -> str:
@@ -73,22 +75,32 @@ def _without_theory(stream: Stream, model: RowModel, stretch: Stretch, distinct:
     return "Some direction has no curvature: columns are linearly dependent, or the classes are separated."
 
 
-def _iterate(stream: Stream, model: RowModel, first: Sums, stretch: Stretch, target: Floats, level: float) -> Estimate:
+def _iterate(stream: Stream, model: RowModel, average: Average, known: Estimate) -> Estimate:
     algorithm, coef, steps = stream.algorithm, stream.primal.copy(), stream.steps
+    stretch, level = average.stretch, known.level
+    target = known.coef if known.is_known else average.centre
     shift, std_error = np.full((2, len(coef)), np.nan)
     on = np.flatnonzero(coef)
     if on.size == 0:
         return Estimate(coef, shift, std_error, level, "All coordinates are exactly zero.")
     g = float(stream.threshold(np.array([steps]))[0])
     slope = float(algorithm.mirror.jacobian_diagonal(stream.dual, g)[on[0]])  # the same on the whole support
+    block, rate = np.ix_(on, on), slope * algorithm.step_size
+    hessian = stretch.hessian[block]
+    if not known.is_known and not _forgets(hessian, rate, stretch.steps):
+        note = (
+            "The start is not forgotten: where the average is not known, the mean of the last iterate is not, either."
+        )
+        return Estimate(coef, shift, std_error, level, note)
     law = iterate_law(
-        stretch.hessian[np.ix_(on, on)],
-        stretch.noise[np.ix_(on, on)] / algorithm.batch_size,
-        slope * algorithm.step_size,
-        (first.primal - target)[on],
+        hessian,
+        average.noise[block] / algorithm.batch_size,
+        rate,
+        (average.first.primal - target)[on],
         slope * algorithm.mirror.subgradient(coef)[on],
         stretch.steps,
         lambda ages: stream.threshold(steps - ages[::-1])[::-1],
+        _known(stream, average, block),
     )
     if law is None:
         return Estimate(coef, shift, std_error, level, "The step size is too long for a stationary law.")
@@ -98,5 +110,24 @@ def _iterate(stream: Stream, model: RowModel, first: Sums, stretch: Stretch, tar
         center = coef[on] - mean
         mean = coef[on] - center / np.linalg.norm(center)
     shift[on], std_error[on] = mean, np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    note = "" if on.size == len(coef) else "Coordinates that are exactly zero have no normal law."
-    return Estimate(coef, shift, std_error, level, note)
+    notes = ["Coordinates that are exactly zero have no normal law."] * (on.size < len(coef))
+    if np.any(np.abs(np.linalg.solve(hessian, average.bend[on])) > _BENT * std_error[on]):
+        notes.append(
+            "Gradients bend on the way to the last iterate, which is not part of its law: intervals are rough."
+        )
+    return Estimate(coef, shift, std_error, level, " ".join(notes), average.freedom)
+
+
+def _forgets(hessian: Floats, rate: float, steps: int) -> bool:
+    """Whether hardly anything is left of the start in the mean."""
+    decay = 1.0 - rate * np.linalg.eigvalsh(0.5 * (hessian + hessian.T))
+    return bool(np.max(np.abs(decay)) ** steps < _LEFT)
+
+
+def _known(stream: Stream, average: Average, block: tuple[NDArray[np.intp], ...]) -> Known | None:
+    """How surely the minimizer is known; None after several passes, where it is that over the rows."""
+    if stream.repeats.rows < stream.rows:
+        return None
+    cross = np.linalg.solve(average.stretch.hessian, average.noise).T  # Sigma H'^-1
+    covariance = np.linalg.solve(average.stretch.hessian, cross)
+    return Known(cross[block] / average.stretch.rows, covariance[block] / average.distinct)

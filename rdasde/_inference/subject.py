@@ -35,6 +35,10 @@ class Subject(NamedTuple):
     name: str
     model: RowModel
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By what the user has said: a row model may hold functions that have no name."""
+        return subject, (self.kind,)
+
     def responses(self, name: str, y: Any, count: int) -> NDArray[Any]:
         """Those of so many rows, checked; `name` says which batch they are of."""
         if isinstance(self.kind, Loss):

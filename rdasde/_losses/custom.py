@@ -15,6 +15,7 @@ from rdasde._compiled.trial import compile_for
 from rdasde._losses.base import GaussianMeans, Loss, derivative, second_derivative
 
 _DIFFERENCE = 1e-3  # step of differences of order four, in units of the predictor: a loss is smooth on the scale of 1
+_ROUNDING = 64.0 * float(np.finfo(np.float64).eps)  # relative, of a derivative: what is below may be rounding alone
 _REACH = 8.5  # standard deviations that matter
 _ALONE, _TOGETHER, _FAR = 2000, 200, 40  # nodes on each side, for one mean, for many, and where l' hardly changes
 _SHIFTS = (0.7, -1.3, 4.0)  # of predictor and response together, that may change nothing
@@ -38,7 +39,11 @@ def _(loss, eta, y):
 
 @implements(second_derivative, CustomParameters)
 def _(loss, eta, y):
-    return call(loss.second_derivative, eta, y)
+    slope = call(loss.second_derivative, eta, y)
+    # a formula such as p - p^2 is negative by rounding where it should be 0: its root is taken
+    if slope < 0.0 and slope >= -_ROUNDING * abs(call(loss.derivative, eta, y)):
+        return 0.0 * slope
+    return slope
 
 
 @implements(derivative, DifferencedParameters)
@@ -50,9 +55,15 @@ def _(loss, eta, y):
 def _(loss, eta, y):
     step = _DIFFERENCE * max(1.0, 1e-6 * abs(eta))
     slope = loss.derivative
-    near = call(slope, eta + step, y) - call(slope, eta - step, y)
+    above, below = call(slope, eta + step, y), call(slope, eta - step, y)
+    near = above - below
     far = call(slope, eta + 2.0 * step, y) - call(slope, eta - 2.0 * step, y)
-    return (8.0 * near - far) / (12.0 * step)
+    result = (8.0 * near - far) / (12.0 * step)
+    if result < 0.0 and near >= -_ROUNDING * (abs(above) + abs(below)):
+        # A derivative that does not fall: the difference is negative by rounding where it is flat, or by the weights
+        # beside a kink. That of order two never is.
+        return max(near, 0.0) / (2.0 * step)
+    return result
 
 
 @Kernel
@@ -93,7 +104,8 @@ class CustomLoss(Loss):
         ``derivative(eta, y) -> float``, that of the loss in the linear predictor ``eta = x'w``. A function that numba
         can compile, or one already compiled by ``numba.njit``.
     second_derivative : callable, optional
-        ``second_derivative(eta, y) -> float``. By central differences when not given.
+        ``second_derivative(eta, y) -> float``. By central differences when not given; what is negative by rounding
+        alone counts as 0.
 
     Raises
     ------

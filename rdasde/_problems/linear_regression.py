@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rdasde import _check
+from rdasde import _check, _frames
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
 from rdasde._problems.base import Diagonals, Expectations, Problem, gaussian_instability
@@ -179,6 +179,7 @@ class _RowRegression(RowNoise, LinearRegression):
     is_gaussian_least_squares = False
 
     def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
+        X, y = _frames.pair(X, y)
         self.rows = _check.design("X", X)
         n, d = self.rows.shape
         self.response = _check.array("y", y, (n,), mend="give one response for each row of X")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rdasde import _check
+from rdasde import _check, _frames
 from rdasde._check import Floats
 from rdasde._losses.logistic import LogisticLoss
 from rdasde._problems.base import Expectations, Problem, gaussian_instability
@@ -193,6 +193,7 @@ class _RowLogistic(RowNoise, LogisticRegression):
     """`LogisticRegression.from_data`."""
 
     def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
+        X, y = _frames.pair(X, y)
         self.rows = _check.design("X", X)
         n, d = self.rows.shape
         self.labels = LogisticLoss().check_responses(y, n)

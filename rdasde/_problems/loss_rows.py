@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rdasde import _check
+from rdasde import _check, _frames
 from rdasde._check import Floats
 from rdasde._losses.base import Loss
 from rdasde._problems.base import Expectations
@@ -24,6 +24,7 @@ class LossRows(RowNoise, HessianRates):
 
     def __init__(self, loss: Loss, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
         self.loss = loss
+        X, y = _frames.pair(X, y)
         self.rows = _check.design("X", X)
         self.response = loss.check_responses(y, len(self.rows))
         self.dimension = self.rows.shape[1]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rdasde import _check
+from rdasde import _check, _frames
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma, implements
 from rdasde._compiled.lanes import LANES
@@ -243,6 +243,7 @@ class MLP(RowNoise):
     """
 
     def __init__(self, X: ArrayLike, y: ArrayLike, hidden: int = 16, *, rate: float | None = None) -> None:
+        X, y = _frames.pair(X, y)
         self.rows = _check.array("X", X, (None, None), mend="give one row for each observation")
         n, p = self.rows.shape
         given = _check.array("y", y, (n,), mend="give one label for each row of X")
@@ -293,7 +294,9 @@ class MLP(RowNoise):
 
     def predict(self, w: ArrayLike, X: ArrayLike) -> Floats:
         """Probabilities of the classes, (n, classes), for rows X."""
-        X = _check.array("X", X, (None, self.rows.shape[1]), mend="give rows like those of the problem")
+        X = _check.array(
+            "X", _frames.plain("X", X), (None, self.rows.shape[1]), mend="give rows like those of the problem"
+        )
         return self._forwards(self._point(w), X)[1]
 
     def _forwards(self, w: Floats, rows: Floats) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rdasde import _check
+from rdasde import _check, _frames
 from rdasde._check import Floats
 from rdasde._problems.base import Expectations, Problem
 from rdasde._problems.covariance import Covariance, Dense, as_covariance
@@ -301,7 +301,7 @@ class _RowPCA(RowNoise, OnlinePCA):
 
     def __init__(self, Z: ArrayLike, variant: Literal["oja", "krasulina"], replacement: bool = True) -> None:
         self.variant = _check.choice("variant", variant, _VARIANTS)
-        self.rows = _check.design("Z", Z)
+        self.rows = _check.design("Z", _frames.plain("Z", Z))
         n, d = self.rows.shape
         self.dimension = d
         self.covariance = Dense(self.rows.T @ self.rows / n)

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rdasde import _check
+from rdasde import _check, _frames
 from rdasde._check import Floats
 from rdasde._problems.base import Expectations
 from rdasde._problems.row_minimizer import damped, whitening
@@ -50,6 +50,7 @@ class SoftmaxRegression(RowNoise):
     """
 
     def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
+        X, y = _frames.pair(X, y)
         self.rows = _check.design("X", X)
         self.labels = _labels(y, len(self.rows))
         self.classes = int(self.labels.max()) + 1

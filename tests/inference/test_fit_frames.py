@@ -61,6 +61,45 @@ def test_a_stream_of_frames():
     assert fit.rows == 900
 
 
+ORDER = "one with the columns of the first rows in their order"
+OTHERS = {
+    f"X is a DataFrame without the column 'age', but must be {ORDER}: pass X[fit.names].": {"age": "height"},
+    f"X is a DataFrame without the column 'constant' and 3 more, but must be {ORDER}: pass X[fit.names].": dict(
+        zip(NAMES, "abcd", strict=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", OTHERS, ids=range(len(OTHERS)))
+def test_columns_are_those_of_the_first_frame(sentence):
+    fit = fit_of(FRAME)
+    other = FRAME.rename(columns=OTHERS[sentence])
+    for act in (lambda: fit.predict(other), lambda: fit.update(other, y)):
+        with pytest.raises(ValueError, match=r"^X is a DataFrame") as caught:
+            act()
+        assert str(caught.value) == sentence
+    assert fit.rows == 900
+    assert fit.update(FRAME, y).rows == 1800
+
+
+def test_a_frame_with_more_columns():
+    with pytest.raises(ValueError, match=r"^X of batch 1 is a DataFrame with 5 columns instead of 4, but must be"):
+        rs.fit(rs.HuberLoss(), [(FRAME, y), (FRAME.assign(more=1.0), y)], None, ALGORITHM)
+
+
+def test_names_that_are_given_are_not_labels():
+    """A frame is compared with the first frame, whatever its columns are called in the fit."""
+    fit = fit_of(FRAME, names=NAMES[::-1])
+    np.testing.assert_array_equal(fit.predict(FRAME), PLAIN.predict(X))
+    with pytest.raises(ValueError, match=r"another order.*pass X\[\['constant', 'age', 'treated', 'visits'\]\]\.$"):
+        fit.predict(FRAME[NAMES[::-1]])
+    fit = fit_of(X, names=["a", "b", "c", "d"])  # the first frame comes later
+    np.testing.assert_array_equal(fit.predict(FRAME), PLAIN.predict(X))
+    fit.update(FRAME, y)
+    with pytest.raises(ValueError, match=r"^X is a DataFrame without the column 'age'"):
+        fit.predict(FRAME.rename(columns={"age": "height"}))
+
+
 def test_names():
     assert fit_of(X, names=NAMES).names == NAMES
     assert fit_of(FRAME, names=("a", "b", "c", "d")).names == ["a", "b", "c", "d"]
@@ -121,6 +160,14 @@ CASES = {
     ),
     "y is a Series whose index differs from that of X, but must be in the order of X: pass y.loc[X.index].": (
         lambda: fit_of(FRAME, pd.Series(y, FRAME.index[::-1]))
+    ),
+    "y is of dtype category, but must be of numbers or truth values: convert it by astype(float), or encode labels by "
+    "pandas.factorize.": lambda: fit_of(FRAME, pd.Series(np.round(y)).astype("category")),
+    "X is a list with 2 masked entries, but must be of finite numbers: drop or fill these rows.": (
+        lambda: fit_of([np.ma.masked_array(X[0], [True, False, False, True]), X[1]], y[:2])
+    ),
+    "y is a list with 1 masked entries, but must be of finite numbers: drop or fill these rows.": (
+        lambda: fit_of(X[:2], [1.0, np.ma.masked])
     ),
     "names is 'abcd' (str), but must be a list of different strings: give one for each column.": (
         lambda: fit_of(X, names="abcd")

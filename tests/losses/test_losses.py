@@ -104,3 +104,38 @@ def test_bad_input_in_one_sentence(sentence):
 
 def test_truth_values_are_labels():
     np.testing.assert_array_equal(rs.LogisticLoss().check_responses([True, False], 2), [1.0, 0.0])
+
+
+def huber(eta, y):
+    return min(max(eta - y, -1.0), 1.0)
+
+
+def welsch(eta, y):  # not convex
+    return (eta - y) * np.exp(-0.5 * (eta - y) ** 2)
+
+
+def logit(eta, y):
+    return 1.0 / (1.0 + np.exp(-eta)) - y
+
+
+def slope_of_logit(eta, y):  # -2e-16 in places, by rounding
+    p = 1.0 / (1.0 + np.exp(-eta))
+    return 1.0 - p - (1.0 - p) ** 2 if eta < 0.0 else (p - p * p) - 2e-17
+
+
+@pytest.mark.parametrize("own", [rs.CustomLoss(log_cosh), rs.CustomLoss(huber), rs.CustomLoss(logit, slope_of_logit)])
+def test_what_is_negative_by_rounding_is_flat(own):
+    """Where a derivative is flat, and beside its kinks: a loss that is convex has no negative second derivative."""
+    eta = np.linspace(-40.0, 40.0, 200_001)
+    for y in (0.0, 0.3):
+        second = own.second_derivative(eta, y)
+        assert second.min() == 0.0
+        assert second.max() <= 1.1
+    smooth = rs.CustomLoss(log_cosh).second_derivative(eta, 0.0)
+    np.testing.assert_allclose(smooth, np.cosh(eta) ** -2.0, rtol=0.0, atol=2e-12)
+
+
+def test_a_loss_that_is_not_convex_is_not_made_so():
+    eta = np.linspace(1.01, 5.0, 500)
+    expected = (1.0 - eta**2) * np.exp(-0.5 * eta**2)
+    np.testing.assert_allclose(rs.CustomLoss(welsch).second_derivative(eta, 0.0), expected, rtol=0.0, atol=2e-12)
