@@ -162,3 +162,15 @@ def test_what_has_no_average_is_refused(problem, algorithm):
         ValueError,
         "statistics is named 'average', but must be named by other words than the results: rename it.",
     )
+
+
+def test_averages_of_coordinates_that_were_never_active_are_zero():
+    """In runs and in paths; then a lower end of the band is 0, too, and it holds (R = P = 4000: within .03 for 1e-8)."""
+    problem = rs.LinearRegression([0.8, -0.5, 0.2, 0.0, 0.0, 0.0], rs.AR1(6, 0.6))
+    algorithm = rs.RDA(0.002, rs.L1(), rs.PowerLaw(2.0, 0.6))
+    options = {"times": [0.0, 1.0], "average": True}
+    runs = rs.simulate(problem, algorithm, 1.0, replicates=4000, seed=4, **options)
+    paths = rs.approximate(problem, algorithm, 1.0, method="paths", paths=4000, seed=8, check=False, **options)
+    resting = [2, 3, 4, 5]
+    assert np.all((paths.average[:, 1, resting] == 0.0).mean("path") > 0.01)
+    assert np.all(rs.coverage(runs, rs.band(paths, of="average"))[1] > 0.92)

@@ -255,7 +255,9 @@ def diffuse(
                 right = scheme.shares[n - 1, 2]
                 for j in range(d):
                     for lane in range(LANES):
-                        average[j, lane] = fma(right, w[j, lane], average[j, lane]) + scheme.missed[n - 1, j]
+                        so_far = fma(right, w[j, lane], average[j, lane])
+                        # a coordinate that has been zero throughout has missed nothing
+                        average[j, lane] = so_far + (0.0 if so_far == 0.0 else scheme.missed[n - 1, j])
             if k < record.steps.size and record.steps[k] == n:
                 keep(state, record, k)
                 k += 1
