@@ -91,12 +91,13 @@ class RDA:
                 "a number > 0 or a function of the number of the step",
                 "pass for example rs.PowerStep(0.1, 0.5), or it as schedule=",
             )
-        if not self.is_falling:
+        if self.is_falling:
+            accepted = "a number > 0 or a function of the number of the step"
+            _check.function("step_size", self.step_size, accepted, "pass for example rs.PowerStep(0.1, 0.5)")
+        else:
             step_size = _check.number("step_size", self.step_size, above=0.0, mend="give for example step_size=1e-3")
             object.__setattr__(self, "step_size", step_size)
-        momentum = _check.number("momentum", self.momentum, least=0.0, most=1.0, mend="give for example momentum=0.9")
-        if momentum == 1.0:
-            raise _check.bad("momentum", self.momentum, "a finite number >= 0 and < 1", "give for example momentum=0.9")
+        momentum = _check.number("momentum", self.momentum, least=0.0, below=1.0, mend="give for example momentum=0.9")
         object.__setattr__(self, "momentum", momentum)
         batch_size = _check.count("batch_size", self.batch_size, mend="give the number of gradients averaged in a step")
         object.__setattr__(self, "batch_size", batch_size)
@@ -104,10 +105,9 @@ class RDA:
             _check.instance(
                 "regularizer", self.regularizer, Regularizer, "a regularizer or None", "pass for example rs.L1()"
             )
-        if self.schedule is not None and not callable(self.schedule):
-            raise _check.wrong_kind(
-                "schedule", self.schedule, "a function schedule(t, step_size)", "pass for example rs.PowerLaw(0.5, 0.6)"
-            )
+        if self.schedule is not None:
+            accepted = "a function schedule(t, step_size)"
+            _check.function("schedule", self.schedule, accepted, "pass for example rs.PowerLaw(0.5, 0.6)")
         if self.mirror.needs_schedule and self.schedule is None:
             raise _check.bad(
                 "schedule",

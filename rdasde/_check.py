@@ -314,6 +314,18 @@ def executor(value: object) -> None:
         )
 
 
+def not_base(cls: type, base: type, what: str, example: str) -> None:
+    """TypeError for an object of the base class itself."""
+    if cls is base:
+        raise TypeError(f"{base.__name__} is what {what} derives from, and none itself: use for example {example}.")
+
+
+def function(argument: str, value: object, accepted: str, mend: str) -> None:
+    """Something to call that is no class."""
+    if not callable(value) or isinstance(value, type):
+        raise wrong_kind(argument, value, accepted, mend)
+
+
 def instance(argument: str, value: Any, kind: type | tuple[type, ...], accepted: str, mend: str) -> None:
     """An object of the right class."""
     if not isinstance(value, kind):

@@ -89,6 +89,10 @@ def suggest(
     most = _check.count("steps", steps, mend="give a number of steps, such as 100_000")
     level = _check.level(level)
     local = _at_minimizer(problem)
+    if not local.values.max() > 0.0:
+        raise _check.bad(
+            "problem", f"{problem!r}, whose Hessian is zero", "one that pulls somewhere", "give another design"
+        )
     reasons: list[str] = []
     share = _step(problem, local, horizon, accuracy, level, reasons)  # step_size / batch_size
     if share > horizon:

@@ -243,6 +243,26 @@ CASES = [
         lambda: approximate(equation_order=np.array([1, 2])),
         "equation_order is an array of shape (2,), but must be 1 or 2: choose one of these.",
     ),
+    (
+        lambda: rs.RDA(float),
+        "step_size is the class float (type), but must be a number > 0 or a function of the number of the step: pass for "
+        "example rs.PowerStep(0.1, 0.5).",
+    ),
+    (
+        lambda: rs.RDA(0.1, rs.L1(), rs.PowerLaw),
+        "schedule is the class PowerLaw (type), but must be a function schedule(t, step_size): pass for example "
+        "rs.PowerLaw(0.5, 0.6).",
+    ),
+    (
+        lambda: rs.CustomLoss(rs.HuberLoss),
+        "derivative is the class HuberLoss (ABCMeta), but must be a function derivative(eta, y) that returns a number: pass "
+        "one that numba can compile.",
+    ),
+    (
+        lambda: rs.suggest(rs.LinearRegression([0.5, 0.1], np.zeros((2, 2))), 1.0),
+        "problem is LinearRegression(<coef, d=2>, covariance=dense(2), noise_std=1), whose Hessian is zero, but must be one "
+        "that pulls somewhere: give another design.",
+    ),
     (lambda: rs.band(THEORY, 1), "level is 1, but must be a finite number > 0 and < 1: give for example level=0.95."),
     (lambda: simulate(keep="all"), "keep is 'all', but must be one of 'paths', 'summary': choose one of these."),
     (
@@ -507,3 +527,15 @@ def test_no_rows_are_nothing_to_go_on_with():
 def test_what_memory_cannot_hold_is_refused_before_the_start(call):
     with pytest.raises(rs.TooMuchMemoryError, match=r"would take .* GiB, but .* GiB of memory are free: "):
         call()
+
+
+@pytest.mark.parametrize(
+    ("base", "sentence"),
+    [
+        (rs.Loss, "Loss is what a loss derives from, and none itself: use for example rs.HuberLoss()."),
+        (rs.Regularizer, "Regularizer is what a mirror map derives from, and none itself: use for example rs.L1()."),
+    ],
+)
+def test_base_classes_are_no_objects_themselves(base, sentence):
+    with pytest.raises(TypeError, match=f"^{re.escape(sentence)}$"):
+        base()

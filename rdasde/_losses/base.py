@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -106,6 +106,10 @@ class Loss(abc.ABC):
     >>> first, second
     (array([-1.,  1.]), array([1., 1.]))
     """
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        _check.not_base(cls, Loss, "a loss", "rs.HuberLoss()")
+        return super().__new__(cls)
 
     response: Response = "real"
     is_quadratic: bool = False

@@ -136,9 +136,9 @@ class CustomLoss(Loss):
         second_derivative: Callable[[float, float], float] | None = None,
     ) -> None:
         for name, function in (("derivative", derivative), ("second_derivative", second_derivative)):
-            if not callable(function) and not (function is None and name == "second_derivative"):
+            if function is not None or name == "derivative":
                 accepted = f"a function {name}(eta, y) that returns a number"
-                raise _check.wrong_kind(name, function, accepted, "pass one that numba can compile")
+                _check.function(name, function, accepted, "pass one that numba can compile")
         self._name = getattr(derivative, "__name__", "derivative")
         first = _number_of("derivative", derivative)
         self.parameters: NamedTuple = DifferencedParameters(first, 0.0)

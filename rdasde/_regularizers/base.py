@@ -8,11 +8,12 @@ its first-order behaviour around the mean flow (for the fluctuation limit).
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import generic
 from rdasde._html import card
@@ -91,6 +92,10 @@ class Regularizer:
     has_value: bool = True
     parameters: NamedTuple
     kinds: ClassVar[dict[str, type[Regularizer]]] = {}  # all that have been defined so far, by name
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        _check.not_base(cls, Regularizer, "a mirror map", "rs.L1()")
+        return super().__new__(cls)
 
     def __init_subclass__(cls) -> None:
         Regularizer.kinds[cls.__name__] = cls

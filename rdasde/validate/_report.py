@@ -62,7 +62,7 @@ def table(result: xr.Dataset, *, times: ArrayLike | None = None, level: float = 
     from rdasde.validate._coverage import coverage_table
 
     _check.instance("result", result, xr.Dataset, "what a function of rs.validate returned", "pass that Dataset")
-    if "worst_allowed" in result:
+    if "worst_allowed" in result and "level" in result.dims:
         return coverage_table(result)
     z = float(ndtri(0.5 + _check.level(level) / 2.0))
     names = [str(name) for name in result.data_vars if f"{name}{_ERROR}" in result and not str(name).endswith(_THEORY)]
@@ -74,7 +74,15 @@ def table(result: xr.Dataset, *, times: ArrayLike | None = None, level: float = 
             "pass that Dataset",
         )
     if times is not None and "time" in result.dims:
-        result = result.sel(time=np.atleast_1d(np.asarray(times, dtype=np.float64)), method="nearest")
+        wanted = times if _check.has_axes(times) else [times]
+        near = _check.array("times", wanted, (None,), mend="give one time or several")  # type: ignore[arg-type]
+        low, high = (float(end) for end in (result["time"].min(), result["time"].max()))
+        if near.min() < low * (1.0 - 1e-9) or near.max() > high * (1.0 + 1e-9):
+            got = f"an array from {near.min():g} to {near.max():g}"
+            raise _check.bad(
+                "times", got, f"within [{low:g}, {high:g}], the times of the result", "drop what lies outside"
+            )
+        result = result.sel(time=near, method="nearest")
     rows = [row for name in names for row in _rows(result, name, z)]
     columns = ["", "Estimate", "Bias against theory", "Standard error", "Interval"]
     return pd.DataFrame(rows, columns=columns).set_index("")
