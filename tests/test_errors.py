@@ -260,8 +260,8 @@ CASES = [
     ),
     (
         lambda: rs.suggest(rs.LinearRegression([0.5, 0.1], np.zeros((2, 2))), 1.0),
-        "problem is LinearRegression(<coef, d=2>, covariance=dense(2), noise_std=1), whose Hessian is zero, but must be one "
-        "that pulls somewhere: give another design.",
+        "problem is LinearRegression(<coef, d=2>, covariance=<dense, d=2>, noise_std=1), whose Hessian is zero, but must be "
+        "one that pulls somewhere: give another design.",
     ),
     (lambda: rs.band(THEORY, 1), "level is 1, but must be a finite number > 0 and < 1: give for example level=0.95."),
     (lambda: simulate(keep="all"), "keep is 'all', but must be one of 'paths', 'summary': choose one of these."),
