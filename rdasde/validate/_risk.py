@@ -13,6 +13,7 @@ from rdasde import _check
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, start_point
+from rdasde._engine.results import result_attributes
 from rdasde._engine.time_axis import time_axis
 from rdasde._problems.base import Problem
 from rdasde._regularizers.base import Regularizer
@@ -174,11 +175,10 @@ def risk(
     add("bound_quadratic", bound / 2.0 if problem.is_quadratic else np.nan * t)
     add("bound_prior", _prior_bound(problem, gamma, batch, parts["start"] + parts["regularizer"]))
     result = xr.Dataset(data, coords={"time": axis.times})
-    result.attrs = runs.attrs | {
-        "produced_by": "rdasde.validate.risk",
-        "problem": repr(problem),
-        "penalty_at_minimizer": penalty,
-    }
+    # of the problem itself, not of that with its average
+    result.attrs = (
+        runs.attrs | result_attributes(problem, algorithm, "validate.risk") | {"penalty_at_minimizer": penalty}
+    )
     return result
 
 

@@ -190,3 +190,11 @@ def test_bad_input(call, message):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         call()
     assert len(str(caught.value)) <= 300
+
+
+def test_a_saved_risk_is_of_the_problem_itself(tmp_path):
+    """Not of that with its average, which is what was run."""
+    problem, algorithm = rs.LinearRegression([0.5, 0.0]), rs.RDA(0.05, rs.L1(), rs.PowerLaw(0.5, 0.6))
+    rs.validate.risk(problem, algorithm, 1.0, replicates=8, times=3, seed=0).to_netcdf(tmp_path / "risk.nc")
+    loaded = rs.load(tmp_path / "risk.nc")
+    assert (loaded.problem, loaded.algorithm) == (problem, algorithm)
