@@ -23,7 +23,7 @@ def in_order(argument: str, result: xr.Dataset) -> xr.Dataset:
             got = f"a Dataset without the dimension {dim!r}" if selected else f"a Dataset with no {dim}"
             mend = f"select with a list, for example isel({dim}=[0])" if selected else "select at least one"
             raise _check.bad(argument, got, "what simulate or approximate returned, or a part of it", mend)
-    return result.transpose(*(dim for dim in _ORDER if dim in result.dims), ...)
+    return result.transpose(..., *(dim for dim in _ORDER if dim in result.dims))
 
 
 def names_of(result: xr.Dataset) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from helpers import noise as problem_noise
 from scipy.integrate import solve_ivp
 
 import rdasde as rs
+from rdasde._approximations import defect as defects
 from rdasde._approximations import paths as _diffusion
 from rdasde._approximations.pace import pace_of
 from rdasde._approximations.paths import dual_paths
@@ -65,7 +66,7 @@ def test_twin(step, order):
     assert twice == (step == 0.01)
     grid = diffusion_grid(np.array([end]), longest, lag=lag)
     run = Run(problem, algorithm, start, axis(end), order)
-    defect, _ = _diffusion._defect(run, grid, pace_of(run, grid.times))
+    defect, _ = defects.defect(run, grid, pace_of(run, grid.times))
     streams = problem.make_streams(3, np.arange(16), (1,))
     scratch, xi, lanes = problem.scratch.allocate(), lane_array(3), lane_array(3)
     v = np.repeat(start[:, None], 16, axis=1)

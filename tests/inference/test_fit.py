@@ -444,7 +444,7 @@ CASES = {
     "algorithm is 0.1 (float), but must be an algorithm: pass for example rs.RDA(step_size=1e-3).": lambda: rs.fit(
         rs.LinearRegression, X4, Y4, 0.1
     ),
-    "level is 1.5, but must be a finite number > 0 and <= 1: give for example level=0.95.": lambda: rs.fit(
+    "level is 1.5, but must be a finite number > 0 and < 1: give for example level=0.95.": lambda: rs.fit(
         rs.LinearRegression, X4, Y4, SGD, level=1.5
     ),
     "passes is 0, but must be a whole number >= 1: give how often to go through the rows.": lambda: rs.fit(
