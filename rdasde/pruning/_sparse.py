@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rdasde import _check
 
 from ._copies import plain_copy
+from ._models import checked_module
 
 
 class SparseLinear(nn.Module):
@@ -61,7 +62,7 @@ def to_sparse(model: nn.Module, *, least: float = 0.9) -> nn.Module:
     ValueError, TypeError
         If `least` is not in [0, 1], or `model` is no module.
     """
-    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    checked_module(model)
     least = _check.number("least", least, least=0.0, most=1.0, mend="give a share, for example least=0.9")
     result = plain_copy(model)
     if _converts(result, least):
