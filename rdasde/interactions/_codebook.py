@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +13,16 @@ from numpy.typing import NDArray
 from rdasde import _check
 from rdasde._engine.store import write_whole
 
+from ._columns import Column, classes_of, codes_of, learned, words_of
+from ._given import path_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
 _FORMAT = "rdasde codebook 1"
 _FRAME = "pass a table with one column for each field"
-
-
-class Column(NamedTuple):
-    """How one column is coded: code 0 is kept for what is missing or was not seen."""
-
-    kind: str  # "categories", "buckets" or "hashed"
-    categories: tuple[str, ...] = ()  # codes from 1
-    edges: tuple[float, ...] = ()  # between buckets; x is in bucket k (code k + 1) if k edges are <= x
-    size: int = 0  # of the hash
-
-    @property
-    def cardinality(self) -> int:
-        """The number of codes, code 0 among them."""
-        return 1 + {"categories": len(self.categories), "buckets": len(self.edges) + 1, "hashed": self.size}[self.kind]
+_HASHED = "None or a mapping from names of columns to numbers of codes"
+_FILE, _NAME = "the path of a file", "give for example 'codebook.json', in a folder that is there"
 
 
 class Codebook:
@@ -73,7 +62,11 @@ class Codebook:
     """
 
     def __init__(self, columns: Mapping[str, Column], label: str | None = None, classes: tuple[str, ...] = ()) -> None:
-        self._columns, self.label, self.classes = dict(columns), label, classes
+        mend = "make one by Codebook.from_data(table)"
+        if not isinstance(columns, Mapping) or not all(isinstance(column, Column) for column in columns.values()):
+            raise _check.wrong_kind("columns", columns, "a mapping from names to Column", mend)
+        _check.instance("label", label, (str, type(None)), "the name of a column or None", mend)
+        self._columns, self.label, self.classes = dict(columns), label, tuple(classes)
 
     @classmethod
     def from_data(
@@ -93,7 +86,7 @@ class Codebook:
         table : pandas.DataFrame
             Rows to learn from.
         label : str, optional
-            The column with the two classes; all others are fields.
+            The column with the two classes; all others are fields. Names that are no text, as numbers, count as text.
         buckets : int
             For a column of numbers, at most this many, between quantiles.
         categorical : sequence of str
@@ -112,33 +105,30 @@ class Codebook:
         ValueError, TypeError
             For bad arguments, a column without categories, a label that is not two classes.
         """
-        _check_table(table)
+        series = _series(table)
         buckets = _check.count("buckets", buckets, least=2, mend="give for example buckets=10")
         least = _check.count("least", least, mend="give for example least=5")
-        hashed = {} if hashed is None else dict(hashed)
-        names = [str(name) for name in table.columns]
-        for argument, given in (("categorical", categorical), ("hashed", hashed), ("label", [label] if label else [])):
+        named = _names("categorical", categorical)
+        _check.instance("hashed", {} if hashed is None else hashed, Mapping, _HASHED, "give for example {'user': 1000}")
+        sizes = {
+            str(name): _check.count("hashed", size, mend="give a number of codes")
+            for name, size in (hashed or {}).items()
+        }
+        label = None if label is None else str(label)
+        for argument, given in (("categorical", named), ("hashed", sizes), ("label", [] if label is None else [label])):
             for name in given:
-                if name not in names:
+                if name not in series:
                     raise _check.bad(argument, f"one with {name!r}", "among the columns of table", "check its spelling")
-        columns: dict[str, Column] = {}
-        for name in names:
-            if name == label:
-                continue
-            values = table[name]
-            if name in hashed:
-                columns[name] = Column(
-                    "hashed", size=_check.count("hashed", hashed[name], mend="give a number of codes")
-                )
-            elif name not in categorical and _is_numeric(values):
-                columns[name] = _bucketed(name, values, buckets)
-            else:
-                columns[name] = _categories(name, values, least)
+        columns = {
+            name: learned(name, values, buckets=buckets, least=least, size=sizes.get(name), categorical=name in named)
+            for name, values in series.items()
+            if name != label
+        }
         if len(columns) < 2:
             raise _check.bad(
                 "table", f"one with {len(columns)} fields", "one with two or more beside the label", _FRAME
             )
-        return cls(columns, label, _classes(table[label], label) if label else ())
+        return cls(columns, label, () if label is None else classes_of(series[label], label))
 
     @property
     def fields(self) -> list[str]:
@@ -167,11 +157,11 @@ class Codebook:
         ValueError, TypeError
             If a column is missing, or holds text where there were numbers.
         """
-        _check_table(table)
-        missing = [name for name in self._columns if name not in table]
+        series = _series(table)
+        missing = [name for name in self._columns if name not in series]
         if missing:
             raise _check.bad("table", f"one without the column {missing[0]!r}", "one with all fields", _FRAME)
-        coded = [_codes(name, column, table[name]) for name, column in self._columns.items()]
+        coded = [codes_of(name, column, series[name]) for name, column in self._columns.items()]
         return np.stack(coded, axis=1)
 
     def outcome(self, table: pd.DataFrame) -> NDArray[np.int64]:
@@ -191,15 +181,15 @@ class Codebook:
         ValueError, TypeError
             If there is no such column, or it holds something else than the two classes.
         """
-        _check_table(table)
-        if self.label is None or self.label not in table:
+        series = _series(table)
+        if self.label is None or self.label not in series:
             raise _check.bad(
                 "table",
                 f"one without the label {self.label!r}",
                 "one with it",
                 "name it in from_data(table, label=...)",
             )
-        words = _words(table[self.label])
+        words = words_of(series[self.label])
         strange = [word for word in words if word not in self.classes]
         if strange:
             raise _check.bad(
@@ -211,11 +201,24 @@ class Codebook:
         return (words == self.classes[1]).astype(np.int64)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the codes as JSON, from which `load` makes the same codebook."""
+        """Write the codes as JSON, from which `load` makes the same codebook.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If no file can be written there.
+        """
+        place = path_of("path", path, _FILE, _NAME)
         columns = [{"name": name, **column._asdict()} for name, column in self._columns.items()]
         content = {"format": _FORMAT, "label": self.label, "classes": self.classes, "columns": columns}
         text = json.dumps(content, ensure_ascii=False, indent=1)
-        write_whole(Path(path), lambda stream: stream.write(text.encode()))
+        try:
+            if place.is_dir():
+                raise IsADirectoryError(None, "it is a directory")
+            write_whole(place, lambda stream: stream.write(text.encode()))
+        except (OSError, ValueError) as error:
+            got = f"{str(place)!r} ({getattr(error, 'strerror', None) or error})"
+            raise _check.bad("path", got, "a file that can be written", _NAME) from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Codebook:
@@ -223,11 +226,12 @@ class Codebook:
 
         Raises
         ------
-        ValueError
-            If the file holds something else.
+        ValueError, TypeError
+            If there is no such file, or it holds something else.
         """
+        place = path_of("path", path, _FILE, _NAME)
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = json.loads(place.read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:
                 raise KeyError("format")
             columns = {
@@ -241,9 +245,9 @@ class Codebook:
             }
             book = cls(columns, content["label"], tuple(map(str, content["classes"])))
             assert min(book.cardinalities) >= 1
-        except (KeyError, TypeError, ValueError, AssertionError):
+        except (OSError, KeyError, TypeError, ValueError, AssertionError):
             raise _check.bad(
-                "path", repr(str(path)), "a file that Codebook.save wrote", "save the codebook anew"
+                "path", repr(str(place)), "a file that Codebook.save wrote", "save the codebook anew"
             ) from None
         return book
 
@@ -263,99 +267,25 @@ class Codebook:
         return f"Codebook({sizes}{f'; label {self.label}' if self.label else ''})"
 
 
-def _check_table(table: Any) -> None:
+def _series(table: Any) -> dict[str, pd.Series[Any]]:
+    """The columns of a table by their names, as text."""
     import pandas as pd
 
     _check.instance("table", table, pd.DataFrame, "a pandas.DataFrame", _FRAME)
     if not len(table):
         raise _check.bad("table", "one without rows", "one with rows", "pass the rows to learn from")
+    if isinstance(table.columns, pd.MultiIndex):
+        got, mend = "one whose columns have names of several levels", "flatten them, for example by table.droplevel"
+        raise _check.bad("table", got, "one with one name for each column", mend)
+    names = [str(name) for name in table.columns]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _check.bad("table", f"one with two columns {twice!r}", "one with a name for each", "rename one of them")
+    return {name: table.iloc[:, k] for k, name in enumerate(names)}
 
 
-def _is_numeric(values: pd.Series[Any]) -> bool:
-    import pandas as pd
-
-    kinds = pd.api.types
-    dates = kinds.is_datetime64_any_dtype(values) or kinds.is_timedelta64_dtype(values)
-    return bool(dates or (kinds.is_numeric_dtype(values) and not kinds.is_bool_dtype(values)))
-
-
-def _numbers(name: str, values: pd.Series[Any]) -> NDArray[np.float64]:
-    """As floats, NaN where missing; dates in seconds."""
-    import pandas as pd
-
-    if pd.api.types.is_datetime64_any_dtype(values):
-        epoch = pd.Timestamp(0, tz=values.dt.tz)
-        return np.asarray((values - epoch).dt.total_seconds(), dtype=np.float64)
-    if pd.api.types.is_timedelta64_dtype(values):
-        return np.asarray(values.dt.total_seconds(), dtype=np.float64)
-    try:
-        return np.asarray(pd.to_numeric(values), dtype=np.float64)
-    except (TypeError, ValueError):
-        raise _check.bad(
-            name,
-            "a column with text",
-            "of numbers, as in the table of the codebook",
-            "clean it, or learn a new codebook",
-        ) from None
-
-
-def _words(values: pd.Series[Any]) -> NDArray[Any]:
-    """Every entry as text, None where missing; 3.0 is "3", since a gap makes floats of whole numbers."""
-    words = np.full(len(values), None, dtype=object)
-    present = ~np.asarray(values.isna(), dtype=bool)
-    words[present] = [
-        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-        for value in values[present].tolist()
-    ]
-    return words
-
-
-def _bucketed(name: str, values: pd.Series[Any], buckets: int) -> Column:
-    numbers = _numbers(name, values)
-    numbers = numbers[np.isfinite(numbers)]
-    if not numbers.size:
-        raise _empty(name)
-    inner = np.quantile(numbers, np.arange(1, buckets) / buckets, method="higher")
-    edges = np.unique(inner[inner > numbers.min()])
-    return Column("buckets", edges=tuple(edges.tolist()))
-
-
-def _categories(name: str, values: pd.Series[Any], least: int) -> Column:
-    words = _words(values)
-    kinds, counts = np.unique(words[words != None].astype(str), return_counts=True)  # noqa: E711
-    kept = kinds[counts >= least]
-    if not kept.size:
-        raise _empty(name, least)
-    return Column("categories", categories=tuple(kept.tolist()))
-
-
-def _empty(name: str, least: int = 1) -> ValueError:
-    got = "a column without categories" if least == 1 else f"a column without a category in {least} rows"
-    return _check.bad(name, got, "one with a value in some row", "leave it out, or fill it")
-
-
-def _classes(values: pd.Series[Any], label: str) -> tuple[str, ...]:
-    words = _words(values)
-    kinds = sorted({str(word) for word in words})
-    if len(kinds) != 2 or None in words:
-        shown = ", ".join(kinds[:4]) + (", ..." if len(kinds) > 4 else "")
-        raise _check.bad(label, f"a label of {len(kinds)} classes ({shown})", "a label of two", "make it two classes")
-    return tuple(kinds)
-
-
-def _codes(name: str, column: Column, values: pd.Series[Any]) -> NDArray[np.int64]:
-    if column.kind == "buckets":
-        numbers = _numbers(name, values)
-        codes = 1 + np.searchsorted(np.array(column.edges), numbers, side="right")
-        return np.where(np.isnan(numbers), 0, codes).astype(np.int64)
-    words = _words(values)
-    kinds = {word for word in words if word is not None}
-    if column.kind == "hashed":
-        known = {word: 1 + _hash(word) % column.size for word in kinds}
-    else:
-        known = {word: 1 + k for k, word in enumerate(column.categories)}
-    return np.array([known.get(word, 0) for word in words], dtype=np.int64)
-
-
-def _hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+def _names(argument: str, given: Any) -> list[str]:
+    """Names of columns, as text."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise _check.wrong_kind(argument, given, "a sequence of names of columns", f"give for example {argument}=['a']")
+    return [str(name) for name in given]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rdasde import _check
+from rdasde._engine.memory import need_memory
+from rdasde.pruning._models import checked_module
 
 from ._products import Members, Products
 
@@ -107,6 +110,9 @@ class Interactions(nn.Module):
             _check.instance(name, value, bool, "True or False", "give one of these")
         if interactions is None:
             sizes = (2, 3) if triples else (2,)
+            number = sum(math.comb(self.fields, size) for size in sizes)
+            mend = "ask for fewer fields, or name the interactions= that are wanted"
+            need_memory(200.0 * number, f"{number} interactions of {self.fields} fields", mend)
             members = [group for size in sizes for group in itertools.combinations(range(self.fields), size)]
         else:
             members = checked_members(interactions, self.fields)
@@ -168,7 +174,10 @@ class Interactions(nn.Module):
         """What stands in the parentheses of the repr."""
         pairs, triples = self.products.pairs, self.products.triples
         words = [f"{self.fields} fields", f"{pairs} pairs"] + ([f"{triples} triples"] if triples else [])
-        words.append("no gates" if self.gate is None else f"{int(torch.count_nonzero(self.gate))} gates open")
+        if self.gate is None or self.gate.is_meta:
+            words.append("no gates" if self.gate is None else f"{len(self.gate)} gates")
+        else:
+            words.append(f"{int(torch.count_nonzero(self.gate))} gates open")
         return ", ".join(words)
 
     def __repr__(self) -> str:
@@ -189,6 +198,7 @@ class Interactions(nn.Module):
 
     def _needed(self, embeddings: Tensor) -> Tensor:
         """Embeddings of the fields in `used`."""
+        self._check_numbers(embeddings)
         width = embeddings.shape[1] if embeddings.ndim == 3 else -1
         if width not in (self.fields, len(self.used)):
             raise _check.bad(
@@ -202,6 +212,16 @@ class Interactions(nn.Module):
                 "embeddings", "a batch of one row", "of two rows or more while training", "leave the last batch out"
             )
         return embeddings if width == len(self.used) else embeddings.index_select(1, self.used)
+
+    def _check_numbers(self, embeddings: Any) -> None:
+        """TypeError or ValueError where embeddings are no numbers that the gates can be multiplied with."""
+        accepted, mend = "a tensor of floating-point numbers", "stack one vector for each field"
+        _check.instance("embeddings", embeddings, Tensor, accepted, mend)
+        if not embeddings.is_floating_point():
+            raise _check.bad("embeddings", f"a tensor of {embeddings.dtype}", accepted, mend)
+        if self.gate is not None and embeddings.dtype != self.gate.dtype and not _autocasts(embeddings.device.type):
+            got, own = f"a tensor of {embeddings.dtype}", str(self.gate.dtype)
+            raise _check.bad("embeddings", got, f"of {own} as the gates are", f"convert them by .to({own})")
 
     def rebuild(self, members: Sequence[Members]) -> None:
         """Make this the layer of other interactions: tensors have the right length, and nothing in them yet."""
@@ -230,6 +250,14 @@ class Interactions(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
+def _autocasts(device: str) -> bool:
+    """Whether torch converts to a common type by itself here."""
+    try:
+        return bool(torch.is_autocast_enabled(device))
+    except TypeError:  # before PyTorch 2.4
+        return bool(torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled())
+
+
 def _groups(members: Tensor) -> list[Members]:
     """Rows of field numbers, -1 where there is none, as tuples."""
     return [tuple(field for field in row if field >= 0) for row in members.tolist()]
@@ -253,12 +281,13 @@ def checked_members(interactions: Iterable[Sequence[int]], fields: int) -> list[
 
 def layers(model: nn.Module) -> list[Interactions]:
     """The layers of interactions in a model."""
-    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    checked_module(model, lazy=True, meta=True)
     return [module for module in model.modules() if isinstance(module, Interactions)]
 
 
 def gated_layer(model: nn.Module) -> Interactions:
-    """The one layer with gates of a model."""
+    """The one layer with gates of a model, whose weights have values."""
+    checked_module(model)
     gated = [layer for layer in layers(model) if layer.gate is not None]
     if len(gated) != 1:
         raise _check.bad(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rdasde import _check
+from rdasde._engine.memory import need_memory
 
 from ._layer import Interactions
 
@@ -45,7 +46,9 @@ class FM(nn.Module):
     Raises
     ------
     ValueError, TypeError
-        For bad arguments.
+        For bad arguments, and of codes that are out of range.
+    TooMuchMemoryError
+        If its tables do not fit in memory.
 
     References
     ----------
@@ -60,6 +63,7 @@ class FM(nn.Module):
     torch.Size([2])
     """
 
+    _sizes: Tensor  # the cardinalities
     _offsets: Tensor  # where each field begins in the table of the linear terms
     _columns: Tensor  # fields with embeddings
     _embedding_offsets: Tensor  # where each of these begins in the table of embeddings
@@ -86,11 +90,16 @@ class FM(nn.Module):
             self.interactions = Interactions(
                 len(self.cardinalities), triples=triples, interactions=interactions, gates=gates
             )
+            codes = sum(self.cardinalities)
+            size = 4.0 * (codes + self.dim * sum(self.cardinalities[field] for field in self._embedded()))
+            mend = "hash fields into fewer codes, for example by Codebook.from_data(table, hashed={'user': 10_000})"
+            need_memory(size, f"The tables of {codes} codes", mend)
             self.bias = nn.Parameter(torch.zeros(()))
             self.linear = nn.Embedding(sum(self.cardinalities), 1)
             self.embedding = nn.Embedding(1, self.dim)
             starts = [0, *itertools.accumulate(self.cardinalities)][:-1]
             self.register_buffer("_offsets", torch.tensor(starts), persistent=False)
+            self.register_buffer("_sizes", torch.tensor(self.cardinalities), persistent=False)
             for name in ("_columns", "_embedding_offsets"):
                 self.register_buffer(name, torch.empty(0, dtype=torch.int64), persistent=False)
             self._lay_out()
@@ -99,6 +108,7 @@ class FM(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Logits (n,) of codes (n, fields)."""
+        self._check_codes(X)
         return self._first_order(X) + self.interactions(self._embed(X))
 
     def reset_parameters(self) -> None:
@@ -136,6 +146,29 @@ class FM(nn.Module):
         self.embedding.num_embeddings = sum(sizes)
         self.embedding.weight.grad = None
         self.embedding.weight.data = self.embedding.weight.data.new_zeros(sum(sizes), self.dim)
+
+    def _check_codes(self, X: Any) -> None:
+        """TypeError or ValueError of codes that are none of this model's; their values are looked at where that can be.
+
+        A code past its field's would be read as one of the next field.
+        """
+        accepted, mend = f"a tensor of codes of shape (n, {len(self.cardinalities)})", "pass torch.from_numpy(codes)"
+        _check.instance("X", X, Tensor, accepted, mend)
+        if X.dtype not in (torch.int64, torch.int32):
+            raise _check.bad("X", f"a tensor of {X.dtype}", "of torch.int64 or torch.int32", "encode by a Codebook")
+        if X.ndim != 2 or X.shape[1] != len(self.cardinalities):
+            raise _check.bad("X", f"a tensor of shape {tuple(X.shape)}", accepted, "give one column for each field")
+        if torch.compiler.is_compiling() or X.is_meta or (X.is_cuda and torch.cuda.is_current_stream_capturing()):
+            return
+        wrong = (X < 0) | (self._sizes <= X)
+        if bool(wrong.any()):
+            row, field = wrong.nonzero()[0].tolist()
+            raise _check.bad(
+                "X",
+                f"one with code {int(X[row, field])} in field {field}",
+                f"codes 0 to {self.cardinalities[field] - 1} there",
+                "encode new rows by the Codebook of the old ones, which has a code for what it has not seen",
+            )
 
     def _first_order(self, X: Tensor) -> Tensor:
         return self.bias + self.linear(X + self._offsets).sum((1, 2))
@@ -198,6 +231,7 @@ class DeepFM(FM):
 
     def forward(self, X: Tensor) -> Tensor:
         """Logits (n,) of codes (n, fields)."""
+        self._check_codes(X)
         embeddings = self._embed(X)
         beside = self.network(embeddings.flatten(1)).squeeze(1)
         return self._first_order(X) + self.interactions(embeddings) + beside
@@ -211,6 +245,8 @@ class DeepFM(FM):
 
     def _build(self) -> None:
         widths = [len(self.cardinalities) * self.dim, *self._hidden]
+        size = 4.0 * sum(width * following for width, following in itertools.pairwise([*widths, 1]))
+        need_memory(size, f"The network of widths {', '.join(map(str, widths))}", "give for example hidden=(64, 64)")
         between: list[nn.Module] = []
         for width, following in itertools.pairwise(widths):
             between += [nn.Linear(width, following), nn.ReLU(), nn.Dropout(self._dropout)]

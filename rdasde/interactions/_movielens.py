@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from rdasde import _check
 
+from ._given import path_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -43,7 +45,7 @@ def movielens(source: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     ------
     ImportError
         If the data cannot be found.
-    ValueError
+    ValueError, TypeError
         If `source` holds something else.
 
     References
@@ -89,20 +91,17 @@ def movielens(source: str | os.PathLike[str] | None = None) -> pd.DataFrame:
 
 def _texts(source: str | os.PathLike[str] | None) -> dict[str, str]:
     """The three files, by their endings."""
-    path = _installed() if source is None else Path(source)
+    wanted = "the wheel of recbole, or a folder with ml-100k.inter, .item and .user"
+    mend = "get it by pip download recbole --no-deps"
+    path = _installed() if source is None else path_of("source", source, wanted, mend)
     endings = ("inter", "item", "user")
     try:
         if path.is_dir():
             return {ending: (path / f"ml-100k.{ending}").read_text() for ending in endings}
         with zipfile.ZipFile(path) as wheel:
             return {ending: wheel.read(f"recbole/{_FOLDER}/ml-100k.{ending}").decode() for ending in endings}
-    except (OSError, KeyError, zipfile.BadZipFile):
-        raise _check.bad(
-            "source",
-            repr(str(path)),
-            "the wheel of recbole, or a folder with ml-100k.inter, .item and .user",
-            "get it by pip download recbole --no-deps",
-        ) from None
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        raise _check.bad("source", repr(str(path)), wanted, mend) from None
 
 
 def _installed() -> Path:

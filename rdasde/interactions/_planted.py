@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from rdasde import _check
 from rdasde._check import Floats
+from rdasde._engine.memory import need_memory
 
 
 class Planted(NamedTuple):
@@ -68,6 +70,8 @@ def planted(
     ------
     ValueError, TypeError
         For bad arguments.
+    TooMuchMemoryError
+        If that many rows do not fit in memory.
 
     Examples
     --------
@@ -83,6 +87,8 @@ def planted(
     strength = _check.number("strength", strength, least=0.0, mend="give for example strength=0.5")
     main = _check.number("main", main, least=0.0, mend="give for example main=0.3")
     rank = _check.count("rank", rank, mend="give for example rank=2")
+    size = 8.0 * rows * (fields + 6) + 72.0 * math.comb(fields, 2) + 32.0 * cardinality * (cardinality + rank)
+    need_memory(size, f"{rows} rows of {fields} fields of {cardinality} codes", "ask for fewer of them")
     everything = list(itertools.combinations(range(fields), 2))
     if pairs > len(everything):
         raise _check.bad("pairs", pairs, f"at most {len(everything)} for {fields} fields", "ask for fewer")

@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rdasde import _check
 from rdasde._check import Floats
+from rdasde.pruning._models import checked_module
+
+from ._given import array_of
 
 _ROWS = 8192  # at a time
 
@@ -105,25 +107,38 @@ def scores(values: Tensor, labels: Tensor) -> Scores:
 @torch.no_grad()
 def logits(model: nn.Module, codes: Tensor) -> Tensor:
     """Logits (n,) of checked codes, on the CPU."""
-    training = model.training
+    training, device = model.training, device_of(model)
     model.eval()
     try:
-        return torch.cat([model(rows.to(device_of(model))).cpu() for rows in codes.split(_ROWS)])
+        return torch.cat([checked_logits(model(rows.to(device)), len(rows)).cpu() for rows in codes.split(_ROWS)])
     finally:
         model.train(training)
 
 
+def checked_logits(outputs: Any, rows: int) -> Tensor:
+    """What a model returned for so many rows: one number for each."""
+    if not isinstance(outputs, Tensor) or outputs.shape != (rows,):
+        what = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        raise _check.bad(
+            "model",
+            f"a module that returns {what} for {rows} rows",
+            f"one that returns logits of shape ({rows},)",
+            "squeeze its last axis",
+        )
+    return outputs
+
+
 def device_of(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def checked_codes(argument: str, X: Any, model: nn.Module) -> Tensor:
     """Codes as an integer tensor (n, fields), within the cardinalities of the model where it has any."""
-    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
-    raw = X.detach().cpu().numpy() if isinstance(X, Tensor) else np.asarray(X)
+    checked_module(model)
     cardinalities = getattr(model, "cardinalities", None)
     fields = "fields" if cardinalities is None else str(len(cardinalities))
     accepted, mend = f"integer codes of shape (n, {fields})", "encode the table by a Codebook"
+    raw = array_of(argument, X, accepted, mend)
     if raw.dtype.kind not in "iu":
         raise _check.wrong_kind(argument, X, accepted, mend)
     if raw.ndim != 2 or not len(raw) or (cardinalities is not None and raw.shape[1] != len(cardinalities)):
@@ -144,9 +159,9 @@ def checked_codes(argument: str, X: Any, model: nn.Module) -> Tensor:
 
 def checked_labels(argument: str, y: Any, rows: int) -> Tensor:
     """Labels (n,) of two classes, 0 and 1, as float32."""
-    raw: NDArray[Any] = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
     accepted = f"{rows} labels, 0 or 1, of both kinds"
     mend = "code the two classes as 0 and 1, for example by Codebook.outcome"
+    raw = array_of(argument, y, accepted, mend)
     if raw.shape != (rows,):
         raise _check.bad(argument, f"an array of shape {raw.shape}", accepted, mend)
     if raw.dtype.kind not in "iufb":

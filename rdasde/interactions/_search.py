@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from rdasde import _check
+from rdasde._errors import note_partial
 from rdasde.pruning import GRDA
 
 from ._layer import checked_members, gated_layer, gates, weights
@@ -86,6 +87,8 @@ def search(
         For bad arguments, or a model without gates, before anything is trained.
     ArithmeticError
         If the loss stops being finite.
+    KeyboardInterrupt
+        Its ``partial`` holds the epochs that were finished; the model is as after the last of them.
 
     References
     ----------
@@ -101,7 +104,7 @@ def search(
     ('epoch',)
     >>> smaller = retrain(model, data.X, data.y, epochs=2, seed=0)
     """
-    gated_layer(model)
+    check_trainable(model)
     c = _check.number("c", c, least=0.0, mend="give the strength, for example c=5e-4")
     mu = _check.number("mu", mu, above=0.0, most=1.0, mend="give the exponent, for example mu=0.8")
     gate_lr = _check.number("gate_lr", gate_lr, above=0.0, mend="give for example gate_lr=1.0")
@@ -116,7 +119,15 @@ def search(
             group["c"] = c if epoch >= warmup else 0.0
 
     optimizers = [torch.optim.Adam(weights(model), lr, weight_decay=weight_decay), grda]
-    return dataset(optimize(model, rows, optimizers, plan, strengthen), plan.seed)
+    history = History([], [], [])
+    try:
+        optimize(model, rows, optimizers, plan, strengthen, history)
+    except KeyboardInterrupt as interrupt:
+        if history.loss:
+            what = f"the {len(history.loss)} epochs that were finished, after the last of which model is"
+            note_partial(interrupt, dataset(history, plan.seed), what)
+        raise
+    return dataset(history, plan.seed)
 
 
 def retrain(
@@ -163,6 +174,9 @@ def retrain(
         For bad arguments, a model without gates, or one that has none open.
     ArithmeticError
         If the loss stops being finite.
+    KeyboardInterrupt
+        Its ``partial`` is a dictionary of the ``model`` after the last epoch that was finished, and of its ``history``,
+        a Dataset as from `search`.
 
     Examples
     --------
@@ -173,14 +187,23 @@ def retrain(
     >>> len(selected(model)), len(selected(smaller))
     (6, 1)
     """
-    gated_layer(model)
+    check_trainable(model)
     _check_adam(lr, weight_decay)
     rows = checked_rows(X, y, model)
     plan = checked_plan(model, epochs, seed, batch_size, validation, progress, "retrain", patience)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         small = smaller(model, interactions)
-    optimize(small, rows, [torch.optim.Adam(small.parameters(), lr, weight_decay=weight_decay)], plan)
+    history = History([], [], [])
+    try:
+        optimize(
+            small, rows, [torch.optim.Adam(small.parameters(), lr, weight_decay=weight_decay)], plan, history=history
+        )
+    except KeyboardInterrupt as interrupt:
+        if history.loss:
+            kept = {"model": small.eval(), "history": dataset(history, plan.seed)}
+            note_partial(interrupt, kept, f"model after {len(history.loss)} epochs, and its history by epoch")
+        raise
     return small.eval()
 
 
@@ -243,6 +266,15 @@ def dataset(history: History, seed: int) -> xr.Dataset:
     for name in ("auc", "log_loss") if history.validation else ():
         fields[name] = ("epoch", [getattr(scored, name) for scored in history.validation])
     return xr.Dataset(fields, {"epoch": 1 + np.arange(len(history.loss))}, {"seed": seed})
+
+
+def check_trainable(model: nn.Module) -> None:
+    """ValueError of a model whose gates no optimizer could move."""
+    gate = gated_layer(model).gate
+    assert gate is not None
+    if not gate.requires_grad:
+        mend = "call model.requires_grad_()"
+        raise _check.bad("model", "one whose gates are frozen", "one whose gates need a gradient", mend)
 
 
 def _check_adam(lr: float, weight_decay: float) -> None:

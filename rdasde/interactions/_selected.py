@@ -14,6 +14,7 @@ from ._layer import gated_layer
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -68,7 +69,7 @@ def selected(model: nn.Module, fields: Sequence[str] | None = None) -> pd.DataFr
     return pd.DataFrame(columns)
 
 
-def plot(model: nn.Module, fields: Sequence[str] | None = None) -> Figure:
+def plot(model: nn.Module, fields: Sequence[str] | None = None, ax: Axes | None = None) -> Figure:
     """The gates of all pairs, fields by fields: blank where a gate is exactly zero.
 
     Parameters
@@ -77,6 +78,8 @@ def plot(model: nn.Module, fields: Sequence[str] | None = None) -> Figure:
         With one gated layer of interactions. Triples are not shown.
     fields : sequence of str, optional
         Names of the fields.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; without, in a figure of its own.
 
     Returns
     -------
@@ -94,7 +97,8 @@ def plot(model: nn.Module, fields: Sequence[str] | None = None) -> Figure:
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
     ['user', 'film', 'hour']
     """
-    from rdasde import _drawing
+    from rdasde._drawing import new_figure
+    from rdasde.plot._axes import figure_of, one
 
     layer = gated_layer(model)
     names = _names(fields, layer.fields) or [str(k) for k in range(layer.fields)]
@@ -104,8 +108,7 @@ def plot(model: nn.Module, fields: Sequence[str] | None = None) -> Figure:
     picture[pairs["field_i"], pairs["field_j"]] = picture[pairs["field_j"], pairs["field_i"]] = pairs["gate"]
     reach = float(np.nanmax(np.abs(picture))) if len(pairs) else 1.0
     width = 2.6 + 0.36 * layer.fields
-    figure = _drawing.new_figure(width + 0.6, width)
-    axis = figure.subplots()
+    axis = new_figure(width + 0.6, width).subplots() if ax is None else one(ax)
     image = axis.imshow(picture, cmap="RdBu_r", vmin=-reach, vmax=reach)
     axis.set_xticks(range(layer.fields), names, rotation=90)
     axis.set_yticks(range(layer.fields), names)
@@ -115,13 +118,14 @@ def plot(model: nn.Module, fields: Sequence[str] | None = None) -> Figure:
     axis.tick_params(which="both", length=0)
     total = layer.fields * (layer.fields - 1) // 2
     axis.set_title(f"{len(pairs)} of {total} pairs", loc="left", fontsize=11)
-    figure.colorbar(image, ax=axis, label="gate", shrink=0.8)
-    return figure
+    axis.figure.colorbar(image, ax=axis, label="gate", shrink=0.8)
+    return figure_of(axis)
 
 
 def _names(fields: Sequence[str] | None, number: int) -> list[str] | None:
     if fields is None:
         return None
-    if isinstance(fields, str) or not all(isinstance(name, str) for name in fields) or len(fields) != number:
+    sequence = isinstance(fields, Sequence) and not isinstance(fields, str)
+    if not sequence or not all(isinstance(name, str) for name in fields) or len(fields) != number:
         raise _check.bad("fields", fields, f"{number} names", "give one for each field, for example codebook.fields")
     return list(fields)

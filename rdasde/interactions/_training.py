@@ -18,7 +18,7 @@ from rdasde._engine.progress import Progress
 from rdasde.pruning._training.single import alone, batches
 
 from ._layer import gates
-from ._scores import Scores, checked_codes, checked_labels, device_of, logits, scores
+from ._scores import Scores, checked_codes, checked_labels, checked_logits, device_of, logits, scores
 
 
 class Rows(NamedTuple):
@@ -86,31 +86,42 @@ def optimize(
     optimizers: Sequence[torch.optim.Optimizer],
     plan: Plan,
     before_epoch: Callable[[int], object] = lambda epoch: None,
+    history: History | None = None,
 ) -> History:
-    """Minimize the mean log loss, one step of every optimizer a batch."""
-    history = History([], [], [])
+    """Minimize the mean log loss, one step of every optimizer a batch.
+
+    Interrupted, model and `history` are as after the last epoch that was finished.
+    """
+    history = History([], [], []) if history is None else history
     device, count = device_of(model), len(rows.labels)
-    codes, labels = rows.codes.to(device), rows.labels.to(device)
+    there = Rows(rows.codes.to(device), rows.labels.to(device))
     progress = Progress(plan.progress, plan.epochs * -(-count // plan.batch_size), plan.name)
+    last = copy.deepcopy(model.state_dict())
     best: dict[str, Any] = {}
     best_auc, since = -math.inf, 0
-    training = model.training
+    training, finished = model.training, 0
     try:
         with alone(plan.seed):  # one thread, and dropout by the seed
             for epoch in range(plan.epochs):
                 model.train()
                 before_epoch(epoch)
-                history.loss.append(_pass(model, Rows(codes, labels), optimizers, plan, epoch, progress))
+                history.loss.append(_pass(model, there, optimizers, plan, epoch, progress))
                 history.gate.append(np.concatenate([np.zeros(0), *(g.detach().double().cpu() for g in gates(model))]))
                 if plan.validation is not None:
                     history.validation.append(scores(logits(model, plan.validation.codes), plan.validation.labels))
+                last, finished = copy.deepcopy(model.state_dict()), epoch + 1
                 if plan.patience is not None:
                     auc = history.validation[-1].auc
                     since = 0 if auc > best_auc else since + 1
                     if since == 0:
-                        best_auc, best = auc, copy.deepcopy(model.state_dict())
+                        best_auc, best = auc, last
                     if since >= plan.patience:
                         break
+    except KeyboardInterrupt:
+        model.load_state_dict(last)
+        for part in history:
+            del part[finished:]
+        raise
     finally:
         progress.close()
         model.train(training)
@@ -132,14 +143,7 @@ def _pass(
     total = torch.zeros((), dtype=torch.float64)
     for batch in _two_or_more(list(batches(len(labels), plan.batch_size, plan.seed, epoch))):
         batch = batch.to(labels.device)
-        outputs = model(codes[batch])
-        if outputs.shape != (len(batch),):
-            raise _check.bad(
-                "model",
-                f"a module that returns shape {tuple(outputs.shape)} for {len(batch)} rows",
-                f"one that returns logits of shape ({len(batch)},)",
-                "squeeze its last axis",
-            )
+        outputs = checked_logits(model(codes[batch]), len(batch))
         loss = functional.binary_cross_entropy_with_logits(outputs, labels[batch])
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)

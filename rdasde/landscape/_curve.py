@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rdasde import _check
-from rdasde._network import (
-    Data,
-    Loss,
-    Network,
-    batches,
-    check,
-    check_data,
-    count_weights,
-    flatten,
-    weights_of,
-)
+from rdasde._check import Floats
+from rdasde._errors import note_partial
+from rdasde._network import Data, Loss, Network, batches, count_weights, flatten
+
+from ._given import checked_network, solution
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -83,6 +77,9 @@ def curve(
         For bad arguments.
     ArithmeticError
         If the training of the bend diverges.
+    KeyboardInterrupt
+        Its ``partial`` is the Dataset, once an epoch is finished: with the bend after the last one, NaN where nothing
+        was measured yet.
 
     Examples
     --------
@@ -96,36 +93,52 @@ def curve(
     >>> found.loss.sel(path="curve").values.round(1)
     array([0. , 0.1, 0. ])
     """
-    import xarray as xr
-
-    check(model, loss, data)
-    if evaluate is not None:
-        check_data("evaluate", evaluate)
-    number = count_weights(model)
-    ends = weights_of("a", a, number), weights_of("b", b, number)
-    epochs = _check.count("epochs", epochs, least=0, mend="give the number of passes over the data")
-    rate = _check.number("learning_rate", learning_rate, above=0.0, mend="give for example learning_rate=0.05")
-    momentum = _check.number("momentum", momentum, least=0.0, most=1.0)
     rows = _check.count("batch_size", batch_size)
+    network = checked_network(model, loss, data, rows, gradient=True, evaluate=evaluate)
+    number = count_weights(model)
+    ends = solution("a", a, number), solution("b", b, number)
+    epochs = _check.count("epochs", epochs, mend="give the number of passes over the data")
+    rate = _check.number("learning_rate", learning_rate, above=0.0, mend="give for example learning_rate=0.05")
+    mend = "give for example momentum=0.9"
+    if _check.number("momentum", momentum, least=0.0, mend=mend) >= 1.0:
+        raise _check.bad("momentum", momentum, "a finite number >= 0 and < 1", mend)
     times = np.linspace(0.0, 1.0, _check.count("points", points, least=2, mend="the ends count"))
     generator = torch.Generator().manual_seed(_check.seed(seed))
 
-    network = Network(model)
-    bend, history = _train(network, *ends, loss, data, epochs, rate, momentum, rows, generator)
-    middle = 0.5 * (ends[0] + ends[1])
-    measured = data if evaluate is None else evaluate
-    measurements = np.array(
-        [
-            [network.at(bezier(ends[0], through, ends[1], t), loss, measured, data, max(rows, 512)) for t in times]
-            for through in (bend, middle)  # with the bend in the middle the curve is the segment
-        ]
-    )
+    measurements = np.full((2, len(times), 2), np.nan)
+    training = Training([0.5 * (ends[0] + ends[1])], [])
+    try:
+        _train(network, *ends, loss, data, epochs, rate, momentum, rows, generator, training)
+        measured = data if evaluate is None else evaluate
+        # with the bend in the middle the curve is the segment
+        for k, through in enumerate((training.bends[-1], training.bends[0])):
+            for i, t in enumerate(times):
+                place = bezier(ends[0], through, ends[1], t)
+                measurements[k, i] = network.at(place, loss, measured, data, max(rows, 512))
+    except KeyboardInterrupt as interrupt:
+        if training.losses:
+            what = f"the bend after {len(training.losses)} of {epochs} epochs, and losses, NaN where not measured yet"
+            note_partial(interrupt, _dataset(measurements, times, training), what)
+        raise
+    return _dataset(measurements, times, training)
+
+
+class Training(NamedTuple):
+    """The bend at the start and after the last finished epoch, and the mean loss of each epoch."""
+
+    bends: list[Tensor]
+    losses: list[float]
+
+
+def _dataset(measurements: Floats, times: Floats, training: Training) -> xr.Dataset:
+    import xarray as xr
+
     return xr.Dataset(
         {
             "loss": (("path", "t"), measurements[..., 0]),
             "accuracy": (("path", "t"), measurements[..., 1]),
-            "bend": (("weight",), bend.numpy()),
-            "training_loss": (("epoch",), np.array(history)),
+            "bend": (("weight",), training.bends[-1].numpy()),
+            "training_loss": (("epoch",), np.array(training.losses)),
         },
         coords={"path": ["curve", "segment"], "t": times},
     )
@@ -142,13 +155,13 @@ def _train(
     momentum: float,
     rows: int,
     generator: torch.Generator,
-) -> tuple[Tensor, list[float]]:
-    """The bend after training, and the mean loss of each epoch."""
+    training: Training,
+) -> None:
+    """Train the bend; after every epoch it is kept in `training`."""
     start, end = (point.to(network.device, network.dtype) for point in (a, b))
     bend = 0.5 * (start + end)
     speed = torch.zeros_like(bend)
     parameters = list(network.model.parameters())
-    history = []
     for epoch in range(epochs):
         network.model.train()
         progress = epoch / epochs
@@ -162,9 +175,9 @@ def _train(
             speed = momentum * speed + 2.0 * t * (1.0 - t) * flatten(slope)
             bend = bend - now * speed
             total, seen = total + float(value.detach()) * len(inputs), seen + len(inputs)
-        history.append(total / seen)
-        if not np.isfinite(history[-1]):
+        if not np.isfinite(total / seen):
             raise ArithmeticError(
                 f"The training of the bend diverged in epoch {epoch + 1}: give a smaller learning_rate."
             )
-    return bend.to("cpu", torch.float64), history
+        training.bends[1:] = [bend.to("cpu", torch.float64)]
+        training.losses.append(total / seen)

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from rdasde import _check
-from rdasde._network import Data, Loss, Network, batches, check, count_weights, flatten, weights_of
+from rdasde._errors import note_partial
+from rdasde._network import Data, Loss, Network, batches, count_weights, flatten
+
+from ._given import checked_network, real_vector, solution
 
 
 class Eigenspace(NamedTuple):
@@ -35,13 +38,18 @@ class Eigenspace(NamedTuple):
 class HessianProduct:
     """``u -> H u``, H the Hessian of the mean loss over all data at the weights of the model, in evaluation mode."""
 
-    def __init__(self, model: nn.Module, loss: Loss, data: Data, batch_size: int) -> None:
-        self._network, self._loss, self._data, self._batch_size = Network(model), loss, data, batch_size
+    def __init__(self, network: Network, loss: Loss, data: Data, batch_size: int) -> None:
+        self._network, self._loss, self._data, self._batch_size = network, loss, data, batch_size
         self._network.model.eval()
-        self.dimension = count_weights(model)
+        self.dimension = count_weights(network.model)
         self.device, self.dtype = self._network.device, self._network.dtype
 
     def __call__(self, u: Tensor) -> Tensor:
+        accepted, mend = f"a tensor of shape ({self.dimension},)", "give one number for each weight"
+        _check.instance("u", u, Tensor, accepted, f"{mend}, by torch.from_numpy if they are NumPy's")
+        if u.shape != (self.dimension,):
+            raise _check.bad("u", f"a tensor of shape {tuple(u.shape)}", accepted, mend)
+        real_vector("u", u, mend)
         parameters = list(self._network.model.parameters())
         parts = u.to(self.device, self.dtype).split([p.numel() for p in parameters])
         pieces = [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
@@ -54,6 +62,8 @@ class HessianProduct:
                 product = torch.autograd.grad(along, parameters, materialize_grads=True)
                 total += len(inputs) * flatten(product)
             seen += len(inputs)
+        if not bool(total.isfinite().all()):
+            raise ArithmeticError("A product with the Hessian is not finite: look which batch has such a loss.")
         return total / seen
 
 
@@ -76,6 +86,11 @@ def hessian_product(model: nn.Module, loss: Loss, data: Data, *, batch_size: int
     callable
         From a vector (d,) to a vector (d,), in the order of ``model.parameters()``.
 
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments: among others, a loss that is not one finite number, or data that the model does not take.
+
     Examples
     --------
     >>> import torch
@@ -85,8 +100,9 @@ def hessian_product(model: nn.Module, loss: Loss, data: Data, *, batch_size: int
     >>> product(torch.ones(3))
     tensor([0.6667, 0.6667, 0.6667])
     """
-    check(model, loss, data)
-    return HessianProduct(model, loss, data, _check.count("batch_size", batch_size))
+    batch_size = _check.count("batch_size", batch_size)
+    network = checked_network(model, loss, data, batch_size, gradient=True, finite=True)
+    return HessianProduct(network, loss, data, batch_size)
 
 
 def lanczos(
@@ -116,28 +132,42 @@ def lanczos(
             u = u - basis[:m].T @ (basis[:m] @ u)
         return u / u.norm()
 
+    def pairs(m: int) -> Eigenspace:
+        values, columns = _tridiagonal(diagonal[:m], beside[: m - 1])
+        residuals = beside[m - 1] * np.abs(columns[-1, -k:])
+        chosen = torch.from_numpy(np.ascontiguousarray(columns[:, : -k - 1 : -1])).to(device, dtype)
+        leading = [torch.from_numpy(np.ascontiguousarray(part[: -k - 1 : -1])) for part in (values, residuals)]
+        return Eigenspace(leading[0].to(device, dtype), chosen.T @ basis[:m], leading[1].to(device, dtype))
+
     basis[0] = fresh(0)
     tiny = 100.0 * torch.finfo(dtype).eps
-    for m in range(1, limit + 1):
-        image = multiply(basis[m - 1])
-        diagonal[m - 1] = float(basis[m - 1] @ image)
-        for _ in range(2):
-            image = image - basis[:m].T @ (basis[:m] @ image)
-        rest = float(image.norm())
-        size = max(np.abs(diagonal[:m]).max(), np.abs(beside[:m]).max())
-        closed = rest <= tiny * max(size, torch.finfo(dtype).tiny)
-        beside[m - 1] = 0.0 if closed else rest
-        last = m == limit
-        if last or (m >= k and not closed and m % 5 == 0):
-            values, columns = _tridiagonal(diagonal[:m], beside[: m - 1])
-            residuals = beside[m - 1] * np.abs(columns[-1, -k:])
-            if last or np.all(residuals <= tolerance * np.abs(values).max()):
-                break
-        basis[m] = fresh(m) if closed else image / rest
-    chosen = torch.from_numpy(np.ascontiguousarray(columns[:, : -k - 1 : -1])).to(device, dtype)
-    vectors = chosen.T @ basis[:m]
-    leading = [torch.from_numpy(np.ascontiguousarray(part[: -k - 1 : -1])) for part in (values, residuals)]
-    return Eigenspace(leading[0].to(device, dtype), vectors, leading[1].to(device, dtype))
+    done = 0
+    try:
+        for m in range(1, limit + 1):
+            image = multiply(basis[m - 1])
+            diagonal[m - 1] = float(basis[m - 1] @ image)
+            for _ in range(2):
+                image = image - basis[:m].T @ (basis[:m] @ image)
+            rest = float(image.norm())
+            size = max(np.abs(diagonal[:m]).max(), np.abs(beside[:m]).max())
+            closed = rest <= tiny * max(size, torch.finfo(dtype).tiny)
+            beside[m - 1] = 0.0 if closed else rest
+            done = m
+            if m < limit:
+                if m >= k and not closed and m % 5 == 0 and _settled(diagonal[:m], beside[:m], k, tolerance):
+                    break
+                basis[m] = fresh(m) if closed else image / rest
+    except KeyboardInterrupt as interrupt:
+        if done >= k:
+            note_partial(interrupt, pairs(done), f"the eigenpairs after {done} products, with their residuals")
+        raise
+    return pairs(done)
+
+
+def _settled(diagonal: Any, beside: Any, k: int, tolerance: float) -> bool:
+    """Whether all k residuals are small."""
+    values, columns = _tridiagonal(diagonal, beside[:-1])
+    return bool(np.all(beside[-1] * np.abs(columns[-1, -k:]) <= tolerance * np.abs(values).max()))
 
 
 def _tridiagonal(diagonal: Any, beside: Any) -> tuple[Any, Any]:
@@ -185,6 +215,8 @@ def top_eigenspace(
     ------
     ValueError, TypeError
         For bad arguments.
+    KeyboardInterrupt
+        Its ``partial`` holds the eigenpairs so far, once there are k.
 
     Warns
     -----
@@ -248,15 +280,25 @@ class FlatProjection:
     """
 
     def __init__(self, vectors: Tensor) -> None:
+        accepted, mend = "a tensor of shape (k, d)", "take one from flat_projection(eigenspace)"
+        _check.instance("vectors", vectors, Tensor, accepted, mend)
+        if vectors.ndim != 2 or not vectors.is_floating_point():
+            got = f"a tensor of shape {tuple(vectors.shape)} and {vectors.dtype}"
+            raise _check.bad("vectors", got, f"{accepted} of floating-point numbers", mend)
         self.vectors = vectors
 
     def __call__(self, x: Any) -> Any:
         """The flat part of a vector; NumPy's or torch's, as it came."""
+        d, mend = self.vectors.shape[1], "give one number for each weight"
         if isinstance(x, Tensor):
+            if x.shape != (d,):
+                raise _check.bad("x", f"a tensor of shape {tuple(x.shape)}", f"a vector of {d} numbers", mend)
+            real_vector("x", x, mend)
             vectors = self.vectors.to(x.device, x.dtype)
             return x - vectors.T @ (vectors @ x)
         rows = self.vectors.detach().cpu().numpy().astype(np.float64)
-        return x - rows.T @ (rows @ np.asarray(x))
+        flat = _check.array("x", x, (d,), mend=mend)
+        return flat - rows.T @ (rows @ flat)
 
     def __repr__(self) -> str:
         k, d = self.vectors.shape
@@ -340,7 +382,7 @@ def share(difference: Any, eigenvectors: Any) -> float:
         raise _check.bad(
             "eigenvectors", f"of shape {tuple(rows.shape)}", "of shape (k, d)", "give one row for each vector"
         )
-    d = weights_of("difference", difference, rows.shape[1])
+    d = solution("difference", difference, rows.shape[1])
     length = float(d.norm())
     if length == 0.0:
         raise _check.bad("difference", "zero", "a vector other than zero", "compare two different solutions")

@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._network import Data, Loss, Network, check, check_data, count_weights, weights_of
+from rdasde._errors import note_partial
+from rdasde._network import Data, Loss, count_weights, weights_of
+
+from ._given import checked_network
+from ._given import solution as vector_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,15 +43,19 @@ class Plane(NamedTuple):
 
     def point(self, x: float, y: float) -> Tensor:
         """The weights at a place of the plane, (d,)."""
+        x = _check.number("x", x, mend="give a distance along the first axis")
+        y = _check.number("y", y, mend="give a distance along the second axis")
         return self.origin + x * self.axes[0] + y * self.axes[1]
 
     def project(self, solution: Any) -> Floats:
         """The place nearest to a solution, (2,)."""
-        vector = weights_of("solution", solution, len(self.origin))
+        vector = vector_of("solution", solution, len(self.origin))
         return np.asarray((self.axes @ (vector - self.origin)).numpy())
 
     def grid(self, size: int = 21, margin: float = 0.2) -> tuple[Floats, Floats]:
         """Equally spaced x (size,) and y (size,) over the three solutions, and a margin in units of their extent."""
+        size = _check.count("size", size, least=2, mend="give how many places along each axis, for example size=21")
+        margin = _check.number("margin", margin, least=0.0, mend="give a share of the extent, for example margin=0.2")
         low, high = self.corners.min(axis=0), self.corners.max(axis=0)
         room = margin * (high - low)
         return np.linspace(low[0] - room[0], high[0] + room[0], size), np.linspace(
@@ -83,9 +91,9 @@ def plane(a: Any, b: Any, c: Any) -> Plane:
            [2., 0.],
            [0., 1.]])
     """
-    origin = weights_of("a", a)
-    along = weights_of("b", b, len(origin)) - origin
-    across = weights_of("c", c, len(origin)) - origin
+    origin = vector_of("a", a)
+    along = vector_of("b", b, len(origin)) - origin
+    across = vector_of("c", c, len(origin)) - origin
     length = float(along.norm())
     first = along / length if length > 0.0 else along
     reach = float(across.norm())
@@ -100,7 +108,7 @@ def plane(a: Any, b: Any, c: Any) -> Plane:
             "pass three solutions that are not on one line",
         )
     axes = torch.stack([first, across / height])
-    here = float(axes[0] @ (weights_of("c", c) - origin))
+    here = float(axes[0] @ (vector_of("c", c, len(origin)) - origin))
     return Plane(origin, axes, np.array([[0.0, 0.0], [length, 0.0], [here, height]]))
 
 
@@ -140,6 +148,13 @@ def surface(
         ``loss``, ``accuracy`` (y, x), accuracy in [0, 1], NaN where the targets are not classes; ``corner``
         (solution, axis).
 
+    Raises
+    ------
+    ValueError, TypeError
+        For bad arguments.
+    KeyboardInterrupt
+        Its ``partial`` is the Dataset, NaN where nothing was measured yet.
+
     Examples
     --------
     >>> import torch
@@ -152,13 +167,10 @@ def surface(
     array([[0.5, 0. ],
            [1. , 0.5]])
     """
-    import xarray as xr
-
-    check(model, loss, data)
     _check.instance("plane", plane, Plane, "what landscape.plane returned", "pass that")
+    rows = _check.count("batch_size", batch_size)
+    network = checked_network(model, loss, data, rows, statistics=statistics)
     weights_of("plane", plane.origin, count_weights(model))
-    if statistics is not None:
-        check_data("statistics", statistics)
     usual = plane.grid()
     wheres = []
     for name, value, default in (("x", x, usual[0]), ("y", y, usual[1])):
@@ -166,17 +178,25 @@ def surface(
         if np.any(np.diff(where) <= 0.0):
             raise _check.bad(name, "an array that does not increase", "strictly increasing", "pass np.unique of it")
         wheres.append(where)
-    network = Network(model)
-    rows = _check.count("batch_size", batch_size)
-    measurements = np.array(
-        [
-            [
-                network.at(plane.point(u, v), loss, data, data if statistics is None else statistics, rows)
-                for u in wheres[0]
-            ]
-            for v in wheres[1]
-        ]
-    )
+    known = data if statistics is None else statistics
+    measurements = np.full((len(wheres[1]), len(wheres[0]), 2), np.nan)
+    finished = 0
+    try:
+        for i, v in enumerate(wheres[1]):
+            for j, u in enumerate(wheres[0]):
+                measurements[i, j] = network.at(plane.point(u, v), loss, data, known, rows)
+                finished += 1
+    except KeyboardInterrupt as interrupt:
+        if finished:
+            what = f"the surface at {finished} of {measurements[..., 0].size} places, NaN at the others"
+            note_partial(interrupt, _dataset(measurements, plane, wheres), what)
+        raise
+    return _dataset(measurements, plane, wheres)
+
+
+def _dataset(measurements: Floats, plane: Plane, wheres: list[Floats]) -> xr.Dataset:
+    import xarray as xr
+
     return xr.Dataset(
         {
             "loss": (("y", "x"), measurements[..., 0]),

@@ -16,6 +16,7 @@ from . import _chain
 from ._channels import Channels, Truths
 from ._copies import plain_copy
 from ._costs import Cost, costs, size
+from ._models import checked_module
 from ._removal import Values, remove, settled, superfluous
 from ._traced import checked_example, run, tensors, traced
 
@@ -153,6 +154,7 @@ def compact(model: Model, example: Any = None) -> Model:
             "put the layers in sequence, for example nn.Sequential(net.features, nn.Flatten(), net.classifier), or "
             "give an example of its inputs",
         )
+    checked_module(model, lazy=example is not None)
     return compacted(model, example)
 
 

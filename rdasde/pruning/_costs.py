@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rdasde import _check
 
+from ._models import checked_module
 from ._traced import checked_example, run
 
 
@@ -66,7 +67,7 @@ def cost(model: nn.Module, example: Any, *, repeats: int = 15) -> Cost:
     >>> cost(torch.nn.Linear(20, 5), torch.zeros(1, 20)).multiply_adds
     100
     """
-    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    checked_module(model, lazy=True)
     return costs([model], checked_example(model, example), _check.count("repeats", repeats))[0]
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from rdasde import _check
 from rdasde._directional import group_directions, group_scores, groups_shrunk, scores, shrunk
 
+_PROJECTION = "pass for example rdasde.landscape.flat_projection(eigenspace)"
+
 
 def directional_prune(
     w_sgd: Any, flat_projection: Callable[[Any], Any] | Any, strength: float, *, groups: Any = None
@@ -103,10 +105,11 @@ def _vector(w_sgd: Any) -> Any:
     """A finite vector: a torch tensor as it is, anything else by NumPy."""
     if hasattr(w_sgd, "detach"):
         w = w_sgd.detach()
-        if w.ndim != 1 or not w.is_floating_point() or not bool((w - w == 0.0).all()):
+        usable = w.ndim == 1 and len(w) and w.is_floating_point() and not w.is_meta
+        if not usable or not bool((w - w == 0.0).all()):
             raise _check.bad(
                 "w_sgd",
-                f"a {w.dtype} tensor of shape {tuple(w.shape)}",
+                f"a {w.dtype} tensor of shape {tuple(w.shape)}{' on the meta device' if w.is_meta else ''}",
                 "a vector of finite floating-point numbers",
                 "pass for example torch.nn.utils.parameters_to_vector(model.parameters())",
             )
@@ -116,8 +119,13 @@ def _vector(w_sgd: Any) -> Any:
 
 def _labels(groups: Any, w: Any) -> Any:
     """The group of each weight as numbers from 0 without gaps, NumPy's or torch's as `w` is."""
-    raw = np.asarray(groups.detach().cpu() if hasattr(groups, "detach") else groups)
     accepted, mend = f"{len(w)} whole numbers >= 0", "give the number of its group for each weight"
+    if np.ma.is_masked(groups) or getattr(groups, "is_meta", False):
+        raise _check.bad("groups", "an array without all of its values", accepted, mend)
+    try:
+        raw = np.asarray(groups.detach().cpu() if hasattr(groups, "detach") else groups)
+    except ValueError:
+        raise _check.bad("groups", "a ragged sequence", accepted, mend) from None
     if raw.dtype.kind not in "iu":
         raise _check.wrong_kind("groups", groups, accepted, mend)
     if raw.shape != (len(w),):
@@ -140,24 +148,37 @@ def _flat(sign: Any, flat_projection: Any) -> Any:
     """The projection of `sign` (d,) on the flat directions, of its kind."""
     d = len(sign)
     accepted = f"a function of a vector ({d},) to one, or a matrix of shape ({d}, {d})"
-    mend = "pass for example rdasde.landscape.flat_projection(eigenspace)"
-    if callable(flat_projection):
-        flat = flat_projection(sign)
-    else:
+    if not callable(flat_projection):
         shape = getattr(flat_projection, "shape", None)
         if shape is None:
-            raise _check.wrong_kind("flat_projection", flat_projection, accepted, mend)
+            raise _check.wrong_kind("flat_projection", flat_projection, accepted, _PROJECTION)
         if tuple(shape) != (d, d):
-            raise _check.bad("flat_projection", f"an array of shape {tuple(shape)}", accepted, mend)
-        if isinstance(sign, np.ndarray):
-            flat = np.asarray(flat_projection) @ sign
-        elif isinstance(flat_projection, np.ndarray):
-            flat = sign.new_tensor(flat_projection) @ sign
-        else:
-            flat = flat_projection.to(sign) @ sign
-    flat = np.asarray(flat) if isinstance(sign, np.ndarray) else flat
-    if tuple(flat.shape) != (d,):
-        raise _check.bad(
-            "flat_projection", f"a function that returns an array of shape {tuple(flat.shape)}", accepted, mend
-        )
-    return flat
+            raise _check.bad("flat_projection", f"an array of shape {tuple(shape)}", accepted, _PROJECTION)
+        return _alike("flat_projection", flat_projection, sign) @ sign
+    flat = flat_projection(sign)
+    try:
+        shape = np.shape(flat)
+    except ValueError:
+        shape = None
+    if shape != (d,):
+        got = _check.show(flat) if flat is None or shape is None else f"an array of shape {tuple(shape)}"
+        raise _check.bad("flat_projection", f"a function that returns {got}", accepted, _PROJECTION)
+    return _alike("what flat_projection returns", flat, sign)
+
+
+def _alike(argument: str, value: Any, sign: Any) -> Any:
+    """Finite real numbers, NumPy's or torch's as `sign` is."""
+    numpy = isinstance(sign, np.ndarray)
+    if hasattr(value, "detach"):
+        value = value.detach()
+        if value.is_meta or value.is_complex():
+            got = "a tensor on the meta device" if value.is_meta else "a tensor of complex numbers"
+            raise _check.bad(argument, got, "real numbers", _PROJECTION)
+        if not numpy:
+            value = value.to(sign)
+            if not bool(value.isfinite().all()):
+                raise _check.bad(argument, "a tensor with NaN or infinite entries", "finite numbers", _PROJECTION)
+            return value
+        value = value.cpu().double().numpy()
+    checked = _check.rows(argument, value, np.shape(value), mend=_PROJECTION)
+    return checked if numpy else sign.new_tensor(checked)

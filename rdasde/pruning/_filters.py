@@ -13,6 +13,7 @@ from rdasde import _check
 from . import _chain
 from ._channels import Channels, Labels, bound
 from ._copies import plain_copy
+from ._models import checked_module
 from ._traced import checked_example, run, traced
 
 _SIDES = (32, 28, 224, 64, 16, 96, 8)  # of pictures that are tried
@@ -161,7 +162,10 @@ def group_labels(model: nn.Module, groups: list[dict[str, Any]]) -> Tensor:
     >>> group_labels(model, parameter_groups(model, structure="filters"))
     tensor([ 0,  1,  0,  1,  0,  1, -1])
     """
-    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    checked_module(model, meta=True)
+    accepted, mend = "what parameter_groups(model, structure='filters') returned", "make them of this model"
+    if not isinstance(groups, list | tuple) or not all(isinstance(g, dict) and "params" in g for g in groups):
+        raise _check.wrong_kind("groups", groups, accepted, mend)
     found: dict[int, Tensor] = {}
     start = 0
     for group in groups:
@@ -175,8 +179,8 @@ def group_labels(model: nn.Module, groups: list[dict[str, Any]]) -> Tensor:
         raise _check.bad(
             "groups",
             "groups without labels" if not found else "groups of parameters that the model has not",
-            "what parameter_groups(model, structure='filters') returned",
-            "make them of this model",
+            accepted,
+            mend,
         )
     none = torch.tensor(-1)
     parts = [

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from rdasde import _check
 
-from ._mirror import REGULARIZERS, joint_soft_threshold
+from ._mirror import joint_soft_threshold
+from ._options import check_options, check_saved, check_state, checked_group, checked_params, take_groups
 from ._target import adapt, settle
 from ._update import increment, update
 
@@ -104,6 +105,7 @@ class GRDA(torch.optim.Optimizer):
     >>> optimizer = GRDA(parameter_groups(model), lr=0.1, c=5e-4, mu=0.6)
     """
 
+    @_check.with_hints(learning_rate="did you mean lr?", nesterov="momentum= is that of the heavy ball")
     def __init__(
         self,
         params: Iterable[Any],
@@ -123,34 +125,18 @@ class GRDA(torch.optim.Optimizer):
         capturable: bool = False,
     ) -> None:
         defaults = {name: value for name, value in locals().items() if name not in ("self", "params", "__class__")}
-        _check_options(defaults)
-        super().__init__(params, defaults | {"groups": None})
+        check_options(defaults)
+        super().__init__(checked_params(params), defaults | {"groups": None})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters, with options of their own or the defaults."""
-        own = dict(param_group)
-        if "c" in own:  # a strength of its own: not one to be found
-            own.setdefault("sparsity_target", None)
-        _check_options(self.defaults | own)
-        super().add_param_group(own)
+        super().add_param_group(checked_group(param_group, self.defaults))
         if self.param_groups[-1]["groups"] is not None:
             try:
-                _take_groups(self.param_groups[-1])
+                take_groups(self.param_groups[-1])
             except (ValueError, TypeError):
                 self.param_groups.pop()
                 raise
-        for w in self.param_groups[-1]["params"]:
-            if not w.is_floating_point():
-                self.param_groups.pop()
-                raise _check.bad("params", f"a tensor of {w.dtype}", "of real floating-point numbers", "leave it out")
-            axis, dims = self.param_groups[-1]["axis"], w.dim()
-            # of a vector every entry is a group, whatever the axis
-            whole = self.param_groups[-1]["regularizer"] == "group_lasso" and self.param_groups[-1]["groups"] is None
-            if whole and dims >= 2 and axis >= dims:
-                shape = tuple(w.shape)
-                self.param_groups.pop()
-                mend = "put tensors of other shapes into a parameter group with an axis of their own"
-                raise _check.bad("axis", f"{axis} for a parameter of shape {shape}", f"below {dims} there", mend)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -266,12 +252,18 @@ class GRDA(torch.optim.Optimizer):
         ----------
         state_dict : dict
             From `state_dict`. One of `torch.optim.SGD` is taken too: accumulators then start from the weights.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is of another optimizer or of other parameters; nothing has been changed then.
         """
+        check_state(state_dict)
         options = [{name: group[name] for name in self.defaults} for group in self.param_groups]
         taken: list[dict[str, Any]] = []
 
         def take(_: Any, given: dict[str, Any]) -> None:
-            _check_groups(given["param_groups"], self.param_groups)
+            check_saved(given, self.param_groups)
             taken.append(given)
 
         handle = self.register_load_state_dict_pre_hook(take)  # after others' hooks
@@ -284,48 +276,12 @@ class GRDA(torch.optim.Optimizer):
             for name, value in own.items():
                 group.setdefault(name, value)
             if group["groups"] is not None:
-                _take_groups(group)
+                take_groups(group)
             for key, w in zip(saved["params"], group["params"], strict=True):
                 # PyTorch rounds all state to the dtype of the weights: what was kept wider is taken again
                 for name, value in given["state"].get(key, {}).items():
                     if isinstance(value, Tensor) and "threshold" in given["state"][key]:
                         self.state[w][name] = value.to(w.device, copy=True, memory_format=torch.preserve_format)
-
-
-def _take_groups(group: dict[str, Any]) -> None:
-    """Labels that fit the parameters, on their device."""
-    labels, ws = group["groups"], group["params"]
-    if group["regularizer"] != "group_lasso":
-        accepted, mend = "'group_lasso' where groups is given", "leave regularizer to parameter_groups"
-        raise _check.bad("regularizer", repr(group["regularizer"]), accepted, mend)
-    accepted = "a list of whole numbers for each parameter, that broadcast to it, of its number of dimensions"
-    mend = "take them from parameter_groups(model, structure='filters') of this model"
-    if not isinstance(labels, list) or not all(isinstance(x, Tensor) and not x.is_floating_point() for x in labels):
-        raise _check.wrong_kind("groups", labels, accepted, mend)
-    if len(labels) != len(ws):
-        raise _check.bad("groups", f"for {len(labels)} parameters (there are {len(ws)})", accepted, mend)
-    for label, w in zip(labels, ws, strict=True):
-        if label.dim() != w.dim() or any(n not in (1, m) for n, m in zip(label.shape, w.shape, strict=True)):
-            got = f"of shape {tuple(label.shape)} for a parameter of shape {tuple(w.shape)}"
-            raise _check.bad("groups", got, accepted, mend)
-    group["groups"] = [label.to(w.device, torch.int64) for label, w in zip(labels, ws, strict=True)]
-    group["group_count"] = max((int(label.max()) + 1 for label in labels if label.numel()), default=0)
-
-
-def _check_groups(saved: list[dict[str, Any]], own: list[dict[str, Any]]) -> None:
-    """ValueError where a saved state is of groups that do not fit these parameters."""
-    for given, group in zip(saved, own, strict=False):
-        labels, ws = given.get("groups"), group["params"]
-        if labels is not None and [
-            (x.dim(), *(n if n > 1 else m for n, m in zip(x.shape, w.shape, strict=False)))
-            for x, w in zip(labels, ws, strict=False)
-        ] != [(w.dim(), *w.shape) for w in ws]:
-            raise _check.bad(
-                "state_dict",
-                "that of groups which do not fit these parameters",
-                "one of the same model and structure",
-                "build optimizer and parameter groups from the model that was saved",
-            )
 
 
 def _grow(group: dict[str, Any], states: list[dict[str, Any]]) -> list[float]:
@@ -373,33 +329,3 @@ def _with_gradient(group: dict[str, Any]) -> list[Tensor]:
                 "build the embedding with sparse=False, as GRDA moves every weight at every step",
             )
     return ws
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    lr = options["lr"]
-    if isinstance(lr, Tensor) and lr.numel() == 1:
-        lr = 0.0 if lr.is_meta else lr.item()
-    _check.number("lr", lr, least=0.0, mend="give the learning rate, for example lr=0.1")
-    _check.number("c", options["c"], least=0.0, mend="give the strength, for example c=5e-4; c=0 is SGD")
-    _check.number("mu", options["mu"], above=0.0, most=1.0, mend="give the exponent, for example mu=0.51")
-    _check.number("momentum", options["momentum"], least=0.0, mend="give for example momentum=0.9, or 0 for none")
-    _check.number("weight_decay", options["weight_decay"], least=0.0, mend="give for example 5e-4, or 0 for none")
-    _check.choice("regularizer", options["regularizer"], REGULARIZERS)
-    _check.number("l2", options["l2"], least=0.0, mend="give the weight of the squared norm, for example l2=0.1")
-    _check.count("axis", options["axis"], least=0, mend="give 0 for filters and rows, 1 for input channels")
-    target, total = options["sparsity_target"], options["total_steps"]
-    if target is None:
-        return
-    target = _check.number("sparsity_target", target, above=0.0, most=1.0, mend="give a share, for example 0.97")
-    if target == 1.0:
-        raise _check.bad("sparsity_target", target, "a finite number > 0 and < 1", "give a share, for example 0.97")
-    _check.count("total_steps", total, mend="give the number of steps over which sparsity_target is reached")
-    if options["c"]:
-        raise _check.bad("c", options["c"], "0 where sparsity_target is given", "leave c out: it is found on the way")
-    if options["capturable"]:
-        raise _check.bad(
-            "capturable",
-            True,
-            "False where sparsity_target is given",
-            "a captured graph cannot change c; give c itself",
-        )

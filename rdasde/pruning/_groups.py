@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from typing import Any, Literal
 
 from torch import nn
@@ -11,6 +13,10 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from rdasde import _check
 
+from ._grda import GRDA
+from ._models import checked_module
+
+_OPTIONS = [name for name in inspect.signature(GRDA).parameters if name != "params"]
 _NORMALIZATIONS = (
     nn.modules.batchnorm._NormBase,  # batch and instance normalization, synchronized and lazy ones too
     nn.GroupNorm,
@@ -62,9 +68,10 @@ def parameter_groups(
     Raises
     ------
     TypeError
-        If `model` is no module.
+        If `model` is no module, or there is no such option.
     ValueError
-        With ``"filters"``, if there is nothing in the model that could be taken out, or `example` does not fit.
+        If parameters have no shapes yet; with ``"filters"``, if there is nothing in the model that could be taken out,
+        or `example` does not fit.
     ImportError
         With ``"filters"``, if Torch-Pruning is needed and not installed.
 
@@ -78,9 +85,12 @@ def parameter_groups(
     [2, 2]
     >>> optimizer = GRDA(parameter_groups(model, structure="filters", c=2e-3, mu=0.6), lr=0.1)
     """
-    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself, not its parameters")
-    _check.choice("structure", structure, ("weights", "filters"))
-    if structure == "filters":
+    filters = _check.choice("structure", structure, ("weights", "filters")) == "filters"
+    checked_module(model, "pass the network itself, not its parameters", meta=not filters)
+    if _check.flag("by_layer", by_layer) and not filters:
+        raise _check.bad("by_layer", True, "False where structure is 'weights'", "give structure='filters'")
+    _check_names(options)
+    if filters:
         from ._filters import filter_groups
 
         return filter_groups(model, example, by_layer, options)
@@ -91,6 +101,15 @@ def parameter_groups(
     if rest:
         groups.append({"params": rest, "c": 0.0})
     return groups
+
+
+def _check_names(options: dict[str, Any]) -> None:
+    """TypeError of a word that is no option of GRDA."""
+    for word in options:
+        if word not in _OPTIONS:
+            close = ["lr"] if word == "learning_rate" else difflib.get_close_matches(word.lower(), _OPTIONS, 1)
+            meant = f"did you mean {close[0]}? There" if close else "there"
+            raise TypeError(f"{word} is no option of GRDA: {meant} are {', '.join(_OPTIONS)}.")
 
 
 def weights_and_rest(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

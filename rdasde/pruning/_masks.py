@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,10 @@ from torch.nn.utils import prune
 from rdasde import _check
 
 from ._groups import weights_and_rest
+from ._models import checked_module
 from ._sparsity import effective_parameters
+
+_MEND = "take export_masks of a model of the same architecture"
 
 
 @torch.no_grad()
@@ -43,7 +47,7 @@ def export_masks(model: nn.Module) -> dict[str, Tensor]:
     {'weight': tensor([[False, False, False],
             [ True,  True,  True]])}
     """
-    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    checked_module(model)
     weights = {id(p) for p in weights_and_rest(model)[0]}
     names = {name.removesuffix("_orig") for name, p in model.named_parameters() if id(p) in weights}
     return {name: value.detach() != 0 for name, value in effective_parameters(model) if name in names}
@@ -63,8 +67,9 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
     Raises
     ------
-    ValueError
-        If a mask has no weight of its name and shape; nothing has been changed then.
+    ValueError, TypeError
+        If a mask has no weight of its name and shape, is not of zeros and ones, or the weight is masked already;
+        nothing has been changed then.
 
     Examples
     --------
@@ -78,16 +83,26 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     tensor([[0., 0., 0.],
             [1., 1., 1.]])
     """
+    checked_module(model)
+    _check.instance("masks", masks, Mapping, "masks by the names of parameters", _MEND)
     parameters = dict(model.named_parameters())
     for name, mask in masks.items():
-        if name not in parameters or parameters[name].shape != mask.shape:
-            shape = tuple(parameters[name].shape) if name in parameters else "absent"
-            raise _check.bad(
-                "masks",
-                f"for {name!r} of shape {tuple(mask.shape)} (in the model: {shape})",
-                "for parameters of the model",
-                "take export_masks of a model of the same architecture",
-            )
+        _check_mask(name, mask, parameters)
     for name, mask in masks.items():
         module, _, parameter = name.rpartition(".")
         prune.custom_from_mask(model.get_submodule(module), parameter, mask.to(parameters[name].device))
+
+
+def _check_mask(name: Any, mask: Any, parameters: dict[str, nn.Parameter]) -> None:
+    """ValueError where a mask does not fit, or is of something else than zeros and ones."""
+    _check.instance(f"the mask of {name!r}", mask, Tensor, "a tensor of zeros and ones", _MEND)
+    if name not in parameters and f"{name}_orig" in parameters:
+        mend = f"make its zeros permanent by torch.nn.utils.prune.remove(module, {name.rpartition('.')[2]!r}) first"
+        raise _check.bad("masks", f"for {name!r}, which is masked already", "for parameters without a mask", mend)
+    if name not in parameters or parameters[name].shape != mask.shape:
+        shape = tuple(parameters[name].shape) if name in parameters else "absent"
+        got = f"for {name!r} of shape {tuple(mask.shape)} (in the model: {shape})"
+        raise _check.bad("masks", got, "for parameters of the model", _MEND)
+    if mask.is_meta or not bool(((mask == 0) | (mask == 1)).all()):
+        got = "without values" if mask.is_meta else "of other numbers"
+        raise _check.bad(f"the mask of {name!r}", got, "of zeros and ones, or of truth values", _MEND)

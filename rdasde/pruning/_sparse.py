@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rdasde import _check
 
 from ._copies import plain_copy
+from ._models import checked_module
 
 
 class SparseLinear(nn.Module):
@@ -73,7 +74,7 @@ def to_sparse(model: nn.Module, *, least: float = 0.9) -> nn.Module:
     >>> torch.allclose(small(torch.ones(5, 20)), model(torch.ones(5, 20)))
     True
     """
-    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    checked_module(model)
     least = _check.number("least", least, least=0.0, most=1.0, mend="give a share, for example least=0.9")
     result = plain_copy(model)
     if _converts(result, least):

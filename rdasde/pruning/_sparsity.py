@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from rdasde import _check
+from ._models import checked_module
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -127,12 +128,15 @@ class Sparsity:
             + f"</tbody><tfoot><tr>{cells(everything, 'th')}</tr></tfoot></table>"
         )
 
-    def plot(self) -> Figure:
-        """Draw the share of zeros of each layer, first layer on top; the number of entries at the right."""
-        from rdasde import _drawing
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the share of zeros of each layer, first layer on top; the number of entries at the right.
 
-        figure = _drawing.new_figure(7.0, 1.3 + 0.26 * len(self.layers))
-        ax = figure.subplots()
+        Into the axes `ax` of Matplotlib, or a figure of its own; the figure is returned.
+        """
+        from rdasde._drawing import new_figure
+        from rdasde.plot._axes import figure_of, one
+
+        ax = new_figure(7.0, 1.3 + 0.26 * len(self.layers)).subplots() if ax is None else one(ax)
         rows = range(len(self.layers))
         ax.barh(rows, [100.0 * layer.share for layer in self.layers], color="tab:blue", height=0.7)
         for row, layer in enumerate(self.layers):
@@ -142,7 +146,7 @@ class Sparsity:
         ax.invert_yaxis()
         ax.set(xlim=(0.0, 100.0), xlabel="exact zeros (%)")
         ax.set_title(f"{self.zeros:,} of {self.total:,} parameters are exactly zero ({100.0 * self.share:.1f} %)")
-        return figure
+        return figure_of(ax)
 
 
 def effective_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -190,7 +194,7 @@ def sparsity(model: nn.Module) -> Sparsity:
     >>> sparsity(torch.nn.Linear(3, 2))
     Sparsity(0 of 8 exactly zero, 0.00 %)
     """
-    _check.instance("model", model, nn.Module, "a torch.nn.Module", "pass the network itself")
+    checked_module(model)
     layers = []
     for name, value in effective_parameters(model):
         stored = value if value.layout == torch.strided else value.values()

@@ -191,3 +191,61 @@ def test_bad_embeddings_in_one_sentence():
     )
     with pytest.raises(ValueError, match="a batch of one row"):
         Interactions(4)(torch.zeros(1, 4, 2))
+
+
+HERE = "encode new rows by the Codebook of the old ones, which has a code for what it has not seen."
+BAD = {
+    "the next field's code": (
+        lambda: FM([4, 4, 4])(torch.tensor([[0, 0, 0], [0, 5, 0]])),
+        f"X is one with code 5 in field 1, but must be codes 0 to 3 there: {HERE}",
+    ),
+    "below zero": (
+        lambda: DeepFM([4, 4])(torch.tensor([[0, -1]])),
+        f"X is one with code -1 in field 1, but must be codes 0 to 3 there: {HERE}",
+    ),
+    "floats": (
+        lambda: FM([4, 4])(torch.zeros(3, 2)),
+        "X is a tensor of torch.float32, but must be of torch.int64 or torch.int32: encode by a Codebook.",
+    ),
+    "NumPy": (
+        lambda: FM([4, 4])(np.zeros((3, 2), dtype=int)),
+        "X is an array of shape (3, 2) (ndarray), but must be a tensor of codes of shape (n, 2): "
+        "pass torch.from_numpy(codes).",
+    ),
+    "one row": (
+        lambda: FM([4, 4])(torch.zeros(2, dtype=torch.int64)),
+        "X is a tensor of shape (2,), but must be a tensor of codes of shape (n, 2): give one column for each field.",
+    ),
+    "NumPy embeddings": (
+        lambda: Interactions(3)(np.zeros((4, 3, 2))),
+        "embeddings is an array of shape (4, 3, 2) (ndarray), but must be a tensor of floating-point numbers: "
+        "stack one vector for each field.",
+    ),
+    "whole embeddings": (
+        lambda: Interactions(3, gates=False)(torch.zeros(4, 3, 2, dtype=torch.int64)),
+        "embeddings is a tensor of torch.int64, but must be a tensor of floating-point numbers: "
+        "stack one vector for each field.",
+    ),
+    "half embeddings": (
+        lambda: Interactions(3)(torch.zeros(4, 3, 2).half()),
+        "embeddings is a tensor of torch.float16, but must be of torch.float32 as the gates are: "
+        "convert them by .to(torch.float32).",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_inputs_in_one_sentence(name):
+    call, sentence = BAD[name]
+    with pytest.raises((ValueError, TypeError)) as error:
+        call()
+    assert str(error.value) == sentence
+
+
+def test_whole_models_of_another_precision_and_autocast_work():
+    X = torch.tensor([[0, 1], [3, 2]])
+    assert FM([4, 4], seed=0).double()(X).dtype == torch.float64
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.isfinite(Interactions(3)(torch.randn(4, 3, 2).bfloat16())).all()
+    assert repr(Interactions(3).to("meta")) == "Interactions(3 fields, 3 pairs, 3 gates)"
+    assert FM([4, 4], seed=0)(X.int()).shape == (2,)

@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from rdasde._errors import TooMuchMemoryError
 from rdasde.interactions import (
     FM,
     DeepFM,
@@ -162,6 +163,12 @@ def test_the_picture_is_blank_where_gates_are_closed(searched, data):
     shown = {(int(i), int(j)) for i, j in np.argwhere(~np.ma.getmaskarray(picture)) if i < j}
     assert shown == set(data.pairs)
     assert axis.get_title(loc="left") == "2 of 10 pairs"
+    figure = axis.figure
+    mine = figure.add_axes([0.5, 0.5, 0.2, 0.2])
+    assert plot(searched[0], ax=mine) is figure
+    assert len(mine.images) == 1
+    with pytest.raises(TypeError, match=r"^ax is 3 \(int\), but must be axes of Matplotlib or None"):
+        plot(searched[0], ax=3)
     np.testing.assert_array_equal(np.ma.filled(picture, 0), np.ma.filled(picture, 0).T)
 
 
@@ -229,6 +236,54 @@ BAD = {
         "cardinalities is 5, but must be a sequence of two or more whole numbers: give how many codes each field has, "
         "for example codebook.cardinalities.",
     ),
+    "masked codes": (
+        lambda d: predict(FM(d.cardinalities), np.ma.array(d.X, mask=d.X > 2)),
+        lambda d: (
+            f"X is an array with {(d.X > 2).sum()} masked entries, but must be integer codes of shape (n, 5): "
+            "encode the table by a Codebook."
+        ),
+    ),
+    "masked labels": (
+        lambda d: evaluate(FM(d.cardinalities), d.X, np.ma.array(d.y, mask=d.y > 0)),
+        lambda d: (
+            f"y is an array with {d.y.sum()} masked entries, but must be 6000 labels, 0 or 1, of both kinds: "
+            "code the two classes as 0 and 1, for example by Codebook.outcome."
+        ),
+    ),
+    "masked search": (
+        lambda d: search(FM(d.cardinalities), d.X, np.ma.array(d.y, mask=d.y > 0)),
+        lambda d: (
+            f"y is an array with {d.y.sum()} masked entries, but must be 6000 labels, 0 or 1, of both kinds: "
+            "code the two classes as 0 and 1, for example by Codebook.outcome."
+        ),
+    ),
+    "ragged codes": (
+        lambda d: predict(FM(d.cardinalities), [[0], [1, 2]]),
+        "X is a ragged sequence, but must be integer codes of shape (n, 5): encode the table by a Codebook.",
+    ),
+    "codes without values": (
+        lambda d: predict(FM(d.cardinalities), torch.zeros(2, 5, dtype=torch.int64, device="meta")),
+        "X is a tensor on the meta device, but must be integer codes of shape (n, 5): encode the table by a Codebook.",
+    ),
+    "frozen": (
+        lambda d: search(FM(d.cardinalities).requires_grad_(False), d.X, d.y),
+        "model is one whose gates are frozen, but must be one whose gates need a gradient: "
+        "call model.requires_grad_().",
+    ),
+    "meta": (
+        lambda d: search(FM(d.cardinalities).to("meta"), d.X, d.y),
+        "model is one whose bias is on the meta device, but must be one whose parameters have values: "
+        "load weights on another device.",
+    ),
+    "no logits": (
+        lambda d: predict(torch.nn.Identity(), d.X),
+        "model is a module that returns shape (6000, 5) for 6000 rows, but must be one that returns logits of shape "
+        "(6000,): squeeze its last axis.",
+    ),
+    "number of names": (
+        lambda d: selected(FM(d.cardinalities), 5),
+        "fields is 5, but must be 5 names: give one for each field, for example codebook.fields.",
+    ),
     "mu": (
         lambda d: search(FM(d.cardinalities), d.X, d.y, mu=2),
         "mu is 2, but must be a finite number > 0 and <= 1: give the exponent, for example mu=0.8.",
@@ -256,7 +311,62 @@ def test_bad_input_in_one_sentence(name, data):
     call, sentence = BAD[name]
     with pytest.raises(ValueError, match="but must be") as error:
         call(data)
-    assert str(error.value) == sentence
+    assert str(error.value) == (sentence(data) if callable(sentence) else sentence)
+
+
+class Interrupted(FM):
+    """Ctrl-C at a batch of the third epoch of ten batches."""
+
+    calls = 0
+
+    def forward(self, X):
+        self.calls += self.training
+        if self.training and self.calls == 25:
+            raise KeyboardInterrupt
+        return super().forward(X)
+
+
+def test_ctrl_c_in_a_search_leaves_the_epochs_that_were_finished(data):
+    options = {"c": 0.05, "seed": 0, "batch_size": 600, "validation": (data.X, data.y)}
+    model, wanted = Interrupted(data.cardinalities, dim=4, seed=0), FM(data.cardinalities, dim=4, seed=0)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        search(model, data.X, data.y, epochs=5, **options)
+    assert caught.value.partial.identical(search(wanted, data.X, data.y, epochs=2, **options))
+    assert caught.value.__notes__ == [
+        "rdasde: .partial of this KeyboardInterrupt (sys.last_value) holds the 2 epochs that were finished, after the "
+        "last of which model is."
+    ]
+    for mine, other in zip(model.parameters(), wanted.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_ctrl_c_while_training_anew_leaves_the_model_after_the_last_epoch(data):
+    options = {"seed": 0, "batch_size": 600, "validation": (data.X, data.y), "patience": 5}
+    with pytest.raises(KeyboardInterrupt) as caught:
+        retrain(Interrupted(data.cardinalities, dim=4, seed=0), data.X, data.y, epochs=5, **options)
+    partial = caught.value.partial
+    wanted = retrain(FM(data.cardinalities, dim=4, seed=0), data.X, data.y, epochs=2, **options)
+    assert not partial["model"].training
+    assert partial["history"].sizes["epoch"] == 2
+    assert partial["history"]["auc"].values[-1] == evaluate(wanted, data.X, data.y).auc
+    np.testing.assert_array_equal(predict(partial["model"], data.X), predict(wanted, data.X))
+
+
+def test_ctrl_c_before_an_epoch_is_finished_leaves_first_weights(data):
+    model, before = Interrupted(data.cardinalities, dim=4, seed=0), FM(data.cardinalities, dim=4, seed=0)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        search(model, data.X, data.y, epochs=5, seed=0, batch_size=200)
+    assert not hasattr(caught.value, "partial")
+    for mine, other in zip(model.parameters(), before.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_sizes_that_do_not_fit_are_refused_at_once():
+    calls = [lambda: planted(10**12), lambda: planted(10, fields=10**7), lambda: planted(10, cardinality=10**7)]
+    calls += [lambda: FM([10**12, 3]), lambda: Interactions(10**6), lambda: DeepFM([3, 4], hidden=(10**7, 10**7))]
+    for call in calls:
+        with pytest.raises(TooMuchMemoryError, match=r"would take .* GiB, but .* GiB of memory are free: \w+ .*\.$"):
+            call()
 
 
 def test_a_loss_that_runs_away_says_so(data):

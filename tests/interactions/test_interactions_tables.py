@@ -118,6 +118,95 @@ BAD = {
         lambda t: Codebook.from_data(t, "bought").outcome(t.assign(bought="perhaps")),
         "bought is a column with 'perhaps', but must be of 'no' and 'yes': drop such rows.",
     ),
+    "dates where there were numbers": (
+        lambda t: Codebook.from_data(t, "bought").encode(t.assign(age=t["when"])),
+        "age is a column of dates, but must be of numbers, as in the table of the codebook: clean it, or learn a new "
+        "codebook.",
+    ),
+    "dates as objects": (
+        lambda t: Codebook.from_data(t, "bought").encode(t.assign(age=t["when"].astype(object))),
+        "age is a column of dates, but must be of numbers, as in the table of the codebook: clean it, or learn a new "
+        "codebook.",
+    ),
+    "durations where there were dates": (
+        lambda t: Codebook.from_data(t, "bought").encode(t.assign(when=t["when"] - pd.Timestamp("2020"))),
+        "when is a column of durations, but must be of dates, as in the table of the codebook: clean it, or learn a "
+        "new codebook.",
+    ),
+    "numbers where there were dates": (
+        lambda t: Codebook.from_data(t, "bought").encode(t.assign(when=t["age"])),
+        "when is a column of numbers, but must be of dates, as in the table of the codebook: clean it, or learn a new "
+        "codebook.",
+    ),
+    "complex": (
+        lambda t: Codebook.from_data(t, "bought").encode(t.assign(age=1j)),
+        "age is a column of complex numbers, but must be of real numbers: make columns of its real and imaginary "
+        "parts.",
+    ),
+    "complex from the start": (
+        lambda t: Codebook.from_data(t.assign(age=1j), "bought"),
+        "age is a column of complex numbers, but must be of real numbers: make columns of its real and imaginary "
+        "parts.",
+    ),
+    "empty label": (
+        lambda t: Codebook.from_data(t, ""),
+        "label is one with '', but must be among the columns of table: check its spelling.",
+    ),
+    "levels": (
+        lambda t: Codebook.from_data(pd.concat({"g": t}, axis=1)),
+        "table is one whose columns have names of several levels, but must be one with one name for each column: "
+        "flatten them, for example by table.droplevel.",
+    ),
+    "names twice": (
+        lambda t: Codebook.from_data(t, "bought").encode(pd.concat([t, t[["age"]]], axis=1)),
+        "table is one with two columns 'age', but must be one with a name for each: rename one of them.",
+    ),
+    "names alike": (
+        lambda t: Codebook.from_data(t.assign(**{"0": 1}).assign(b=1).rename(columns={"b": 0})),
+        "table is one with two columns '0', but must be one with a name for each: rename one of them.",
+    ),
+    "categorical text": (
+        lambda t: Codebook.from_data(t, "bought", categorical="user"),
+        "categorical is 'user' (str), but must be a sequence of names of columns: give for example categorical=['a'].",
+    ),
+    "categorical none": (
+        lambda t: Codebook.from_data(t, "bought", categorical=None),
+        "categorical is None (NoneType), but must be a sequence of names of columns: give for example "
+        "categorical=['a'].",
+    ),
+    "hashed list": (
+        lambda t: Codebook.from_data(t, "bought", hashed=["user"]),
+        "hashed is ['user'] (list), but must be None or a mapping from names of columns to numbers of codes: "
+        "give for example {'user': 1000}.",
+    ),
+    "no columns": (
+        lambda t: Codebook(None),
+        "columns is None (NoneType), but must be a mapping from names to Column: "
+        "make one by Codebook.from_data(table).",
+    ),
+    "no path to save": (
+        lambda t: Codebook.from_data(t, "bought").save(None),
+        "path is None (NoneType), but must be the path of a file: give for example 'codebook.json', in a folder that "
+        "is there.",
+    ),
+    "no path to load": (
+        lambda t: Codebook.load(3),
+        "path is 3 (int), but must be the path of a file: give for example 'codebook.json', in a folder that is there.",
+    ),
+    "no file": (
+        lambda t: Codebook.load("nothing/there.json"),
+        "path is 'nothing/there.json', but must be a file that Codebook.save wrote: save the codebook anew.",
+    ),
+    "no folder": (
+        lambda t: Codebook.from_data(t, "bought").save("nothing/there.json"),
+        "path is 'nothing/there.json' (No such file or directory), but must be a file that can be written: give for "
+        "example 'codebook.json', in a folder that is there.",
+    ),
+    "films": (
+        lambda t: movielens(3),
+        "source is 3 (int), but must be the wheel of recbole, or a folder with ml-100k.inter, .item and .user: get it "
+        "by pip download recbole --no-deps.",
+    ),
     "no rows": (
         lambda t: Codebook.from_data(t.iloc[:0]),
         "table is one without rows, but must be one with rows: pass the rows to learn from.",
@@ -128,9 +217,33 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_tables_in_one_sentence(name, table):
     call, sentence = BAD[name]
-    with pytest.raises(ValueError, match="but must be") as error:
+    with pytest.raises((ValueError, TypeError), match="but must be") as error:
         call(table)
     assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("names", [[0, 1, 2], [7, "b", (1, 2)]])
+def test_names_of_columns_may_be_anything(names):
+    table = pd.DataFrame({"a": ["x", "y", "x"], "b": [1.0, 2.0, 3.0], "c": ["no", "yes", "yes"]})
+    named = Codebook.from_data(table, "c", buckets=2)
+    other = table.set_axis(pd.Index(names, tupleize_cols=False), axis=1)
+    book = Codebook.from_data(other, names[2], buckets=2, categorical=[names[0]])
+    assert book.fields == [str(name) for name in names[:2]]
+    np.testing.assert_array_equal(book.encode(other), named.encode(table))
+    np.testing.assert_array_equal(book.outcome(other), named.outcome(table))
+
+
+def test_a_column_without_any_date_is_missing(table, book):
+    assert book.encode(table.assign(when=None))[:, book.fields.index("when")].tolist() == [0] * 6
+
+
+def test_a_directory_is_no_place_for_a_codebook(book, tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ValueError, match=r"^path is '.*there' \(it is a directory\), but must be a file that can be"):
+        book.save(tmp_path / "there")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    with pytest.raises(ValueError, match=r"^path is '.*there', but must be a file that Codebook\.save wrote"):
+        Codebook.load(tmp_path / "there")
 
 
 def test_another_file_is_no_codebook(tmp_path):

@@ -110,6 +110,38 @@ def test_everything_can_be_asked_for_also_where_the_hessian_is_singular():
     torch.testing.assert_close(eigenspace.values, values.flip(0), atol=1e-10, rtol=1e-9)
 
 
+def test_a_loss_that_is_not_finite_later_on_says_so():
+    inputs, targets = data()
+    inputs[50] = torch.inf
+    with pytest.raises(ArithmeticError, match=r"^A product with the Hessian is not finite: look which batch has such"):
+        landscape.top_eigenspace(network(), functional.cross_entropy, (inputs, targets), 2, batch_size=32)
+
+
+@pytest.mark.parametrize("products", [1, 4])
+def test_ctrl_c_keeps_the_eigenpairs_so_far(monkeypatch, products):
+    model, pair, made = network(), data(), []
+    multiply = type(landscape.hessian_product(model, functional.cross_entropy, pair)).__call__
+
+    def interrupted(self, u):
+        if len(made) == products:
+            raise KeyboardInterrupt
+        made.append(u)
+        return multiply(self, u)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wanted = landscape.top_eigenspace(model, functional.cross_entropy, pair, 2, iterations=4, tolerance=1e-12)
+    monkeypatch.setattr("rdasde.landscape._hessian.HessianProduct.__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        landscape.top_eigenspace(model, functional.cross_entropy, pair, 2, tolerance=1e-12)
+    if products < 2:
+        assert not hasattr(caught.value, "partial")
+        return
+    for mine, other in zip(caught.value.partial, wanted, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=0)
+    assert "holds the eigenpairs after 4 products, with their residuals." in caught.value.__notes__[0]
+
+
 def test_too_few_iterations_warn():
     with pytest.warns(RuntimeWarning, match="After 6 Hessian products a residual is"):
         landscape.top_eigenspace(network(), functional.cross_entropy, data(), 5, iterations=6, tolerance=1e-8)
@@ -204,6 +236,75 @@ CASES = [
         lambda: landscape.top_eigenspace(network(), LOSS, (torch.ones(3, 5), torch.ones(2)), 2),
         "data is 3 inputs and 2 targets, but must be as many inputs as targets, at least one: "
         "give one target for each input.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), lambda y, t: LOSS(y, t, reduction="none"), data(), 2),
+        "loss is a function that returns a tensor of shape (70,) and torch.float64, but must be a function that "
+        "returns the mean over a batch as one number, in a tensor: leave its reduction at 'mean'.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), lambda y, t: 1.0, data(), 2),
+        "loss is a function that returns 1.0, but must be a function that returns the mean over a batch as one number, "
+        "in a tensor: compute it by torch.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), lambda y, t: y.sum() * torch.nan, data(), 2),
+        "loss is a function that returns nan, but must be one that is finite at these weights: "
+        "look where the training diverged.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), functional.cross_entropy, (data()[0], data()[1] * 0 + 5), 2),
+        "loss is a function that fails on outputs and targets of data (Target 5 is out of bounds.), but must be "
+        "a function that returns the mean over a batch as one number, in a tensor: "
+        "pass for example torch.nn.functional.cross_entropy.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), LOSS, (data()[0][:, :3], data()[1]), 2),
+        "data is of inputs of shape (70, 3) and torch.float64 (mat1 and mat2 shapes cannot be multiplied (70x3 and "
+        "5x6)), but must be inputs that the model takes: pass those it was trained on.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), LOSS, [(*data(), data()[1])], 2),
+        "data is one whose first batch is ['Tensor', 'Tensor', 'Tensor'], but must be a pair (inputs, targets) of "
+        "tensors, or batches of such pairs that can be gone through again: give two tensors in each batch, arrays by "
+        "torch.from_numpy.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), LOSS, tuple(part.numpy() for part in data()), 2),
+        "data is one whose first batch is 'ndarray', but must be a pair (inputs, targets) of tensors, or batches of "
+        "such pairs that can be gone through again: give two tensors in each batch, arrays by torch.from_numpy.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network(), LOSS, [], 2),
+        "data is without any batch, but must be a pair (inputs, targets) of tensors, or batches of such pairs that can "
+        "be gone through again: give at least one batch.",
+    ),
+    (
+        lambda: landscape.top_eigenspace(network().to("meta"), LOSS, data(), 2),
+        "model is one whose 0.weight is on the meta device, but must be one whose parameters have values: "
+        "load weights on another device.",
+    ),
+    (
+        lambda: landscape.hessian_product(network(), LOSS, data())(torch.ones(3)),
+        "u is a tensor of shape (3,), but must be a tensor of shape (57,): give one number for each weight.",
+    ),
+    (
+        lambda: landscape.hessian_product(network(), LOSS, data())(np.ones(57)),
+        "u is an array of shape (57,) (ndarray), but must be a tensor of shape (57,): "
+        "give one number for each weight, by torch.from_numpy if they are NumPy's.",
+    ),
+    (
+        lambda: landscape.flat_projection(EIGENSPACE)(torch.ones(3)),
+        "x is a tensor of shape (3,), but must be a vector of 5 numbers: give one number for each weight.",
+    ),
+    (
+        lambda: landscape.flat_projection(EIGENSPACE)(np.ones(3)),
+        "x is an array of shape (3,), but must be an array of shape (5,) of finite numbers: "
+        "give one number for each weight.",
+    ),
+    (
+        lambda: landscape.FlatProjection(None),
+        "vectors is None (NoneType), but must be a tensor of shape (k, d): take one from flat_projection(eigenspace).",
     ),
     (
         lambda: landscape.top_eigenspace(network(), LOSS, data(), 58),

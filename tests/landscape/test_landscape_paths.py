@@ -164,7 +164,9 @@ def test_the_gradient_of_the_bend_is_that_of_the_loss_through_the_curve(rows):
 def test_targets_that_are_no_classes_have_no_accuracy():
     model = torch.nn.Linear(2, 1)
     pair = torch.ones(4, 2), torch.zeros(4, 1)
-    curve = landscape.curve(model, torch.zeros(3), torch.ones(3), functional.mse_loss, pair, epochs=0, points=3)
+    curve = landscape.curve(
+        model, torch.zeros(3), torch.ones(3), functional.mse_loss, pair, epochs=1, learning_rate=1e-12, points=3
+    )
     assert np.isnan(curve["accuracy"]).all()
     np.testing.assert_allclose(curve["loss"].sel(path="segment"), [0.0, 1.5**2, 9.0])
     np.testing.assert_allclose(curve["loss"].sel(path="curve"), curve["loss"].sel(path="segment"))
@@ -199,6 +201,75 @@ def test_import_of_the_package_leaves_torch_alone():
         check=True,
     )
     assert process.stdout == "False\n"
+
+
+def interrupting(calls):
+    """A loss during whose call Ctrl-C is pressed."""
+    made = 0
+
+    def loss(outputs, targets):
+        nonlocal made
+        made += 1
+        if made == calls:
+            raise KeyboardInterrupt
+        return LOSS(outputs, targets)
+
+    return loss
+
+
+def curve_of(rows, trained, loss, epochs=3):
+    return landscape.curve(trained[0], *trained, loss, rows, epochs=epochs, batch_size=128, points=3, seed=5)
+
+
+def test_ctrl_c_in_a_curve_keeps_the_bend_after_the_last_epoch(rows, trained):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        curve_of(rows, trained, interrupting(1 + 2))  # the loss is tried once; two batches an epoch
+    assert not hasattr(caught.value, "partial")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        curve_of(rows, trained, interrupting(1 + 2 + 2))
+    partial = caught.value.partial
+    assert partial["training_loss"].sizes == {"epoch": 1}
+    assert partial["bend"].identical(curve_of(rows, trained, LOSS, epochs=1)["bend"])
+    assert np.isnan(partial["loss"]).all()
+    assert caught.value.__notes__ == [
+        "rdasde: .partial of this KeyboardInterrupt (sys.last_value) holds the bend after 1 of 3 epochs, and losses, "
+        "NaN where not measured yet."
+    ]
+
+
+def test_ctrl_c_while_a_curve_is_measured_keeps_what_was(rows, trained):
+    whole = curve_of(rows, trained, LOSS)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        curve_of(rows, trained, interrupting(1 + 6 + 5))  # all rows are one batch of 512
+    partial = caught.value.partial
+    assert partial[["bend", "training_loss"]].identical(whole[["bend", "training_loss"]])
+    for name in ("loss", "accuracy"):
+        assert partial[name].notnull().values.tolist() == [[True, True, True], [True, False, False]]
+        assert partial[name].fillna(whole[name]).identical(whole[name])
+
+
+def test_ctrl_c_in_a_surface_keeps_the_places_done(rows, trained):
+    plane = landscape.plane(*trained, flat(network(3)))
+    places = {"x": [0.0, 1.0], "y": [0.0, 1.0, 2.0]}
+    whole = landscape.surface(trained[0], plane, LOSS, rows, **places)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        landscape.surface(trained[0], plane, interrupting(1 + 4), rows, **places)
+    partial = caught.value.partial
+    assert partial["loss"].notnull().values.tolist() == [[True, True], [True, False], [False, False]]
+    assert partial.fillna(whole).identical(whole)
+    assert "holds the surface at 3 of 6 places, NaN at the others." in caught.value.__notes__[0]
+
+
+def test_a_loader_is_looked_at_without_a_change_of_what_it_draws_later(rows, trained):
+    def loader():
+        torch.manual_seed(0)
+        return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*rows), batch_size=64, shuffle=True)
+
+    data, plain = loader(), loader()
+    wanted = next(iter(plain))[0]
+    torch.manual_seed(0)
+    landscape.hessian_product(trained[0], LOSS, data)
+    assert torch.equal(next(iter(data))[0], wanted)
 
 
 A, B = torch.zeros(6), torch.ones(6)
@@ -245,6 +316,66 @@ CASES = [
     (
         lambda: landscape.curve(LINEAR, A, B, LOSS, PAIR, points=1),
         "points is 1, but must be a whole number >= 2: the ends count.",
+    ),
+    (
+        lambda: landscape.curve(LINEAR, A, B, LOSS, PAIR, epochs=0),
+        "epochs is 0, but must be a whole number >= 1: give the number of passes over the data.",
+    ),
+    (
+        lambda: landscape.curve(LINEAR, A, B, LOSS, PAIR, momentum=1.0),
+        "momentum is 1.0, but must be a finite number >= 0 and < 1: give for example momentum=0.9.",
+    ),
+    (
+        lambda: landscape.curve(LINEAR, A, B, LOSS, PAIR, evaluate=[]),
+        "evaluate is without any batch, but must be a pair (inputs, targets) of tensors, or batches of such pairs that "
+        "can be gone through again: give at least one batch.",
+    ),
+    (
+        lambda: landscape.curve(LINEAR, A, B, lambda y, t: y.detach().mean(), PAIR),
+        "loss is a function whose result has no gradient, but must be a function that returns the mean over a batch as "
+        "one number, in a tensor: compute it of the outputs by torch, not detached.",
+    ),
+    (
+        lambda: landscape.surface(LINEAR, PLANE, lambda y, t: LOSS(y, t, reduction="none"), PAIR),
+        "loss is a function that returns a tensor of shape (4,) and torch.float32, but must be a function that returns "
+        "the mean over a batch as one number, in a tensor: leave its reduction at 'mean'.",
+    ),
+    (
+        lambda: landscape.plane(LINEAR, B, torch.nn.Linear(2, 2, device="meta")),
+        "c is one whose weight is on the meta device, but must be one whose parameters have values: "
+        "load weights on another device.",
+    ),
+    (
+        lambda: landscape.plane(torch.zeros(6, device="meta"), B, A),
+        "a is a tensor on the meta device, but must be a vector of real numbers: "
+        "pass a network, or torch.nn.utils.parameters_to_vector(model.parameters()).",
+    ),
+    (
+        lambda: landscape.plane(torch.nn.ReLU(), B, A),
+        "a is a network without weights, but must be one with some: "
+        "pass a network, or torch.nn.utils.parameters_to_vector(model.parameters()).",
+    ),
+    (
+        lambda: landscape.plane(None, B, A),
+        "a is None (NoneType), but must be an array of shape (n,) of finite numbers: "
+        "pass a network, or torch.nn.utils.parameters_to_vector(model.parameters()).",
+    ),
+    (
+        lambda: landscape.plane([[1.0], [2.0, 3.0]], B, A),
+        "a is a ragged sequence, but must be an array of shape (n,) of finite numbers: "
+        "pass a network, or torch.nn.utils.parameters_to_vector(model.parameters()).",
+    ),
+    (
+        lambda: PLANE.grid(0),
+        "size is 0, but must be a whole number >= 2: give how many places along each axis, for example size=21.",
+    ),
+    (
+        lambda: PLANE.grid(margin=-5),
+        "margin is -5, but must be a finite number >= 0: give a share of the extent, for example margin=0.2.",
+    ),
+    (
+        lambda: PLANE.point("a", 0),
+        "x is 'a' (str), but must be a finite number: give a distance along the first axis.",
     ),
     (
         lambda: landscape.curve(LINEAR, A, B, LOSS, PAIR, learning_rate=0.0),

@@ -187,11 +187,76 @@ CASES = [
         "pass for example torch.nn.utils.parameters_to_vector(model.parameters()).",
     ),
     (
+        lambda: directional_prune(np.ones(3), np.full((3, 3), np.nan), 0.1),
+        "flat_projection is an array with NaN or infinite entries in 3 rows, but must be an array of shape (3, 3) of "
+        "finite numbers: pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+    (
+        lambda: directional_prune(torch.ones(3), np.full((3, 3), np.nan), 0.1),
+        "flat_projection is an array with NaN or infinite entries in 3 rows, but must be an array of shape (3, 3) of "
+        "finite numbers: pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+    (
+        lambda: directional_prune(torch.ones(3), lambda x: x * torch.nan, 0.1),
+        "what flat_projection returns is a tensor with NaN or infinite entries, but must be finite numbers: "
+        "pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+    (
+        lambda: directional_prune(np.ones(3), 1j * np.eye(3), 0.1),
+        "flat_projection is an array of complex numbers, but must be an array of shape (3, 3) of finite numbers: "
+        "pass real and imaginary parts as columns.",
+    ),
+    (
+        lambda: directional_prune(torch.ones(3), 1j * torch.eye(3), 0.1),
+        "flat_projection is a tensor of complex numbers, but must be real numbers: "
+        "pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+    (
+        lambda: directional_prune(np.ones(3), torch.eye(3, device="meta"), 0.1),
+        "flat_projection is a tensor on the meta device, but must be real numbers: "
+        "pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+    (
+        lambda: directional_prune(np.ones(3), np.full((3, 3), "a"), 0.1),
+        "flat_projection is an array of strings, but must be an array of shape (3, 3) of finite numbers: "
+        "convert them to numbers, or encode categories in columns of 0 and 1.",
+    ),
+    (
+        lambda: directional_prune(torch.ones(3), lambda x: None, 0.1),
+        "flat_projection is a function that returns None, but must be a function of a vector (3,) to one, or a matrix "
+        "of shape (3, 3): pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+    (
+        lambda: directional_prune(np.ones(3), lambda x: [[1.0], [2.0, 3.0]], 0.1),
+        "flat_projection is a function that returns [[1.0], [2.0, 3.0]], but must be a function of a vector (3,) to "
+        "one, or a matrix of shape (3, 3): pass for example rdasde.landscape.flat_projection(eigenspace).",
+    ),
+    (
+        lambda: directional_prune(torch.ones(2, device="meta"), np.eye(2), 0.1),
+        "w_sgd is a torch.float32 tensor of shape (2,) on the meta device, but must be a vector of finite "
+        "floating-point numbers: pass for example torch.nn.utils.parameters_to_vector(model.parameters()).",
+    ),
+    (
+        lambda: directional_prune(np.ones(3), np.eye(3), 0.1, groups=[[0], [1, 2]]),
+        "groups is a ragged sequence, but must be 3 whole numbers >= 0: give the number of its group for each weight.",
+    ),
+    (
+        lambda: directional_prune(np.ones(3), np.eye(3), 0.1, groups=np.ma.array([0, 0, 1], mask=[0, 1, 0])),
+        "groups is an array without all of its values, but must be 3 whole numbers >= 0: give the number of its group "
+        "for each weight.",
+    ),
+    (
         lambda: directional_prune(np.ones(3), "flat", 0.1),
         "flat_projection is 'flat' (str), but must be a function of a vector (3,) to one, or a matrix of shape (3, 3): "
         "pass for example rdasde.landscape.flat_projection(eigenspace).",
     ),
 ]
+
+
+def test_a_projection_that_needs_a_gradient_is_one_all_the_same():
+    projection = torch.eye(3, dtype=torch.float64, requires_grad=True)
+    np.testing.assert_array_equal(directional_prune(np.full(3, 2.0), projection, 0.5), np.full(3, 1.5))
+    assert not directional_prune(torch.full((3,), 2.0), projection, 0.5).requires_grad
 
 
 @pytest.mark.parametrize(("call", "message"), CASES)

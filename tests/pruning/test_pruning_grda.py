@@ -1,6 +1,7 @@
 """GRDA against a NumPy twin in double precision, and what a torch optimizer must stand."""
 
 import copy
+import inspect
 import io
 import math
 import os
@@ -438,6 +439,15 @@ ERRORS = [
         ValueError,
         "sparsity_target is 1.0, but must be a finite number > 0 and < 1",
     ),
+    (
+        {"momentum": 1.0},
+        ValueError,
+        "momentum is 1.0, but must be a finite number >= 0 and < 1: give for example momentum=0.9, or 0 for none.",
+    ),
+    ({"maximize": "no"}, TypeError, "maximize is 'no' (str), but must be True or False: choose one of these."),
+    ({"capturable": "yes"}, TypeError, "capturable is 'yes' (str), but must be True or False: choose one of these."),
+    ({"foreach": 1}, TypeError, "foreach is 1 (int), but must be None, True or False: leave it out for the faster."),
+    ({"total_steps": "x"}, TypeError, "total_steps is 'x' (str), but must be a whole number >= 1"),
     ({"sparsity_target": 0.9}, TypeError, "total_steps is None (NoneType), but must be a whole number >= 1"),
     ({"sparsity_target": 0.9, "total_steps": 9, "c": 0.1}, ValueError, "c is 0.1, but must be 0 where sparsity_target"),
     (
@@ -459,6 +469,110 @@ def test_bad_options_fail_in_one_sentence(options, kind, sentence, by_group):
     assert message.startswith(sentence)
     assert message.count("\n") == 0
     assert len(message) <= 300
+
+
+MODEL = "but must be parameters, or groups of them: pass model.parameters(), or parameter_groups(model)."
+PARAMS = {
+    "none": (None, TypeError, f"params is None (NoneType), {MODEL}"),
+    "a model": (nn.Linear(2, 1), TypeError, "params is Linear(in_features=2, out_features=1, bias=True) (Linear), but"),
+    "nothing": ([], ValueError, f"params is empty, {MODEL}"),
+    "a tensor": (torch.zeros(2), TypeError, "params is tensor([0., 0.]) (Tensor), but must be parameters"),
+    "text": ("abc", TypeError, f"params is 'abc' (str), {MODEL}"),
+    "numbers": ([3], TypeError, f"params is 3 (int), {MODEL}"),
+    "a group of nothing": ([{"c": 0.5}], TypeError, "'params' of a group is None (NoneType), but must be parameters"),
+    "a set": ([{"params": {nn.Parameter(torch.ones(1))}}], TypeError, "'params' of a group is {"),
+    "a product": ([nn.Parameter(torch.ones(3)) * 2], ValueError, "params is a tensor of shape (3,) computed of others"),
+    "without shape": (nn.LazyLinear(2).parameters(), ValueError, "params is a tensor without a shape, but must be of"),
+}
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_what_is_no_parameter_fails_in_one_sentence(name):
+    params, kind, sentence = PARAMS[name]
+    with pytest.raises(kind) as caught:
+        GRDA(params, lr=0.1)
+    assert str(caught.value).startswith(sentence)
+    assert str(caught.value).count("\n") == 0
+
+
+def test_parameters_may_come_with_their_names():
+    optimizer = GRDA(nn.Linear(2, 1).named_parameters(), lr=0.1)
+    assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+
+
+OPTIONS_THERE = ", ".join(name for name in inspect.signature(GRDA).parameters if name != "params")
+GROUPS = {
+    "capital": ({"C": 0.5}, TypeError, f"C is no option of GRDA: did you mean c? There are {OPTIONS_THERE}."),
+    "rate": (
+        {"learning_rate": 3},
+        TypeError,
+        f"learning_rate is no option of GRDA: did you mean lr? There are {OPTIONS_THERE}.",
+    ),
+    "other": ({"zzz": 3}, TypeError, f"zzz is no option of GRDA: there are {OPTIONS_THERE}."),
+    "text": ({"by_layer": "no"}, TypeError, "by_layer is 'no' (str), but must be True or False: choose one of these."),
+    "layers": (
+        {"by_layer": True},
+        ValueError,
+        "by_layer is True, but must be False where structure is 'weights': give structure='filters'.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_unknown_options_of_groups_are_refused(name):
+    options, kind, sentence = GROUPS[name]
+    with pytest.raises(kind) as caught:
+        parameter_groups(network(), **options)
+    assert str(caught.value) == sentence
+
+
+def test_an_unknown_argument_is_refused_with_what_there_is():
+    with pytest.raises(TypeError, match=r"^learning_rate is no argument of GRDA: did you mean lr\?$"):
+        GRDA(network().parameters(), learning_rate=0.1)
+
+
+def _state(optimizer, model):
+    train(model, optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0), 0, 2)
+    return optimizer.state_dict()
+
+
+def _adam():
+    model = network()
+    return _state(torch.optim.Adam(model.parameters()), model)
+
+
+def _wider():
+    model = network()
+    optimizer = GRDA([nn.Parameter(torch.zeros(1, *w.shape)) for w in model.parameters()], lr=0.1, c=0.1)
+    for w in optimizer.param_groups[0]["params"]:
+        w.grad = torch.zeros_like(w)
+    optimizer.step()
+    return optimizer.state_dict()
+
+
+STATES = {
+    "none": (lambda: None, TypeError, "state_dict is None (NoneType), but must be what state_dict() of a GRDA or SGD"),
+    "empty": (dict, ValueError, "state_dict is no state of an optimizer, but must be what state_dict() of a GRDA or"),
+    "Adam": (_adam, ValueError, "state_dict is that of another optimizer, but must be what state_dict() of a GRDA or"),
+    "other shapes": (_wider, ValueError, "state_dict is that of a parameter of shape (1, "),
+    "fewer": (
+        lambda: GRDA([nn.Parameter(torch.ones(2))], lr=0.1).state_dict(),
+        ValueError,
+        "state_dict is that of [1]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_state_of_something_else_is_refused_and_nothing_changes(name):
+    make, kind, sentence = STATES[name]
+    optimizer = GRDA(network().parameters(), lr=0.3, c=0.1)
+    with pytest.raises(kind) as caught:
+        optimizer.load_state_dict(make())
+    assert str(caught.value).startswith(sentence)
+    assert str(caught.value).count("\n") == 0
+    assert optimizer.param_groups[0]["lr"] == 0.3
+    assert not optimizer.state
 
 
 def test_sparse_gradients_are_refused_before_anything_changes():

@@ -1,14 +1,26 @@
 """Counting zeros, masks, and smaller networks with the same outputs."""
 
+import functools
 import math
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils import prune  # noqa: E402
 
-from rdasde.pruning import GRDA, apply_masks, compact, export_masks, parameter_groups, sparsity, to_sparse  # noqa: E402
+from rdasde.pruning import (  # noqa: E402
+    GRDA,
+    apply_masks,
+    compact,
+    cost,
+    export_masks,
+    group_labels,
+    parameter_groups,
+    sparsity,
+    to_sparse,
+)
 
 torch.set_num_threads(1)
 
@@ -57,6 +69,11 @@ def test_table_and_html():
     assert "20.00 %" in page
     figure = counts.plot()
     assert [bar.get_width() for bar in figure.axes[0].patches] == pytest.approx([20.0, 0.0, 0.0, 0.0])
+    axes = figure.subplots(1, 2)
+    assert counts.plot(ax=axes[1]) is figure
+    assert len(axes[1].patches) == 4
+    with pytest.raises(TypeError, match=r"^ax is 3 \(int\), but must be axes of Matplotlib or None"):
+        counts.plot(ax=3)
 
 
 def test_shared_weights_count_once_and_models_only():
@@ -99,6 +116,81 @@ def test_masks_hold_weights_at_zero_in_further_training():
         apply_masks(nn.Sequential(nn.ReLU()), masks)
     with pytest.raises(ValueError, match=r"in the model: \(5, 7\)"):
         apply_masks(nn.Sequential(nn.Linear(7, 5)), masks)
+
+
+MASKS = "take export_masks of a model of the same architecture."
+WEIGHT = "0.weight"
+BAD = {
+    "halves": (
+        lambda: apply_masks(mlp(), {WEIGHT: torch.full((5, 6), 0.5)}),
+        f"the mask of '0.weight' is of other numbers, but must be of zeros and ones, or of truth values: {MASKS}",
+    ),
+    "NaN": (
+        lambda: apply_masks(mlp(), {WEIGHT: torch.full((5, 6), math.nan)}),
+        f"the mask of '0.weight' is of other numbers, but must be of zeros and ones, or of truth values: {MASKS}",
+    ),
+    "meta": (
+        lambda: apply_masks(mlp(), {WEIGHT: torch.ones(5, 6, device="meta")}),
+        f"the mask of '0.weight' is without values, but must be of zeros and ones, or of truth values: {MASKS}",
+    ),
+    "twice": (
+        lambda: apply_masks(_masked(), export_masks(mlp())),
+        "masks is for '0.weight', which is masked already, but must be for parameters without a mask: "
+        "make its zeros permanent by torch.nn.utils.prune.remove(module, 'weight') first.",
+    ),
+    "no masks": (
+        lambda: apply_masks(mlp(), None),
+        f"masks is None (NoneType), but must be masks by the names of parameters: {MASKS}",
+    ),
+    "an array": (
+        lambda: apply_masks(mlp(), {WEIGHT: np.ones((5, 6))}),
+        "the mask of '0.weight' is an array of shape (5, 6) (ndarray), but must be a tensor of zeros and ones: "
+        f"{MASKS}",
+    ),
+    "no model": (
+        lambda: apply_masks(None, {}),
+        "model is None (NoneType), but must be a torch.nn.Module: pass the network itself.",
+    ),
+}
+META = (
+    "model is one whose weight is on the meta device, but must be one whose parameters have values: "
+    "load weights on another device."
+)
+LAZY = (
+    "model is one whose weight has no shape yet, but must be one whose parameters have shapes: "
+    "run it once on a batch of its inputs."
+)
+for reads in (sparsity, to_sparse, export_masks, functools.partial(parameter_groups, structure="filters")):
+    name = getattr(reads, "__name__", "filters")
+    BAD[f"meta {name}"] = functools.partial(reads, nn.Linear(3, 3, device="meta")), META
+    BAD[f"lazy {name}"] = functools.partial(reads, nn.LazyLinear(3)), LAZY
+BAD["meta cost"] = lambda: cost(nn.Linear(3, 3, device="meta"), torch.zeros(1, 3)), META
+BAD["lazy groups"] = lambda: parameter_groups(nn.LazyLinear(3)), LAZY
+BAD["no groups"] = (
+    lambda: group_labels(mlp(), None),
+    "groups is None (NoneType), but must be what parameter_groups(model, structure='filters') returned: "
+    "make them of this model.",
+)
+
+
+def _masked():
+    model = mlp()
+    apply_masks(model, export_masks(model))
+    return model
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_in_one_sentence(name):
+    call, sentence = BAD[name]
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    assert str(caught.value) == sentence
+
+
+def test_masks_may_be_zeros_and_ones():
+    model = mlp()
+    apply_masks(model, {WEIGHT: torch.eye(5, 6)})
+    assert sparsity(model)[WEIGHT].zeros == 25
 
 
 def test_sparse_layers_have_equal_outputs():

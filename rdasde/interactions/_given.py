@@ -1,0 +1,37 @@
+"""What users hand over: arrays of codes and labels, and paths."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rdasde import _check
+
+
+def array_of(argument: str, value: Any, accepted: str, mend: str) -> NDArray[Any]:
+    """As NumPy's, whatever its kind and shape; all of its values are there."""
+    if isinstance(value, Tensor):
+        if value.is_meta:
+            raise _check.bad(argument, "a tensor on the meta device", accepted, mend)
+        value = value.detach().cpu()
+    if np.ma.is_masked(value):
+        masked = np.count_nonzero(np.ma.getmaskarray(value))
+        raise _check.bad(argument, f"an array with {masked} masked entries", accepted, mend)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise _check.bad(argument, "a ragged sequence", accepted, mend) from None
+    except TypeError:  # a tensor of bfloat16
+        raise _check.wrong_kind(argument, value, accepted, mend) from None
+
+
+def path_of(argument: str, value: Any, accepted: str, mend: str) -> Path:
+    """A path, whether or not anything is there."""
+    if not isinstance(value, str | os.PathLike):
+        raise _check.wrong_kind(argument, value, accepted, mend)
+    return Path(value)
