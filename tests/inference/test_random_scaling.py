@@ -1,5 +1,7 @@
 """Random scaling: its law against tables and draws, and its intervals."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -113,9 +115,11 @@ def test_intervals_hold(name, inference):
 def test_intervals_hold_in_long_streams(name, inference):
     """As above with 300 streams of 100 000 rows: within 2 points of .95, and 4 standard errors."""
     inside = []
+    # gradients of Poisson's loss grow exponentially: at .02 one stream in a hundred diverges
+    algorithm = dataclasses.replace(ALGORITHM, step_size=0.005) if name == "poisson" else ALGORITHM
     for seed in range(300):
         rng = np.random.default_rng([seed, 22])
-        fit = rs.fit(CASES[name], *draw(name, rng, 100_000), ALGORITHM, inference=inference)
+        fit = rs.fit(CASES[name], *draw(name, rng, 100_000), algorithm, inference=inference)
         inside.append(np.mean((fit.interval[:, 0] <= COEF) & (fit.interval[:, 1] >= COEF)))
     assert abs(np.mean(inside) - 0.95) <= 0.02 + 4.0 * np.std(inside, ddof=1) / np.sqrt(300)
 
