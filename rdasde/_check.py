@@ -229,10 +229,15 @@ def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str
 
 def not_masked(argument: str, value: Any, accepted: str, mend: str) -> None:
     """ValueError for a masked array, and for a list of them: NumPy would read what lies below the mask."""
-    parts = value if isinstance(value, list | tuple) else [value]
-    masked = sum(int(np.count_nonzero(part.mask)) for part in parts if np.ma.is_masked(part))
+    masked = masked_entries(value)
     if masked:
         raise bad(argument, f"an array with {masked} masked entries", accepted, mend)
+
+
+def masked_entries(value: Any) -> int:
+    """How many there are in an array, or in a list of arrays."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return sum(int(np.count_nonzero(np.ma.getmaskarray(part))) for part in parts if np.ma.is_masked(part))
 
 
 def integers(argument: str, value: ArrayLike, accepted: str, mend: str) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ def labels(value: Any) -> list[str] | None:
 def plain(argument: str, value: Any) -> Any:
     """An array of what pandas holds; anything else as it is, but a list that holds masked arrays, which is refused."""
     if isinstance(value, list | tuple):
-        masked = sum(int(np.count_nonzero(np.ma.getmaskarray(row))) for row in value if np.ma.is_masked(row))
+        masked = _check.masked_entries(value)
         if masked:
             got = f"a {type(value).__name__} with {masked} masked entries"
             raise _check.bad(argument, got, "of finite numbers", "drop or fill these rows")

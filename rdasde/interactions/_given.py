@@ -19,9 +19,7 @@ def array_of(argument: str, value: Any, accepted: str, mend: str) -> NDArray[Any
         if value.is_meta:
             raise _check.bad(argument, "a tensor on the meta device", accepted, mend)
         value = value.detach().cpu()
-    if np.ma.is_masked(value):
-        masked = np.count_nonzero(np.ma.getmaskarray(value))
-        raise _check.bad(argument, f"an array with {masked} masked entries", accepted, mend)
+    _check.not_masked(argument, value, accepted, mend)
     try:
         return np.asarray(value)
     except ValueError:

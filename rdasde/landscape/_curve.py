@@ -99,9 +99,7 @@ def curve(
     ends = solution("a", a, number), solution("b", b, number)
     epochs = _check.count("epochs", epochs, mend="give the number of passes over the data")
     rate = _check.number("learning_rate", learning_rate, above=0.0, mend="give for example learning_rate=0.05")
-    mend = "give for example momentum=0.9"
-    if _check.number("momentum", momentum, least=0.0, mend=mend) >= 1.0:
-        raise _check.bad("momentum", momentum, "a finite number >= 0 and < 1", mend)
+    _check.number("momentum", momentum, least=0.0, below=1.0, mend="give for example momentum=0.9")
     times = np.linspace(0.0, 1.0, _check.count("points", points, least=2, mend="the ends count"))
     generator = torch.Generator().manual_seed(_check.seed(seed))
 

@@ -39,8 +39,7 @@ def _check_numbers(options: dict[str, Any]) -> None:
     _check.number("c", options["c"], least=0.0, mend="give the strength, for example c=5e-4; c=0 is SGD")
     _check.number("mu", options["mu"], above=0.0, most=1.0, mend="give the exponent, for example mu=0.51")
     mend = "give for example momentum=0.9, or 0 for none"
-    if _check.number("momentum", options["momentum"], least=0.0, mend=mend) >= 1.0:
-        raise _check.bad("momentum", options["momentum"], "a finite number >= 0 and < 1", mend)
+    _check.number("momentum", options["momentum"], least=0.0, below=1.0, mend=mend)
     _check.number("weight_decay", options["weight_decay"], least=0.0, mend="give for example 5e-4, or 0 for none")
     _check.number("l2", options["l2"], least=0.0, mend="give the weight of the squared norm, for example l2=0.1")
 
@@ -51,9 +50,7 @@ def _check_target(options: dict[str, Any]) -> None:
         _check.count("total_steps", total, mend="give the number of steps over which sparsity_target is reached")
     if target is None:
         return
-    target = _check.number("sparsity_target", target, above=0.0, most=1.0, mend="give a share, for example 0.97")
-    if target == 1.0:
-        raise _check.bad("sparsity_target", target, "a finite number > 0 and < 1", "give a share, for example 0.97")
+    _check.number("sparsity_target", target, above=0.0, below=1.0, mend="give a share, for example 0.97")
     if options["c"]:
         raise _check.bad("c", options["c"], "0 where sparsity_target is given", "leave c out: it is found on the way")
     if options["capturable"]:
