@@ -69,7 +69,7 @@ def coverage(runs: xr.Dataset, band: xr.Dataset) -> xr.DataArray:
             f"by {', '.join(map(str, values.dims[1:]))}, as {name!r} of the runs is",
             "make it from a result with the same variable",
         )
-    inside = inside_of("band", band.transpose(*values.dims[1:], ...), runs["time"].values, coordinates)
+    inside = inside_of("band", band, runs["time"].values, coordinates)
     counts = Counts(inside, len(values))
     counts.add(slice(None), values.values)
     coords: dict[str, Any] = {str(dim): runs[dim].values for dim in values.dims[1:]}
