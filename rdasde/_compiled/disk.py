@@ -4,6 +4,12 @@ numba's own cache keeps an index of all entries of a function. Reading one that 
 not know fails, and two processes that write at once may leave an index in which an entry stands for the other's file.
 Here nothing is shared: a file appears whole, and who asks for other types never opens it. What cannot be read is
 compiled; where nothing can be written, in memory.
+
+Nor may what is in the files meet. Machine code holds the functions that it calls as weak symbols: of two of one name in
+a process, the one that came first is called. numba tells functions of one name and the same types apart by a number
+that it counts in each process, so a file of another process could bring a function in whose place this one's is
+called, or the other way round: noise where a gradient is asked for (https://github.com/numba/numba/issues/10486). Hence
+numbers here are drawn, and no two processes give the same.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ import functools
 import hashlib
 import os
 import pickle
+import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -66,12 +73,18 @@ def _described(kind: Any) -> str:
     raise _Unnamed
 
 
+def _number() -> int:
+    return secrets.randbits(62)
+
+
 @functools.cache
 def _cache_class() -> Any:
     import numba
     import numpy as np
-    from numba.core import caching
+    from numba.core import bytecode, caching
 
+    identity: Any = bytecode.FunctionIdentity
+    identity._unique_ids = iter(_number, None)  # asked for one after the other: copies of a process draw their own
     function_cache: Any = caching.FunctionCache
     config: Any = numba.core.config
 

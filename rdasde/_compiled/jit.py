@@ -57,6 +57,8 @@ def implements(function: Compiled, parameters: type) -> Callable[[Compiled], Com
     """Give the implementation of a `generic` function for one NamedTuple class of parameters."""
 
     def register(implementation: Compiled) -> Compiled:
+        # numba names machine code by this
+        implementation.__qualname__ = f"{function.__name__}_{parameters.__name__}"
         _generics[function][parameters] = implementation
         return implementation
 

@@ -51,9 +51,9 @@ class Snapshot:
         self._kept: list[Any] = []  # alive, so that identities stay theirs
         self._function = self._of_function(function)
         self.digest = self._hash.hexdigest()[:16]
-        for copy in self._copies:
+        for place, copy in enumerate(self._copies):
             # numba names what it compiles by these, and two functions of one name must not meet in a cache
-            copy.__qualname__ = f"{copy.__name__}_{self.digest}"
+            copy.__qualname__ = f"{copy.__name__}_{self.digest}_{place}"
 
     def compiled(self, options: dict[str, Any]) -> Any:
         """numba's dispatcher of the copy; the options are for a function that was plain."""

@@ -1,8 +1,12 @@
 """Compilation on demand."""
 
+import importlib
+import pkgutil
 import shutil
 import subprocess
 import sys
+
+from rdasde._compiled import jit
 
 
 def run(script):
@@ -72,6 +76,39 @@ for kind in kinds:
     names = run(script)
     assert len(set(names)) == len(names) == 15
     assert run(script) == names
+
+
+def test_machine_code_of_two_processes_has_no_name_in_common():
+    """numba's names end in a number; those of a name and types alike, counted, would let one be called for the other.
+
+    That happened: with a file of `diffuse` from a process that had compiled other kernels before, noise of the paths
+    was added up (https://github.com/numba/numba/issues/10486). Null: 400 numbers of 62 bits, all different.
+    """
+    script = """
+import os
+from numba.core.bytecode import FunctionIdentity
+import rdasde as rs
+from rdasde._engine.loops import diffuse
+diffuse.dispatcher()
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.write(writer, b" ".join(b"%d" % next(FunctionIdentity._unique_ids) for _ in range(100)))
+    os._exit(0)
+os.wait()
+print(*(next(FunctionIdentity._unique_ids) for _ in range(100)), os.read(reader, 10**5).decode())
+"""
+    numbers = run(script) + run(script)
+    assert len(set(numbers)) == len(numbers) == 400
+    assert min(map(int, numbers)) > 10**6
+
+
+def test_implementations_of_one_module_have_names_of_their_own():
+    for folder in ("_problems", "_losses", "_regularizers", "_engine", "_weak_error"):
+        package = importlib.import_module(f"rdasde.{folder}")
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+    names = [(body.__module__, body.__qualname__) for bodies in jit._generics.values() for body in bodies.values()]
+    assert len(set(names)) == len(names) > 60
 
 
 def test_a_class_of_the_users_own_stays_off_the_disk_cache():
