@@ -3,11 +3,14 @@
 import shutil
 from pathlib import Path
 
+from sphinx.pycode import ModuleAnalyzer
+
 import rdasde
 from rdasde import _figures, _studies
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+ALIASES = {"rdasde.Schedule": "rdasde._schedule"}
 
 project = "rdasde"
 author = "rdasde developers"
@@ -91,7 +94,14 @@ def _gallery(_):
             _write(HERE / "gallery" / f"{name}.md", lines)
 
 
+def _alias(app, what, name, alias, options, lines):
+    """What a type stands for has no docstring of its own: it is the string below it, where it is defined."""
+    if what == "data":
+        lines[:] = ModuleAnalyzer.for_module(ALIASES[name]).find_attr_docs()["", name.split(".")[-1]]
+
+
 def setup(app):
     """Pages that are made of others, before Sphinx looks for them."""
+    app.connect("autodoc-process-docstring", _alias, priority=100)  # before numpydoc
     for make in (_copied, _comparison, _gallery):
         app.connect("config-inited", lambda app, config, make=make: make(app))

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel
+from rdasde._compiled.jit import Kernel, compilable
 from rdasde._normal import normal_cdf
 from rdasde._regularizers.base import Regularizer, mirror
 
@@ -108,7 +108,12 @@ class Elimination(NamedTuple):
 
     upper: Floats  # (cell, coordinate)
     diagonal: Floats  # (cell, coordinate)
-    rows: Floats  # (5, coordinate)
+    rows: Floats  # (10, coordinate)
+
+    @staticmethod
+    def of(density: Floats) -> Elimination:
+        """Room enough for a density (cell, coordinate)."""
+        return Elimination(np.empty_like(density), np.empty_like(density), np.empty((10, density.shape[1])))
 
 
 @Kernel
@@ -127,45 +132,66 @@ def _map_points(
             out[i, k] = w[bent[k], i]
 
 
+@compilable
+def _flows(level, rate, slope, mapped, x, factor, leftwards, rightwards):
+    """Through an edge at x, per density in the cell that they come from, by coordinate."""
+    for j in range(level.size):
+        # Bernoulli's function w / (e^w - 1) from the reciprocal of a truncated series: positive, and to 1e-4 where
+        # cells are as short as most (|w| < 1)
+        w = level[j] - rate[j] * mapped[j] - slope[j] * x
+        a = abs(w)
+        small = 1.0 / (1.0 + a * (1 / 2 + a * (1 / 6 + a * (1 / 24 + a * (1 / 120 + a * (1 / 720))))))
+        leftwards[j] = factor[j] * (small + max(-w, 0.0))
+        rightwards[j] = factor[j] * (small + max(w, 0.0))
+
+
 @Kernel
 def _implicit_step(density: Floats, mapped: Floats, drift: Drift, dt: float, width: float, room: Elimination) -> None:
     """One implicit Euler step: `density` (cell, coordinate), `mapped` (edge, coordinate).
 
-    Nothing flows through the outermost edges.
+    Nothing flows through the outermost edges. Loops over coordinates are short and of few arrays, each a row of its
+    own: then compilers see that they can be vectorized.
     """
     pull, rest, diffusion = drift
     upper, diagonal, rows = room
     cells, n = density.shape
-    centre, from_left, to_left, before, mean = rows[0], rows[1], rows[2], rows[3], rows[4]
     rows[:] = 0.0
+    centre, mean, level, rate, slope, factor = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
+    leftwards, rightwards, from_left, to_left = rows[6], rows[7], rows[8], rows[9]
     for i in range(cells):
+        row, left, right, x = density[i], mapped[i], mapped[i + 1], (i + 0.5 - 0.5 * cells) * width
         for j in range(n):
-            centre[j] += 0.5 * width * density[i, j] * (mapped[i, j] + mapped[i + 1, j])
-            mean[j] += width * density[i, j] * (i + 0.5 - 0.5 * cells) * width
-    for i in range(cells):
-        x = (i + 1 - 0.5 * cells) * width
-        inner = 1.0 if i < cells - 1 else 0.0
+            centre[j] += 0.5 * width * row[j] * (left[j] + right[j])
         for j in range(n):
-            # Bernoulli's function w / (e^w - 1) from the reciprocal of a truncated series: positive, and to 1e-4 where
-            # cells are as short as most (|w| < 1)
-            w = -(pull[j] * (mapped[i + 1, j] - centre[j]) + rest[j] * (x - mean[j])) * width / diffusion[j]
-            a = abs(w)
-            small = 1.0 / (1.0 + a / 2.0 * (1.0 + a / 3.0 * (1.0 + a / 4.0 * (1.0 + a / 5.0 * (1.0 + a / 6.0)))))
-            factor = inner * dt * diffusion[j] / (width * width)
-            from_right = factor * (small + (a if w < 0.0 else 0.0))
-            to_right = factor * (small + (a if w > 0.0 else 0.0))
-            above = diagonal[i - 1, j] if i > 0 else 1.0
-            share = from_left[j] / above
-            if i > 0:
-                density[i, j] += share * density[i - 1, j]
-            diagonal[i, j] = 1.0 + to_right + to_left[j] - share * before[j]
-            upper[i, j] = from_right
-            from_left[j], to_left[j], before[j] = to_right, from_right, from_right
+            mean[j] += width * row[j] * x
     for j in range(n):
-        density[cells - 1, j] /= diagonal[cells - 1, j]
-    for i in range(cells - 2, -1, -1):
+        unit = width / diffusion[j]
+        rate[j], slope[j] = pull[j] * unit, rest[j] * unit
+        level[j] = rate[j] * centre[j] + slope[j] * mean[j]
+        factor[j] = dt * diffusion[j] / (width * width)
+    for i in range(cells):
+        row, here, above = density[i], diagonal[i], upper[i]
+        if i < cells - 1:
+            x = (i + 1 - 0.5 * cells) * width
+            _flows(level, rate, slope, mapped[i + 1], x, factor, leftwards, rightwards)
+        else:
+            leftwards[:], rightwards[:] = 0.0, 0.0
+        before, pivot = density[max(i - 1, 0)], diagonal[max(i - 1, 0)]
         for j in range(n):
-            density[i, j] = (density[i, j] + upper[i, j] * density[i + 1, j]) / diagonal[i, j]
+            share = from_left[j] / pivot[j] if i > 0 else 0.0
+            row[j] += share * before[j]
+            here[j] = 1.0 + rightwards[j] + to_left[j] - share * to_left[j]
+        for j in range(n):
+            from_left[j], to_left[j] = rightwards[j], leftwards[j]
+        for j in range(n):
+            above[j] = leftwards[j]
+    row, here = density[cells - 1], diagonal[cells - 1]
+    for j in range(n):
+        row[j] /= here[j]
+    for i in range(cells - 2, -1, -1):
+        row, after, above, here = density[i], density[i + 1], upper[i], diagonal[i]
+        for j in range(n):
+            row[j] = (row[j] + above[j] * after[j]) / here[j]
 
 
 @Kernel
@@ -273,7 +299,7 @@ def _shape(
     density = np.repeat(np.exp(-0.5 * (edge[:-1] + 0.5 * _WIDTH) ** 2)[:, None], len(bent), axis=1)
     density /= density.sum(axis=0) * _WIDTH
     edges, points = _points(edge, len(rows), len(bent)), _points(fine, len(rows), len(bent))
-    room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((5, len(bent))))
+    room = Elimination.of(density)
     read = np.unique(np.r_[0 : len(times) : _SELDOM, len(times) - 1])
     moments, quantile = np.zeros((len(read), 5, len(bent))), np.zeros((len(read), len(SCORES), len(bent)))
     quantile[0] = SCORES[:, None]

@@ -12,9 +12,30 @@ EDGES = np.linspace(-0.5 * _CELLS * _WIDTH, 0.5 * _CELLS * _WIDTH, _CELLS + 1)
 
 
 def steps(density, pull, mapped, rest, diffusion, dt, count):
-    room = Elimination(np.empty_like(density), np.empty_like(density), np.empty((5, density.shape[1])))
+    room = Elimination.of(density)
     for _ in range(count):
         _implicit_step(density, mapped, Drift(pull, rest, diffusion), dt, _WIDTH, room)
+
+
+@pytest.mark.parametrize("coordinates", [1, 3, 50])
+def test_a_step_solves_the_equations_of_its_fluxes(coordinates):
+    """The twin: ``(I - dt A) p = p0`` by a dense solver, with Bernoulli's function in full where cells are short."""
+    random = np.random.default_rng(coordinates)
+    centres = 0.5 * (EDGES[1:] + EDGES[:-1])
+    pull, rest, diffusion = random.uniform(0.5, 1.0, (3, coordinates))
+    mapped = np.sign(EDGES)[:, None] * np.maximum(np.abs(EDGES)[:, None] - random.uniform(0.1, 1.0, coordinates), 0.0)
+    before = np.exp(-0.5 * (centres[:, None] - random.uniform(-1.0, 1.0, coordinates)) ** 2)
+    before /= before.sum(axis=0) * _WIDTH
+    after = before.copy()
+    steps(after, pull, mapped, rest, diffusion, 0.3, 1)
+    for j in range(coordinates):
+        p, w = before[:, j] * _WIDTH, mapped[:, j]
+        bend = w - 0.5 * p @ (w[1:] + w[:-1])
+        drift = -(pull[j] * bend + rest[j] * (EDGES - p @ centres))[1:-1] * _WIDTH / diffusion[j]
+        rates = diffusion[j] / _WIDTH**2 * drift / np.expm1(drift)  # from right to left; the other way e^drift of it
+        flow = np.diag(rates, 1) + np.diag(rates * np.exp(drift), -1)
+        flow -= np.diag(flow.sum(axis=0))
+        np.testing.assert_allclose(after[:, j], np.linalg.solve(np.eye(_CELLS) - 0.3 * flow, before[:, j]), atol=1e-5)
 
 
 def test_conserves_mass_and_stays_positive():

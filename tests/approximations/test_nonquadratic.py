@@ -56,7 +56,7 @@ def test_closure_and_paths_against_the_algorithm(case):
     options = {"horizon": horizon, "times": 6, "start": start}
     runs = rs.simulate(problem, rule, replicates=800, seed=0, **options)
     paths = rs.approximate(problem, rule, method="paths", paths=2000, seed=0, **options)
-    closure = rs.approximate(problem, rule, **options)
+    closure = rs.approximate(problem, rule, check=True, **options)  # however slow the machine is
     observed = (runs.primal == 0.0).mean("replicate").values[1:]
     # 800 runs, standard error of a probability at most .018, of an average over coordinates far less: .02 for paths,
     # .04 for the closure are what is asked, on average over coordinates
@@ -135,7 +135,7 @@ def test_spiked_pca_at_full_size(step_size, near):
     options = {"horizon": 5.0, "times": 11, "start": near_start() if near else rest / np.linalg.norm(rest)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rs.ClosureWarning)
-        closure = rs.approximate(problem, rule, **options)
+        closure = rs.approximate(problem, rule, check=True, **options)  # however slow the machine is
     runs = rs.simulate(problem, rule, replicates=1000, seed=0, **options)
     paths = rs.approximate(problem, rule, method="paths", paths=2000, seed=0, **options)
     held = rs.coverage(runs, rs.band(paths, space="dual")).values[1:]
