@@ -133,7 +133,16 @@ def _map_points(
 
 
 @compilable
-def _flows(level, rate, slope, mapped, x, factor, leftwards, rightwards):
+def _flows(
+    level: Floats,
+    rate: Floats,
+    slope: Floats,
+    mapped: Floats,
+    x: float,
+    factor: Floats,
+    leftwards: Floats,
+    rightwards: Floats,
+) -> None:
     """Through an edge at x, per density in the cell that they come from, by coordinate."""
     for j in range(level.size):
         # Bernoulli's function w / (e^w - 1) from the reciprocal of a truncated series: positive, and to 1e-4 where
