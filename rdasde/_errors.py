@@ -66,7 +66,7 @@ class StabilityWarning(UserWarning):
 
 
 class AccuracyWarning(UserWarning):
-    """A law from `approximate` differs from runs of the algorithm itself by more than chance allows.
+    """A law from `approximate`, or a band of it, differs from runs of the algorithm itself by more than chance allows.
 
     Examples
     --------

@@ -124,8 +124,8 @@ def approximate(
     noise : {"gaussian", "gradients"}
         Of ``"paths"``. ``"gradients"``: that of as many gradients, drawn at the state, as the algorithm takes in the
         time of a step. For features that are rare or heavy-tailed, whose noise is skewed, so that P(w_j = 0) and
-        coverage are off by the order of the square root of the step size under Gaussian noise. Such paths cost about
-        what runs of the algorithm cost.
+        coverage are off by the order of the square root of the step size under Gaussian noise, and whose tails matter
+        at high levels. Such paths cost about what runs of the algorithm cost. ``attrs["noise"]`` says which it was.
     statistics : dict of str to callable, optional
         Functions of the primal state w, as in `simulate`, of every path at every time: with paths only. `band` takes
         their names.
@@ -178,7 +178,9 @@ def approximate(
         ``attrs["checked_mean"]`` (standard deviations), ``attrs["checked_std"]`` (logarithm of the ratio),
         ``attrs["checked_quantile"]`` (coverage, averaged over coordinates) and ``attrs["checked_zero"]`` hold what was
         found of each, chance included, ``attrs["checked_replicates"]`` from how many runs. For the closure it is a
-        `ClosureWarning`.
+        `ClosureWarning`. How often runs lie outside bands of level .99, .999 and .9999, and outside simultaneous ones,
+        is counted, too (``attrs["checked_tail"]`` at .999; not in the first fifty steps, if these are in the first
+        tenth): where that is off, ``attrs["tail_off_..."]`` keeps the share, and `band` warns when asked for one.
 
     Examples
     --------

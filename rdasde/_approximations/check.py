@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rdasde._approximations.comparison import FALSE_ALARM, Comparison, Finding, compare
+from rdasde._approximations.comparison import FALSE_ALARM, Attributes, Comparison, Finding, compare
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES
@@ -39,6 +39,8 @@ _SEEDS = (0x7D5C_2A11_9E37, 0x1B56_C4E9_30F3)  # of the runs: other streams than
 _GRADIENTS = 4096  # that tell how skewed they are
 _LARGE_STEP = 0.5  # step_size * tr H / batch_size past which laws have heavy tails
 _LARGE_SKEWNESS = 0.35  # of a coordinate: P(w_j = 0) is then off by .02, a sixth of it times the normal density
+_GAUSSIAN_DESIGN = 6.0  # excess kurtosis of single gradients that leaves none: given the features, states are normal
+_LARGE_KURTOSIS = 0.2  # of a coordinate: of a 99.9 % band .17 % are then outside
 _FALSE_ALARM_LARGE = 1e-2  # the same past a large step, where laws are known to fail
 
 
@@ -49,7 +51,7 @@ def check_law(
     seconds: float,
     monte_carlo: MonteCarlo,
     statistics: Mapping[str, Statistic] | None = None,
-) -> dict[str, float]:
+) -> Attributes:
     """What runs of the algorithm say of `result`, a law from `approximate` which took some `seconds`.
 
     Mean, standard deviation, coverage of the band and P(w_j = 0) are compared at a dozen times; of the running average
@@ -127,21 +129,26 @@ def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding
     grow as the step size falls.
     """
     problem, algorithm, _, axis = run[:4]
-    complaints = []
+    complaints: list[str] = []
+    attributes: Attributes = {}
     if _load(run) > _LARGE_STEP:
         complaints = [f"step_size * trace of the Hessian / batch_size is {_load(run):.2g}"]
+        attributes["tail_unseen"] = complaints[0]
     else:
         rate = _step(run) / algorithm.batch_size * problem.typical_rate()
-        skewness = _skewness(run, law, monte_carlo) * np.sqrt(rate)
+        skewness, kurtosis = _shape_of_gradients(run, law, monte_carlo)
+        skewness, kurtosis = skewness * np.sqrt(rate), (kurtosis - _GAUSSIAN_DESIGN) * rate
         if skewness > _LARGE_SKEWNESS:
             complaints = [f"the noise of gradients leaves a skewness of about {skewness:.2g}"]
+        if kurtosis > _LARGE_KURTOSIS and monte_carlo.noise == "gaussian":
+            attributes["tail_unseen"] = f"the noise of gradients leaves an excess kurtosis of {kurtosis:.2g} or more"
     if "cut_off" in law.attrs:
         number = law.attrs["cut_off"]
         of = f"{number} coordinates have tails" if number > 1 else "1 coordinate has tails"
         complaints.append(f"{of} beyond the grid of the law, a hundred standard deviations away")
     exact = problem.has_compiled_drift and problem.drift_cost() <= _COSTLY * problem.dimension**2
     if law.attrs["method"] != "closure" or problem.is_quadratic or not exact or algorithm.is_falling:
-        return Finding({}, complaints)
+        return Finding(attributes, complaints)
     steps = np.rint(law["time"].values / _step(run)).astype(np.int64)
     seldom = TimeAxis(steps, law["time"].values, axis.total)
     paths = MonteCarlo(_RUNS, _SEEDS[0], monte_carlo.executor)
@@ -149,8 +156,8 @@ def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding
     plain = run._replace(axis=seldom, algorithm=algorithm.effective, kept=coordinates)
     dual, primal = dual_paths(plain, paths)
     states = {"dual": dual, "primal": primal}
-    finding = compare(law, algorithm.mirror, steps, states).finding("paths of the same diffusion")
-    return Finding(finding.attributes, complaints + finding.complaints)
+    finding = compare(law, algorithm.mirror, steps, states, tails_too=False).finding("paths of the same diffusion")
+    return Finding(finding.attributes | attributes, complaints + finding.complaints)
 
 
 def _load(run: Run) -> float:
@@ -163,21 +170,26 @@ def _step(run: Run) -> float:
     return run.algorithm.effective.step_size if run.axis.sizes is None else float(run.axis.sizes.max())
 
 
-def _skewness(run: Run, law: xr.Dataset, monte_carlo: MonteCarlo) -> float:
-    """The largest, over coordinates, of single gradients where the law is at its end."""
+def _shape_of_gradients(run: Run, law: xr.Dataset, monte_carlo: MonteCarlo) -> tuple[float, float]:
+    """Skewness and excess kurtosis, the largest over coordinates, of single gradients where the law is at its end."""
     problem, algorithm = run[:2]
     end = law["primal_mean"].values[-1]
     if len(end) < problem.dimension:
-        return 0.0
+        return 0.0, 0.0
     single = dataclasses.replace(algorithm, step_size=_step(run), batch_size=1, momentum=0.0)
     axis = TimeAxis(np.array([1]), np.array([single.step_size]), 1)
     here = Run(problem, single, np.ascontiguousarray(end), axis)
     dual = _runs(here, np.array([0]), np.arange(problem.dimension), _GRADIENTS, _SEEDS[0], monte_carlo)["dual"]
     steps = dual[:, 0] - dual[:, 0].mean(axis=0)
     std = steps.std(axis=0)
-    cubes = (steps / np.where(std > 0.0, std, 1.0)) ** 3
-    # tails are heavy: of what is surely there
-    return float(np.maximum(np.abs(cubes.mean(axis=0)) - 3.0 * cubes.std(axis=0) / np.sqrt(len(cubes)), 0.0).max())
+    scaled = steps / np.where(std > 0.0, std, 1.0)
+    return _surely(scaled**3, 0.0, 3.0), _surely(scaled**4, 3.0, 2.0)
+
+
+def _surely(powers: Floats, normal: float, errors: float) -> float:
+    """The largest mean beyond that of a normal law, less some standard errors: of what is surely there."""
+    beyond = np.abs(powers.mean(axis=0)) - normal - errors * powers.std(axis=0) / np.sqrt(len(powers))
+    return float(np.maximum(beyond, 0.0).max())
 
 
 def price_of_a_step(run: Run, monte_carlo: MonteCarlo, clock: Callable[[], float] = time.perf_counter) -> float:

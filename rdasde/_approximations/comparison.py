@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rdasde._approximations.tails import Cases, settled, tails
 from rdasde._bands.band import band
 from rdasde._bands.quantiles import standardized
 from rdasde._bands.variables import drawn, names_of
@@ -28,6 +29,7 @@ _ROOM_SHARE = 0.018  # in the coverage of one coordinate at one time
 _ROOM_AVERAGE = 0.012  # in the coverage at one time, averaged over coordinates
 _DISTINCT = 0.9  # share of runs whose values differ, from which on these count as continuous
 FALSE_ALARM = 1e-4  # of each kind of comparison, of all times and coordinates together
+Attributes = dict[str, float | str]  # of a result, as netCDF keeps them
 _DOUBT, _DOUBTFUL_ROOM = 0.2, 0.5  # the same, and the share of a room, at which more runs are asked
 
 
@@ -65,7 +67,7 @@ class Respect(NamedTuple):
 class Comparison(NamedTuple):
     """Of a law with runs of the algorithm."""
 
-    attributes: dict[str, float]
+    attributes: Attributes
     misses: list[Miss]  # past what chance and room leave open
     doubts: list[Miss]  # past what would pass without a second look
 
@@ -79,7 +81,7 @@ class Comparison(NamedTuple):
 class Finding(NamedTuple):
     """What a result says of its law, and what is to be warned of."""
 
-    attributes: dict[str, float]
+    attributes: Attributes
     complaints: list[str]
 
 
@@ -89,11 +91,15 @@ def compare(
     steps: NDArray[np.int64],
     states: dict[str, Floats],
     false_alarm: float = FALSE_ALARM,
+    tails_too: bool = True,
 ) -> Comparison:
-    """`steps` (time,): after how many the law and the states, (run, time, coordinate), are those of."""
+    """`steps` (time,): after how many the law and the states, (run, time, coordinate), are those of.
+
+    `tails_too`: whether the states have the tails of the algorithm, which those of the law are to be compared with.
+    """
     dual, primal = states["dual"], states["primal"]
     number = len(dual)
-    attributes = {"checked_replicates": float(number)}
+    attributes: Attributes = {"checked_replicates": float(number)}
     mean, std = dual.mean(axis=0), dual.std(axis=0, ddof=1)
     moving = std > 1e-9 * (np.abs(mean) + 1e-300)
     if not moving.any():
@@ -123,6 +129,7 @@ def compare(
     def holds(gap: float) -> str:
         return f"its {100 * _LEVEL:.0f} % band in the dual holds {100 * (gap + _LEVEL):.1f} %"
 
+    others = [_of_another(law, name, states[name]) for name in names_of(law) if name in states]
     respects = (
         Respect(shift, np.sqrt(sampling), _ROOM_MEAN, "its mean is off by {:+.2g} standard deviations".format),
         Respect(
@@ -145,7 +152,7 @@ def compare(
             _ROOM_AVERAGE,
             lambda gap: holds(gap) + " on average over times and coordinates",
         ),
-        *(respect for name in names_of(law) if name in states for respect in _of_another(law, name, states[name])),
+        *(respect for other in others for respect in other.respects),
     )
     attributes |= {
         "checked_mean": float(np.abs(shift).max()),
@@ -153,13 +160,27 @@ def compare(
         "checked_quantile": float(np.abs(by_run.mean(axis=0) - _LEVEL).max()),
         "checked_zero": float(np.abs(zero).max()),
     }
+    if tails_too:
+        late = settled(steps, law["time"].values)
+        every = [("", Cases(dual, ~inside, moving)), *((other.name, other.cases) for other in others)]
+        for name, cases in every:
+            there = cases.moving & late.reshape(-1, *(1,) * (cases.moving.ndim - 1))
+            attributes |= tails(law, cases._replace(moving=there), false_alarm, name)
     misses = [respect.furthest(law, false_alarm, 1.0) for respect in respects]
     doubts = [respect.furthest(law, _DOUBT, _DOUBTFUL_ROOM) for respect in respects]
     return Comparison(attributes, *([miss for miss in part if miss.excess > 1.0] for part in (misses, doubts)))
 
 
-def _of_another(law: xr.Dataset, name: str, values: Floats) -> list[Respect]:
-    """Of a function of the state or the running average, whose `values` (run, time, ...) are those of runs."""
+class Other(NamedTuple):
+    """A function of the state, or the running average."""
+
+    name: str
+    respects: list[Respect]
+    cases: Cases  # where its values have a density
+
+
+def _of_another(law: xr.Dataset, name: str, values: Floats) -> Other:
+    """`values` (run, time, ...) are those of runs."""
     number = len(values)
     sampling = 1.0 / number + 1.0 / law.sizes.get("path", np.inf)
     mean, std = values.mean(axis=0), values.std(axis=0, ddof=1)
@@ -167,11 +188,12 @@ def _of_another(law: xr.Dataset, name: str, values: Floats) -> list[Respect]:
     safe, draws = np.where(moving, std, 1.0), drawn(law, name)
     centre = law[f"{name}_mean"].values if draws is None else draws.values.mean(axis=0)
     edges = band(law, _LEVEL, of=name)
-    inside = ((values >= edges["lower"].values) & (values <= edges["upper"].values)).mean(axis=0)
-    gap = np.where(moving, inside - _LEVEL, 0.0)
+    inside = (values >= edges["lower"].values) & (values <= edges["upper"].values)
+    gap = np.where(moving, inside.mean(axis=0) - _LEVEL, 0.0)
     # a band between values that many runs have holds more often, and may
     distinct = 1 + np.count_nonzero(np.diff(np.sort(values, axis=0), axis=0), axis=0)
-    gap = np.where(distinct >= _DISTINCT * number, gap, np.minimum(gap, 0.0))
+    continuous = moving & (distinct >= _DISTINCT * number)
+    gap = np.where(continuous, gap, np.minimum(gap, 0.0))
 
     def holds(gap: float) -> str:
         return f"its {100 * _LEVEL:.0f} % band of {name!r} holds {100 * (gap + _LEVEL):.1f} %"
@@ -180,10 +202,11 @@ def _of_another(law: xr.Dataset, name: str, values: Floats) -> list[Respect]:
         return f"its mean of {name!r} is off by {gap:+.2g} standard deviations"
 
     error = np.full(gap.shape, np.sqrt(sampling))
-    return [
+    respects = [
         Respect(np.where(moving, (centre - mean) / safe, 0.0), error, _ROOM_MEAN, shifted),
         Respect(gap, np.sqrt(_LEVEL * (1.0 - _LEVEL)) * error, _ROOM_SHARE, holds),
     ]
+    return Other(name, respects, Cases(values, ~inside, continuous))
 
 
 def _kurtosis(samples: Floats) -> Floats:

@@ -249,7 +249,7 @@ def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     job = _job(run, monte_carlo)
     states = _run(job, monte_carlo.paths, monte_carlo.executor, monte_carlo.progress)
     steps, drift = len(job.grid.times) - 1, "linearized" if isinstance(job.scheme, Linearized) else "exact"
-    attributes = {"time_steps": steps, "equation_order": run.equation_order, "drift": drift}
+    attributes = {"time_steps": steps, "equation_order": run.equation_order, "drift": drift, "noise": monte_carlo.noise}
     return Solution(states, attributes)
 
 

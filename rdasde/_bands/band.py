@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rdasde import _check
 from rdasde._bands.mean import mean_band
 from rdasde._bands.quantiles import at_scores, between_ranks, need_draws, prediction, sup_band, told
+from rdasde._bands.tails import warn_of_tails
 from rdasde._bands.variables import Space, drawn, in_order, names_of
 from rdasde._check import Floats
 from rdasde._engine.results import carried, mirror_if_known, mirror_of
@@ -85,6 +86,14 @@ def band(
         without paths, or the interval of a mean of a result that is no Monte Carlo, without `replicates`; where the
         mirror map couples coordinates and there are no primal paths.
 
+    Warns
+    -----
+    AccuracyWarning
+        Where the law was compared with runs of the algorithm (``check`` of `approximate`) and these lie outside such a
+        band more often, or less, than chance and a room leave open: 1.3, 1.5 or twice as often at level .99, .999 or
+        .9999, the nearest of which stands for `level`, or three points at a simultaneous one. Levels up to .97 are
+        what `approximate` warns of itself. For the closure it is a `ClosureWarning`.
+
     Notes
     -----
     Quantiles of n draws are interpolated between ranks, so that a new draw lies between them with probability `level`,
@@ -153,6 +162,8 @@ def band(
     else:
         mirror = mirror_if_known(result, regularizer)
         limits, dims = _of_states(result, (level, together), of, space, replicates, mirror), ("time", "coordinate")
+    if of != "mean":
+        warn_of_tails(result.attrs, level, together, of if named else "")
     data: dict[str, Any] = {"lower": (dims, limits.lower), "upper": (dims, limits.upper)}
     if "threshold" in result:
         data["threshold"] = (("time",), result["threshold"].values)

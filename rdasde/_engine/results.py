@@ -15,9 +15,10 @@ Those of `simulate`, `approximate` and `weak_error`, and of validations that car
 
 Verbs add what is theirs: ``seed`` wherever something was drawn, ``replicates`` and ``paths``, how many; `simulate`
 ``diverged``, how many runs did; `approximate` its ``method`` and ``equation_order``, with paths the ``tolerance`` of
-their time steps and the ``time_steps`` themselves, and where it was compared with the algorithm, ``checked_replicates``
-and what they found: ``checked_mean``, ``checked_std``, ``checked_quantile``, ``checked_zero``; the closure ``cut_off``,
-in how many coordinates tails reach beyond its grid, where there are any.
+their time steps, the ``time_steps`` themselves, ``drift`` and ``noise``, and where it was compared with the algorithm,
+``checked_replicates`` and what they found: ``checked_mean``, ``checked_std``, ``checked_quantile``, ``checked_zero``,
+``checked_tail``, and of bands that are off in the tails ``tail_off_...`` (`rdasde._bands.tails`); the closure
+``cut_off``, in how many coordinates tails reach beyond its grid, where there are any.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from rdasde._bands.band import band
 from rdasde._bands.quantiles import at_scores, by_rank
 from rdasde._bands.variables import SPACES
 from rdasde._check import Floats
-from rdasde._errors import CostWarning
+from rdasde._errors import AccuracyWarning, CostWarning
 from rdasde._regularizers.base import Regularizer
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def approximated(
     for s, space in enumerate(SPACES):
         # through a map that couples coordinates only paths have a primal band
         if space == "dual" or "dual" in law or mirror.separable:
-            edges = band(law, level, space=space, regularizer=mirror)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AccuracyWarning)  # how often it holds is what is to be counted
+                edges = band(law, level, space=space, regularizer=mirror)
             # what does not move lies on its band, up to rounding
             ends[s] = [edges[end].values + side * ROUNDING * np.abs(edges[end].values) for end, side in _SIDES.items()]
     draws = law.sizes.get("path")
