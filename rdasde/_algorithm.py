@@ -6,15 +6,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._html import card
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.unregularized import Unregularized
 from rdasde._schedule import Constant, Linear, PowerLaw, Schedule, accumulated, schedule_name, thresholds
-from rdasde._step_size import StepSizes, said
+from rdasde._step_size import Scaled, StepSizes, said
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,7 +126,7 @@ class RDA:
             return self
         steps: Any = self.step_size
         share = 1.0 - self.momentum
-        sizes: Any = (lambda n: np.asarray(steps(n)) / share) if callable(steps) else steps / share
+        sizes: Any = Scaled(steps, share) if callable(steps) else steps / share
         return dataclasses.replace(self, step_size=sizes, momentum=0.0)
 
     @property

@@ -198,7 +198,7 @@ def _names(names: Any) -> list[str] | None:
     if names is None:
         return None
     accepted, mend = "a list of different strings", "give one for each column"
-    if isinstance(names, str) or not isinstance(names, Iterable):
+    if isinstance(names, str) or not isinstance(names, Iterable) or _check.axes_of(names) == 0:
         raise _check.wrong_kind("names", names, accepted, mend)
     listed = list(names)
     for name in listed:

@@ -57,7 +57,7 @@ class ElasticNet(Regularizer):
         self.parameters: ElasticNetParameters = ElasticNetParameters(self.l2)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        v, g = np.asarray(v, dtype=np.float64), np.asarray(threshold, dtype=np.float64)
+        v, g = _check.reals("v", v), _check.reals("threshold", threshold)
         excess = np.abs(v) - g
         return np.copysign(np.where(excess <= 0.0, 0.0, excess / (1.0 + g * self.l2)), v)
 

@@ -146,8 +146,8 @@ class L1(Regularizer):
         return least if self.weights is None else len(self.weights)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        v = np.asarray(v, dtype=np.float64)
-        excess = np.abs(v) - np.asarray(threshold) * self.parameters.weights
+        v = _check.reals("v", v)
+        excess = np.abs(v) - _check.reals("threshold", threshold) * self.parameters.weights
         return np.copysign(np.where(excess <= 0.0, 0.0, excess), v)
 
     def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:

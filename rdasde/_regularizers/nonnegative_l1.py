@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import implements
 from rdasde._normal import normal_cdf, positive_part, standardized
@@ -43,7 +44,7 @@ class NonNegativeL1(Regularizer):
     parameters: NonNegativeL1Parameters = NonNegativeL1Parameters(0.0)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        excess = np.asarray(v, dtype=np.float64) - np.asarray(threshold)
+        excess = _check.reals("v", v) - _check.reals("threshold", threshold)
         return np.where(excess <= 0.0, 0.0, excess)
 
     def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:

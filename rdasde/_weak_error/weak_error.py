@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rdasde import _check
+from rdasde import _check, _users
 from rdasde._algorithm import RDA
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
@@ -381,12 +381,13 @@ def _functions(
 
 
 def _values(name: str, function: TestFunction, w: Floats) -> Floats:
-    values = np.asarray(function(w.copy()))  # it may write into what it is given
-    if values.shape != w.shape[:-1] or values.dtype.kind not in "biuf":
-        raise _check.bad(
-            f"test_functions[{name!r}]",
-            f"a function that makes {values.dtype} of shape {values.shape} of states of shape {w.shape}",
-            f"one that returns shape {w.shape[:-1]}",
-            "work on the last axis, as in (w**2).sum(axis=-1)",
-        )
+    argument, accepted = f"test_functions[{name!r}]", f"one that returns shape {w.shape[:-1]}"
+    mend = "work on the last axis, as in (w**2).sum(axis=-1)"
+    at = f"at states of shape {w.shape}"
+    value = _users.called(argument, function, w.copy(), at=at, accepted=accepted, mend=mend)  # it may write into w
+    values = _users.numbers(value)
+    if values is None or values.shape != w.shape[:-1]:
+        made = _users.returned(value) if values is None else f"{values.dtype} of shape {values.shape}"
+        got = f"a function that makes {made} of states of shape {w.shape}"
+        raise _check.bad(argument, got, accepted, mend)
     return values.astype(np.float64)

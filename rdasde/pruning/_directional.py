@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rdasde import _check
+from rdasde import _check, _users
 from rdasde._directional import group_directions, group_scores, groups_shrunk, scores, shrunk
 
 _PROJECTION = "pass for example rdasde.landscape.flat_projection(eigenspace)"
@@ -155,7 +155,9 @@ def _flat(sign: Any, flat_projection: Any) -> Any:
         if tuple(shape) != (d, d):
             raise _check.bad("flat_projection", f"an array of shape {tuple(shape)}", accepted, _PROJECTION)
         return _alike("flat_projection", flat_projection, sign) @ sign
-    flat = flat_projection(sign)
+    flat = _users.called(
+        "flat_projection", flat_projection, sign, at=f"at a vector ({d},)", accepted=accepted, mend=_PROJECTION
+    )
     try:
         shape = np.shape(flat)
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -178,7 +178,8 @@ def flat_directions(
 
 
 def _strengths(strengths: ArrayLike) -> Floats:
-    levels = _check.array("strengths", np.atleast_1d(np.asarray(strengths)), (None,), mend="give numbers > 0")
+    given: Any = strengths if _check.has_axes(strengths) else [strengths]
+    levels = _check.array("strengths", given, (None,), mend="give numbers > 0")
     if levels.min() <= 0.0:
         raise _check.bad("strengths", f"{levels.min():g} somewhere", "numbers > 0", "leave SGD out, it is run anyway")
     return levels
