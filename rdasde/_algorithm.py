@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._html import card
@@ -141,7 +143,7 @@ class RDA:
     def thresholds(self, times: Floats) -> Floats:
         """``g`` at every time; zero where the mirror map does not use it."""
         schedule = self.schedule if self.mirror.needs_schedule else None
-        return thresholds(schedule, times, self.step_size)
+        return thresholds(schedule, np.atleast_1d(_check.reals("times", times)), self.step_size)
 
     def __repr__(self) -> str:
         schedule = schedule_name(self.schedule)

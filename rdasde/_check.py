@@ -18,6 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
+_LONGEST = 250  # letters of what was got
+
+
 def show(value: object) -> str:
     """A short, one-line picture of a value for an error message."""
     if isinstance(value, np.ndarray) and value.ndim:
@@ -35,7 +38,8 @@ def show(value: object) -> str:
 
 def bad(argument: str, got: object, accepted: str, mend: str) -> ValueError:
     """The ValueError of an argument with a wrong value."""
-    got = got if isinstance(got, str) else show(got)
+    if not isinstance(got, str) or len(got) > _LONGEST or not got.isprintable():  # a name or path of the user's
+        got = show(got)
     return ValueError(f"{argument} is {got}, but must be {accepted}: {mend}.")
 
 
@@ -345,7 +349,8 @@ def executor(value: object) -> None:
             "None or a concurrent.futures.Executor",
             "pass for example concurrent.futures.ProcessPoolExecutor(), or client.get_executor() of Dask",
         )
-    if getattr(value, "_shutdown", False) is True or getattr(value, "_shutdown_thread", False) is True:
+    closed = (getattr(value, name, False) is True for name in ("_shutdown", "_shutdown_thread"))
+    if any(closed) and not getattr(value, "_broken", False):  # what a broken one was to do is done here
         raise no_executor("one that was shut down")
 
 

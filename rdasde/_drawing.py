@@ -78,7 +78,11 @@ def _need_text(name: str, value: Any, example: str, *, or_none: bool = False) ->
 def _need_color(name: str, value: Any) -> None:
     from matplotlib.colors import is_color_like
 
-    if value is not None and not is_color_like(value):
+    try:
+        right = value is None or is_color_like(value)
+    except Exception:  # whatever it makes of being compared
+        right = False
+    if not right:
         accepted = "a color of Matplotlib"
         raise _check.bad(name, _check.show(value), accepted, "give for example rs.plot.BLUE, or rs.plot.inks(2)[1]")
 

@@ -92,13 +92,18 @@ def no_pair(name: str, which: str, batch: Any) -> ValueError:
 LOSS = "a function that returns the mean over a batch as one number, in a tensor"
 
 
-def loss_of(loss: Loss, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and loss of one batch in the middle of the work: the first was looked at before it."""
+def outputs_of(model: nn.Module, inputs: Tensor) -> Any:
+    """Of one batch in the middle of the work: the first was looked at before it."""
     try:
-        outputs = model(inputs)
+        return model(inputs)
     except Exception as error:
         got = f"one with inputs of shape {tuple(inputs.shape)} and {inputs.dtype} ({' '.join(str(error).split())[:90]})"
         raise _check.bad("data", got, "inputs that the model takes", "look at the size of every batch") from error
+
+
+def loss_of(loss: Loss, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Any, Tensor]:
+    """Outputs and loss of one batch in the middle of the work."""
+    outputs = outputs_of(model, inputs)
     mend = "make it work at every batch"
     at = f"at a batch of {len(inputs)}"
     value = _users.called("loss", loss, outputs, targets, at=at, accepted=LOSS, mend=mend)
@@ -181,7 +186,7 @@ class Network:
             seen += len(inputs)
             for norm in self.norms:
                 norm.momentum = len(inputs) / seen
-            self.model(inputs)
+            outputs_of(self.model, inputs)
         for norm, momentum in zip(self.norms, kept, strict=True):
             norm.momentum = momentum
         self.model.eval()

@@ -67,15 +67,15 @@ class PowerLaw:
         )
 
     def __call__(self, t: Any, step_size: float) -> Any:
-        return self.c * np.sqrt(step_size) * np.power(t, self.mu)
+        return self.c * np.sqrt(_check.reals("step_size", step_size)) * np.power(_check.reals("t", t), self.mu)
 
     def limit(self, t: Any) -> Any:
         """The threshold as the step size goes to 0 at fixed t."""
-        return 0.0 * np.asarray(t, dtype=np.float64)
+        return 0.0 * _check.reals("t", t)
 
     def tuning(self, t: Any) -> Any:
         """``c t**mu``, the threshold in units of ``sqrt(step_size)``."""
-        return self.c * np.power(t, self.mu)
+        return self.c * np.power(_check.reals("t", t), self.mu)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Linear:
         object.__setattr__(self, "rate", _check.number("rate", self.rate, least=0.0, mend="give for example rate=0.1"))
 
     def __call__(self, t: Any, step_size: float) -> Any:
-        return self.rate * np.asarray(t, dtype=np.float64)
+        return self.rate * _check.reals("t", t)
 
     def limit(self, t: Any) -> Any:
         """The threshold as the step size goes to 0 at fixed t: itself."""
@@ -124,7 +124,7 @@ class Constant:
         object.__setattr__(self, "value", value)
 
     def __call__(self, t: Any, step_size: float) -> Any:
-        return np.full(np.shape(t), self.value)
+        return np.full(_check.reals("t", t).shape, self.value)
 
     def limit(self, t: Any) -> Any:
         """The threshold as the step size goes to 0 at fixed t: itself."""
@@ -295,6 +295,8 @@ def _one(schedule: Schedule, t: float, step_size: float) -> float:
 
 def _many(name: str, function: Callable[..., Any], times: Floats, *others: Any) -> Floats:
     """What one that takes arrays of times makes of them."""
+    if not times.size:
+        return np.empty(times.shape)
     accepted = "a function returning one number for each time"
     mend = "return an array of the shape of t"
     at = f"at t = {times.flat[0]:g}, ..., {times.flat[-1]:g}" if times.size > 1 else f"at t = {times.flat[0]:g}"

@@ -46,7 +46,7 @@ class PowerStep:
         object.__setattr__(self, "decay", decay)
 
     def __call__(self, n: Any) -> Any:
-        return self.first * np.power(np.asarray(n, dtype=np.float64), -self.decay)
+        return self.first * np.power(_check.reals("n", n), -self.decay)
 
 
 @dataclass(frozen=True)

@@ -68,4 +68,6 @@ def number(value: Any) -> float | None:
 def returned(value: Any) -> str:
     """What is said of a value that a function should not return."""
     array = numbers(value)
+    if array is None and isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
     return _check.show(value if array is None else array)

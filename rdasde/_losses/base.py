@@ -134,7 +134,7 @@ class Loss(abc.ABC):
         """Both, in one pass."""
         eta, y = np.broadcast_arrays(_check.reals("eta", eta), _check.reals("y", y))
         first, second = np.empty(eta.shape), np.empty(eta.shape)
-        predictors, responses = (np.ascontiguousarray(values).reshape(-1) for values in (eta, y))
+        predictors, responses = (np.array(values, order="C").reshape(-1) for values in (eta, y))
         _derivatives(self.parameters, predictors, responses, first.reshape(-1), second.reshape(-1))
         return first, second
 

@@ -14,7 +14,7 @@ from rdasde._compiled.functions import apply, call, for_compiled_code
 from rdasde._compiled.jit import Kernel, implements
 from rdasde._compiled.trial import compile_for
 from rdasde._normal import normal_cdf
-from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
+from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, checked_state, mirror
 from rdasde._regularizers.probe import Probe, subgradient
 
 _REACH = 8.5  # standard deviations that the quadrature covers
@@ -149,7 +149,7 @@ class CustomRegularizer(Regularizer):
         return self._probes[dimension]
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        v, g = _check.reals("v", v), _check.reals("threshold", threshold)
+        v, g = checked_state(v, threshold)
         v = np.broadcast_to(v, np.broadcast_shapes(v.shape, (*g.shape[:-1], 1)))
         out = np.empty(v.shape)
         levels = np.broadcast_to(g if g.ndim == 0 else g[..., 0], v.shape[:-1])

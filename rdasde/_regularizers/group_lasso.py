@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import fma, implements
-from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror
+from rdasde._regularizers.base import GaussianMoments, Regularizer, checked_state, mirror
 
 
 class GroupLassoParameters(NamedTuple):
@@ -97,7 +97,7 @@ class GroupLasso(Regularizer):
         return len(self.groups)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        v, g = _check.reals("v", v), _check.reals("threshold", threshold)
+        v, g = checked_state(v, threshold, len(self.groups))
         members, starts, roots = self.parameters
         with np.errstate(over="ignore", invalid="ignore"):
             norm = np.sqrt(np.add.reduceat(v[..., members] ** 2, starts[:-1], axis=-1))

@@ -15,6 +15,8 @@ from rdasde._network import Data, Loss, Network, batches, count_weights, flatten
 
 from ._given import checked_network, solution
 
+_POINTS = 10**6
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -100,7 +102,10 @@ def curve(
     epochs = _check.count("epochs", epochs, mend="give the number of passes over the data")
     rate = _check.number("learning_rate", learning_rate, above=0.0, mend="give for example learning_rate=0.05")
     momentum = _check.number("momentum", momentum, least=0.0, below=1.0, mend="give for example momentum=0.9")
-    times = np.linspace(0.0, 1.0, _check.count("points", points, least=2, mend="the ends count"))
+    points = _check.count("points", points, least=2, mend="the ends count")
+    if points > _POINTS:
+        raise _check.bad("points", points, f"at most {_POINTS}", "the network is evaluated at each of them")
+    times = np.linspace(0.0, 1.0, points)
     generator = torch.Generator().manual_seed(_check.seed(seed))
 
     measurements = np.full((2, len(times), 2), np.nan)
