@@ -389,3 +389,15 @@ def test_an_interrupt_of_support(monkeypatch):
         assert note(caught.value) == words
         assert list(caught.value.partial) == names
         assert caught.value.partial["runs"].attrs["replicates"] == 96
+
+
+def test_an_interrupt_of_flat_directions(monkeypatch):
+    problem, options = rs.LinearRegression([1.0, 0.5, -0.5], [1.0, 1.0, 0.0]), {"start": [1.0, 0.5, -0.5]}
+    known = rs.validate.flat_directions(problem, ALGORITHM, 1.0, strengths=[0.1], **options, **SMALL)
+    interrupted_after(
+        monkeypatch, "rdasde.validate._flat_directions.simulate", 2
+    )  # plain runs, and those of a strength
+    with pytest.raises(KeyboardInterrupt) as caught:
+        rs.validate.flat_directions(problem, ALGORITHM, 1.0, strengths=[0.1, 0.2], **options, **SMALL)
+    assert note(caught.value) == "the result at the first 1 of 2 strengths."
+    xr.testing.assert_identical(caught.value.partial, known)

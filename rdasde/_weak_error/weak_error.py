@@ -200,7 +200,7 @@ def weak_error(
             columns["standard_error"][:, k] = np.sqrt(variance + fine_variance)
             columns["time_step_bias"][:, k] = (columns["diffusion"][:, k] - longer) / (_REFINEMENT - 1)
             columns["time_step_bias_error"][:, k] = np.sqrt(fine_variance + coarse_variance) / (_REFINEMENT - 1)
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, ValueError) as interrupt:  # a test function of the user's may fail at some states
         finished = {name: values[:, :k] for name, values in columns.items()}
         note_partial(interrupt, finished, f"the columns (test_function, step_size) of the first {k} step sizes")
         raise

@@ -97,6 +97,8 @@ def calibration(
     ------
     ValueError, TypeError
         For bad arguments, before anything is compiled; where none of the methods is for such a problem.
+    KeyboardInterrupt
+        Its ``partial`` is the Dataset by the runs that were counted, before that the laws that were found.
 
     Warns
     -----

@@ -92,6 +92,8 @@ def coverage(
     ------
     ValueError, TypeError
         For bad arguments, before anything is compiled.
+    KeyboardInterrupt
+        Its ``partial`` has the theory, and the coverage by the runs that were counted.
 
     Notes
     -----

@@ -90,6 +90,8 @@ def support(
     ValueError, TypeError
         For bad arguments, before anything is compiled; where the minimizer is unknown, or its sign arbitrary, or has
         no zero or no nonzero coordinate.
+    KeyboardInterrupt
+        Its ``partial`` has the runs, and the diffusion once that is finished.
 
     References
     ----------
