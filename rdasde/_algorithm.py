@@ -14,7 +14,7 @@ from rdasde._html import card
 from rdasde._regularizers.base import Regularizer
 from rdasde._regularizers.unregularized import Unregularized
 from rdasde._schedule import Constant, Linear, PowerLaw, Schedule, accumulated, schedule_name, thresholds
-from rdasde._step_size import StepSizes, said
+from rdasde._step_size import Scaled, StepSizes, said
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,7 +128,7 @@ class RDA:
             return self
         steps: Any = self.step_size
         share = 1.0 - self.momentum
-        sizes: Any = (lambda n: np.asarray(steps(n)) / share) if callable(steps) else steps / share
+        sizes: Any = Scaled(steps, share) if callable(steps) else steps / share
         return dataclasses.replace(self, step_size=sizes, momentum=0.0)
 
     @property
@@ -143,7 +143,7 @@ class RDA:
     def thresholds(self, times: Floats) -> Floats:
         """``g`` at every time; zero where the mirror map does not use it."""
         schedule = self.schedule if self.mirror.needs_schedule else None
-        return thresholds(schedule, times, self.step_size)
+        return thresholds(schedule, np.atleast_1d(_check.reals("times", times)), self.step_size)
 
     def __repr__(self) -> str:
         schedule = schedule_name(self.schedule)

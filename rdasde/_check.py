@@ -18,6 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
+_LONGEST = 250  # letters of what was got
+
+
 def show(value: object) -> str:
     """A short, one-line picture of a value for an error message."""
     if isinstance(value, np.ndarray) and value.ndim:
@@ -28,12 +31,15 @@ def show(value: object) -> str:
         text = " ".join(repr(value).split())
     except ValueError:  # a whole number of more digits than Python writes out
         return "a number of thousands of digits"
+    except Exception:  # of a class of the user's own
+        return f"an object of {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def bad(argument: str, got: object, accepted: str, mend: str) -> ValueError:
     """The ValueError of an argument with a wrong value."""
-    got = got if isinstance(got, str) else show(got)
+    if not isinstance(got, str) or len(got) > _LONGEST or not got.isprintable():  # a name or path of the user's
+        got = show(got)
     return ValueError(f"{argument} is {got}, but must be {accepted}: {mend}.")
 
 
@@ -122,6 +128,14 @@ def has_axes(value: object) -> bool:
     return bool(getattr(value, "ndim", isinstance(value, Sequence) and not isinstance(value, str)))
 
 
+def axes_of(value: object) -> int | None:
+    """How many axes it has as an array; None where it is none, for it is ragged, or a tensor with a gradient."""
+    try:
+        return np.ndim(value)  # type: ignore[arg-type]
+    except Exception:  # whatever it makes of being an array
+        return None
+
+
 def _unboxed(value: object) -> object:
     """A number that comes as an array without axes."""
     return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value) else value
@@ -208,8 +222,8 @@ def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str
         raw = _from_columns(value) if hasattr(value, "to_numpy") else np.asarray(value)
     except ValueError:
         raise bad(argument, "a ragged sequence", accepted, mend) from None
-    except (TypeError, RuntimeError) as error:  # a tensor on a device, one with a gradient, one of bfloat16
-        reason = str(error).split(".")[0]
+    except Exception as error:  # a tensor on a device, one with a gradient, one of bfloat16
+        reason = " ".join(str(error).split(".")[0].split())[:90]
         raise TypeError(f"{argument} is no array ({reason}), but must be {accepted}: {mend}.") from None
     if raw.dtype.kind not in kinds:
         if raw.ndim and hasattr(value, "__array__") and raw.dtype.kind in _CONTENTS:
@@ -227,6 +241,28 @@ def _numbers(argument: str, value: Any, shape: tuple[int | None, ...], mend: str
     return raw
 
 
+def plain(argument: str, value: Any, accepted: str, mend: str) -> NDArray[Any]:
+    """As NumPy's array, whatever its kind and shape; all of its entries are there."""
+    not_masked(argument, value, accepted, mend)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise bad(argument, "a ragged sequence", accepted, mend) from None
+    except Exception:  # a tensor with a gradient, or on a device
+        raise wrong_kind(argument, value, accepted, mend) from None
+
+
+def reals(argument: str, value: Any) -> Floats:
+    """Real numbers of any shape, NaN and infinite ones too, as they are where they are an array of them."""
+    if type(value) is np.ndarray and value.dtype == np.float64:
+        return value
+    accepted, mend = "a number or an array of numbers", "pass an array of floats"
+    raw = plain(argument, value, accepted, mend)
+    if raw.dtype.kind not in "fiu":
+        raise wrong_kind(argument, value, accepted, mend)
+    return raw.astype(np.float64)
+
+
 def not_masked(argument: str, value: Any, accepted: str, mend: str) -> None:
     """ValueError for a masked array, and for a list of them: NumPy would read what lies below the mask."""
     masked = masked_entries(value)
@@ -242,11 +278,7 @@ def masked_entries(value: Any) -> int:
 
 def integers(argument: str, value: ArrayLike, accepted: str, mend: str) -> NDArray[np.int64]:
     """One or more whole numbers, (n,)."""
-    not_masked(argument, value, accepted, mend)
-    try:
-        raw = np.atleast_1d(np.asarray(value))
-    except ValueError:
-        raise bad(argument, "a ragged sequence", accepted, mend) from None
+    raw = np.atleast_1d(plain(argument, value, accepted, mend))
     if raw.ndim != 1 or raw.size == 0 or raw.dtype.kind not in "iu":
         raise wrong_kind(argument, value, accepted, mend)
     return raw.astype(np.int64)
@@ -317,6 +349,14 @@ def executor(value: object) -> None:
             "None or a concurrent.futures.Executor",
             "pass for example concurrent.futures.ProcessPoolExecutor(), or client.get_executor() of Dask",
         )
+    closed = (getattr(value, name, False) is True for name in ("_shutdown", "_shutdown_thread"))
+    if any(closed) and not getattr(value, "_broken", False):  # what a broken one was to do is done here
+        raise no_executor("one that was shut down")
+
+
+def no_executor(got: str) -> ValueError:
+    """The ValueError of an executor that does not do what one does."""
+    return bad("executor", got, "one that runs what it is given", "make it anew, or leave it out for threads")
 
 
 def not_base(cls: type, base: type, what: str, example: str) -> None:

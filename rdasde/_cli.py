@@ -69,11 +69,19 @@ def _run(options: argparse.Namespace) -> int:
         return 2
     try:
         lines = _configuration.run(configuration)
-    except (ValueError, TypeError, ArithmeticError, MemoryError, ImportError, OSError) as error:
+    except OSError as error:
+        print(f"rdasde run: {_unwritten(error)}", file=sys.stderr)
+        return 1
+    except (ValueError, TypeError, ArithmeticError, MemoryError, ImportError) as error:
         print(f"rdasde run: {error}", file=sys.stderr)
         return 1
     print("\n".join(lines))
     return 0
+
+
+def _unwritten(error: OSError) -> str:
+    """The sentence about a file that cannot be made."""
+    return f"{error.filename or 'a file'} cannot be written: {error.strerror or error}."
 
 
 def _figure(options: argparse.Namespace) -> int:
@@ -121,7 +129,10 @@ def _figure(options: argparse.Namespace) -> int:
                 files = _figures.draw_and_save(name, options.out, options.caption).files
             print(f" {time.perf_counter() - begin:.1f} s", file=sys.stderr)
             print("\n".join(map(str, files)))
-    except (ImportError, OSError) as error:
+    except OSError as error:
+        print(f"\nrdasde figure: {_unwritten(error)}", file=sys.stderr)
+        return 1
+    except ImportError as error:
         print(f"\nrdasde figure: {error}", file=sys.stderr)
         return 1
     return 0

@@ -79,6 +79,8 @@ def read(path: Path, **overrides: Any) -> Configuration:
         raise Mistakes([f"{path} cannot be read: {error.strerror}."]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Mistakes([f"{path} is not TOML: {error}."]) from None
+    except ValueError as error:  # of the name, in which a null byte is
+        raise Mistakes([f"{str(path)!r} cannot be read: {error}."]) from None
     return check(_overridden(tables, overrides), path.parent)
 
 

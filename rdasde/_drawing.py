@@ -38,6 +38,58 @@ BLUE, RED, YELLOW, BLACK, TEAL, SKY = INK
 GREEN = "#7fbf7b"
 _PRINTED = 8.0  # points: the size of text in the print style, which the widths above are meant for
 _ZONE = "zero region"
+_LEAST, _MOST = 0.1, 650.0  # inches that a figure has: at 100 points each, as many points as Matplotlib renders
+_INKS = 10**6
+
+
+def _inches(name: str, value: float) -> float:
+    return _check.number(name, value, least=_LEAST, most=_MOST, mend="give inches, for example 3.3")
+
+
+def _need_figure(figure: Any, *, whole: bool = True) -> None:
+    from matplotlib.figure import Figure, FigureBase
+
+    kind = Figure if whole else FigureBase
+    _check.instance("figure", figure, kind, "a figure of Matplotlib", "pass for example plt.gcf(), or axes.figure")
+
+
+def _panels_of(axes: Any) -> list[Axes]:
+    """Axes of Matplotlib, one or more, from one or from any array of them."""
+    from matplotlib.axes import Axes as MatplotlibAxes
+
+    accepted, mend = "axes of Matplotlib, one or more", "pass for example plt.subplots(1, 2)[1]"
+    try:
+        several = [axes] if isinstance(axes, MatplotlibAxes) else list(axes)
+    except Exception:  # nothing to go through
+        raise _check.wrong_kind("axes", axes, accepted, mend) from None
+    flat = [axis for part in several for axis in (part.flat if isinstance(part, np.ndarray) else [part])]
+    if not flat:
+        raise _check.bad("axes", "without any panel", accepted, mend)
+    for axis in flat:
+        _check.instance("axes", axis, MatplotlibAxes, accepted, mend)
+    return flat
+
+
+def _need_text(name: str, value: Any, example: str, *, or_none: bool = False) -> None:
+    if not (isinstance(value, str) or (or_none and value is None)):
+        raise _check.wrong_kind(name, value, f"text{' or None' if or_none else ''}", f"give for example {example!r}")
+
+
+def _need_color(name: str, value: Any) -> None:
+    from matplotlib.colors import is_color_like
+
+    try:
+        right = value is None or is_color_like(value)
+    except Exception:  # whatever it makes of being compared
+        right = False
+    if not right:
+        accepted = "a color of Matplotlib"
+        raise _check.bad(name, _check.show(value), accepted, "give for example rs.plot.BLUE, or rs.plot.inks(2)[1]")
+
+
+def _columns(ncols: int | None) -> int | None:
+    mend = "give how many entries stand in a row, or None"
+    return None if ncols is None else _check.count("ncols", ncols, mend=mend)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -52,7 +104,7 @@ def new_figure(width: float, height: float) -> Figure:
     >>> figure.get_size_inches(), figure.axes, figure.caption
     (array([3.3, 2. ]), [], '')
     """
-    return _figure_class()(figsize=(width, height), layout="constrained")
+    return _figure_class()(figsize=(_inches("width", width), _inches("height", height)), layout="constrained")
 
 
 @functools.cache
@@ -92,8 +144,9 @@ def page(height: float, width: float = DOUBLE) -> Figure:
     """
     import matplotlib
 
+    height, width = _inches("height", height), _inches("width", width)
     scale = matplotlib.rcParams["font.size"] / _PRINTED
-    return new_figure(scale * width, scale * height)
+    return new_figure(*(min(max(scale * side, _LEAST), _MOST) for side in (width, height)))
 
 
 def panels(height: float = 2.8) -> tuple[Figure, NDArray[np.object_]]:
@@ -122,6 +175,8 @@ def inks(number: int) -> list[str]:
     import matplotlib
 
     number = _check.count("number", number, least=0, mend="give how many colors are wanted")
+    if number > _INKS:
+        raise _check.bad("number", number, f"at most {_INKS}", "give how many colors are wanted")
     cycle = matplotlib.rcParams["axes.prop_cycle"]
     own = cycle == matplotlib.rcParamsDefault["axes.prop_cycle"] or "color" not in cycle.keys
     colors = INK if own else cycle.by_key()["color"]
@@ -142,10 +197,15 @@ def _curves(axis: Axes, time: ArrayLike, **curves: ArrayLike) -> list[Floats]:
     _check.instance("axis", axis, MatplotlibAxes, "axes of Matplotlib", "pass for example plt.gca()")
     drawn: list[Floats] = []
     for name, values in {"time": time, **curves}.items():
+        accepted = "numbers, one for each time"
+        _check.not_masked(name, values, accepted, "pass for example values.filled(np.nan)")
         try:
-            array = np.asarray(values, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise _check.wrong_kind(name, values, "numbers, one for each time", "pass an array") from None
+            array = np.asarray(values)
+            if array.dtype.kind not in "biufO":
+                raise _check.wrong_kind(name, values, accepted, "pass an array")
+            array = array.astype(np.float64)
+        except Exception:  # whatever the values make of being an array
+            raise _check.wrong_kind(name, values, accepted, "pass an array") from None
         if array.ndim != 1 or (drawn and len(array) != len(drawn[0])):
             length = f"({len(drawn[0])},)" if drawn else "(n,)"
             raise _check.bad(
@@ -189,6 +249,7 @@ def draw_band(axis: Axes, time: Floats, lower: Floats, upper: Floats, color: str
     (1, 2)
     """
     time, lower, upper = _curves(axis, time, lower=lower, upper=upper)
+    _need_color("color", color)
     axis.fill_between(time, lower, upper, color=color, alpha=0.2, lw=0, zorder=1)
     for edge in (lower, upper):
         axis.plot(time, edge, color=color, lw=line_width(0.3), alpha=0.7, zorder=1.5)
@@ -208,6 +269,7 @@ def draw_path(axis: Axes, time: Floats, path: Floats, ink: str) -> None:
     1
     """
     time, path = _curves(axis, time, path=path)
+    _need_color("ink", ink)
     axis.plot(time, path, color=ink, lw=line_width(0.4), alpha=0.8, zorder=2)
 
 
@@ -228,6 +290,8 @@ def draw_mean(axis: Axes, time: Floats, mean: Floats, ink: str, label: str | Non
     from matplotlib import patheffects
 
     time, mean = _curves(axis, time, mean=mean)
+    _need_color("ink", ink)
+    _need_text("label", label, "mean", or_none=True)
     rim = patheffects.withStroke(linewidth=line_width(1.9), foreground=matplotlib.rcParams["axes.facecolor"], alpha=0.8)
     axis.plot(time, mean, color=ink, lw=line_width(1.1), zorder=3, label=label, path_effects=[rim])
 
@@ -267,7 +331,9 @@ def finish(axes: Iterable[Axes], band_label: str = "", ncols: int | None = None)
     """
     from matplotlib.patches import Patch
 
-    axes = list(axes)
+    axes = _panels_of(axes)
+    _need_text("band_label", band_label, "95 % band")
+    ncols = _columns(ncols)
     for axis in axes:
         over_time(axis)
     entries = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
@@ -290,6 +356,16 @@ def legend_above(figure: Figure | SubFigure, handles: list[Any], ncols: int | No
     """
     import matplotlib
 
+    _need_figure(figure, whole=False)
+    ncols = _columns(ncols)
+    accepted, mend = "lines, patches and the like, which have labels", "pass for example what axes.plot returns"
+    try:
+        handles = list(handles)
+    except Exception:  # nothing to go through
+        raise _check.wrong_kind("handles", handles, accepted, mend) from None
+    for handle in handles:
+        if not hasattr(handle, "get_label") or isinstance(handle, type):
+            raise _check.bad("handles", f"one with {_check.show(handle)}", accepted, mend)
     if not handles:
         return
     if ncols is None:  # as many as there is room for, letters being so wide on average
@@ -321,7 +397,7 @@ def letters(axes: Iterable[Axes]) -> None:
     >>> print(axes[0].get_title("left"))
     $\mathbf{a}$   dual
     """
-    for letter, axis in zip(string.ascii_lowercase, axes, strict=False):
+    for letter, axis in zip(string.ascii_lowercase, _panels_of(axes), strict=False):
         text = axis.get_title("center") or axis.get_title("left")
         for place in ("center", "left"):
             axis.set_title("", loc=place)
@@ -406,6 +482,9 @@ def caption(figure: Figure, text: str, baked: bool = False) -> None:
     >>> figure.caption
     'Runs, and their band.'
     """
+    _need_figure(figure)
+    _need_text("text", text, "Runs, and their band.")
+    baked = _check.flag("baked", baked)
     figure.caption = text  # type: ignore[attr-defined]
     if baked:
         bake(figure)
@@ -426,8 +505,9 @@ def bake(figure: Figure) -> None:
     """
     import matplotlib
 
+    _need_figure(figure)
     size = 0.875 * matplotlib.rcParams["font.size"]
-    width = int(figure.get_figwidth() * 72.0 / (0.53 * size))
+    width = max(1, int(figure.get_figwidth() * 72.0 / (0.53 * size)))
     # a formula is not to be torn apart
     text = re.sub(r"\*\*(\w)\*\*", r"$\\mathbf{\1}$", getattr(figure, "caption", ""))
     pieces = text.split("$")

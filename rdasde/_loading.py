@@ -70,7 +70,11 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     if not isinstance(path, str | os.PathLike):
         raise _check.wrong_kind("path", path, "the path of a saved result", "name a netCDF file or a zarr directory")
     place = Path(path)
-    if not place.exists():
+    try:
+        there = place.exists()
+    except OSError:  # a name too long for any
+        there = False
+    if not there:
         raise _check.bad("path", str(place), "that of a saved result", "there is nothing here by this name")
     if place.is_dir() and not any((place / name).exists() for name in _ZARR):
         raise _check.bad("path", str(place), "that of a netCDF file or a zarr directory", "name the file in it")

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from rdasde import _check
+from rdasde import _check, _users
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Data = tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
 
-_ACCEPTED = "a pair (inputs, targets) of tensors, or batches of such pairs that can be gone through again"
+ACCEPTED = "a pair (inputs, targets) of tensors, or batches of such pairs that can be gone through again"
 
 
 def check(model: object, loss: object, data: object) -> None:
@@ -43,9 +43,9 @@ def check_data(name: str, data: object) -> None:
                 "as many inputs as targets, at least one",
                 "give one target for each input",
             )
-    elif not isinstance(data, Iterable) or isinstance(data, Iterator | Tensor | str | dict):
+    elif not isinstance(data, Iterable) or isinstance(data, Iterator | Tensor | np.ndarray | str | dict):
         raise TypeError(
-            f"{name} is of type {type(data).__name__}, but must be {_ACCEPTED}: pass (X, y), a list or a DataLoader."
+            f"{name} is of type {type(data).__name__}, but must be {ACCEPTED}: pass (X, y), a list or a DataLoader."
         )
 
 
@@ -64,8 +64,55 @@ def batches(
         for part in order.split(batch_size):
             yield inputs[part.to(inputs.device)].to(device), targets[part.to(targets.device)].to(device)
     else:
-        for inputs, targets in data:
-            yield inputs.to(device), targets.to(device)
+        for number, batch in enumerate(each("data", data)):
+            if not is_pair(batch):
+                raise no_pair("data", f"batch {number}", batch)
+            yield batch[0].to(device), batch[1].to(device)
+
+
+def each(name: str, data: Iterable[Any]) -> Iterator[Any]:
+    """What a user's data yield; ValueError where they raise."""
+    number = 0
+    try:
+        for batch in data:
+            yield batch
+            number += 1
+    except Exception as error:
+        got = f"one that raises {_users.said(error)} at batch {number}"
+        raise _check.bad(name, got, ACCEPTED, "make it work for every batch") from error
+
+
+def no_pair(name: str, which: str, batch: Any) -> ValueError:
+    """The ValueError of a batch that is no pair of tensors."""
+    kinds = [type(part).__name__ for part in batch] if isinstance(batch, tuple | list) else type(batch).__name__
+    mend = "give two tensors in each batch, arrays by torch.from_numpy"
+    return _check.bad(name, f"one whose {which} is {_check.show(kinds)}", ACCEPTED, mend)
+
+
+LOSS = "a function that returns the mean over a batch as one number, in a tensor"
+
+
+def outputs_of(model: nn.Module, inputs: Tensor) -> Any:
+    """Of one batch in the middle of the work: the first was looked at before it."""
+    try:
+        return model(inputs)
+    except Exception as error:
+        got = f"one with inputs of shape {tuple(inputs.shape)} and {inputs.dtype} ({' '.join(str(error).split())[:90]})"
+        raise _check.bad("data", got, "inputs that the model takes", "look at the size of every batch") from error
+
+
+def loss_of(loss: Loss, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Any, Tensor]:
+    """Outputs and loss of one batch in the middle of the work."""
+    outputs = outputs_of(model, inputs)
+    mend = "make it work at every batch"
+    at = f"at a batch of {len(inputs)}"
+    value = _users.called("loss", loss, outputs, targets, at=at, accepted=LOSS, mend=mend)
+    if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+        shown = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else _check.show(value)
+        raise _check.bad("loss", f"a function that returns {shown} {at}", LOSS, mend)
+    if torch.is_grad_enabled() and not value.requires_grad:
+        raise _check.bad("loss", f"a function whose result has no gradient {at}", LOSS, "compute it of the outputs")
+    return outputs, value
 
 
 def weights_of(name: str, solution: Any, number: int | None = None) -> Tensor:
@@ -139,7 +186,7 @@ class Network:
             seen += len(inputs)
             for norm in self.norms:
                 norm.momentum = len(inputs) / seen
-            self.model(inputs)
+            outputs_of(self.model, inputs)
         for norm, momentum in zip(self.norms, kept, strict=True):
             norm.momentum = momentum
         self.model.eval()
@@ -150,8 +197,8 @@ class Network:
         self.model.eval()
         total, right, seen = 0.0, 0.0, 0
         for inputs, targets in batches(data, batch_size, self.device):
-            outputs = self.model(inputs)
-            total += float(loss(outputs, targets)) * len(inputs)
+            outputs, value = loss_of(loss, self.model, inputs, targets)
+            total += float(value) * len(inputs)
             if targets.dtype.is_floating_point or outputs.ndim != 2:
                 right = float("nan")
             else:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rdasde import _check
+from rdasde import _check, _users
 from rdasde._check import Floats
 
 Schedule = Callable[[Any, float], Any]
@@ -67,15 +67,15 @@ class PowerLaw:
         )
 
     def __call__(self, t: Any, step_size: float) -> Any:
-        return self.c * np.sqrt(step_size) * np.power(t, self.mu)
+        return self.c * np.sqrt(_check.reals("step_size", step_size)) * np.power(_check.reals("t", t), self.mu)
 
     def limit(self, t: Any) -> Any:
         """The threshold as the step size goes to 0 at fixed t."""
-        return 0.0 * np.asarray(t, dtype=np.float64)
+        return 0.0 * _check.reals("t", t)
 
     def tuning(self, t: Any) -> Any:
         """``c t**mu``, the threshold in units of ``sqrt(step_size)``."""
-        return self.c * np.power(t, self.mu)
+        return self.c * np.power(_check.reals("t", t), self.mu)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Linear:
         object.__setattr__(self, "rate", _check.number("rate", self.rate, least=0.0, mend="give for example rate=0.1"))
 
     def __call__(self, t: Any, step_size: float) -> Any:
-        return self.rate * np.asarray(t, dtype=np.float64)
+        return self.rate * _check.reals("t", t)
 
     def limit(self, t: Any) -> Any:
         """The threshold as the step size goes to 0 at fixed t: itself."""
@@ -124,7 +124,7 @@ class Constant:
         object.__setattr__(self, "value", value)
 
     def __call__(self, t: Any, step_size: float) -> Any:
-        return np.full(np.shape(t), self.value)
+        return np.full(_check.reals("t", t).shape, self.value)
 
     def limit(self, t: Any) -> Any:
         """The threshold as the step size goes to 0 at fixed t: itself."""
@@ -201,22 +201,19 @@ def thresholds(schedule: Schedule | None, times: Floats, step_size: float) -> Fl
     if schedule is None:
         return np.zeros(len(times))
     if getattr(schedule, "takes_arrays", False):
-        values = np.asarray(schedule(times, step_size), dtype=np.float64)
+        values = _many("schedule", schedule, times, step_size)
     else:
         values = np.array([_one(schedule, float(t), step_size) for t in times])
     return _checked(values, times)
 
 
-def _checked(values: Floats, times: Floats) -> Floats:
+def _checked(values: Floats, times: Floats, name: str = "schedule") -> Floats:
     if not (np.all(np.isfinite(values)) and np.all(values >= 0.0)):
         where = int(np.argmin(np.isfinite(values) & (values >= 0.0)))
-        raise _check.bad(
-            "schedule",
-            f"{values[where]:g} at t = {times[where]:g}",
-            "finite and >= 0 at every step",
-            "mend the function schedule(t, step_size)",
-        )
-    return np.ascontiguousarray(values)
+        function = "schedule(t, step_size)" if name == "schedule" else f"{name}(t)"
+        got = f"{values.flat[where]:g} at t = {times.flat[where]:g}"
+        raise _check.bad(name, got, "finite and >= 0 at every step", f"mend the function {function}")
+    return np.asarray(values, order="C")
 
 
 def accumulated(schedule: Schedule | None, sizes: Floats) -> Floats:
@@ -226,7 +223,7 @@ def accumulated(schedule: Schedule | None, sizes: Floats) -> Floats:
     number = np.arange(1, len(sizes) + 1)
     if getattr(schedule, "takes_arrays", False):
         every: Any = sizes  # each at its own
-        after, before = (np.asarray(schedule(n * sizes, every), dtype=np.float64) for n in (number, number - 1))
+        after, before = (_many("schedule", schedule, n * sizes, every) for n in (number, number - 1))
     else:
         after, before = (
             np.array([_one(schedule, float(n * size), float(size)) for n, size in zip(numbers, sizes, strict=True)])
@@ -258,7 +255,7 @@ def limit_thresholds(schedule: Schedule | None, times: Floats) -> Floats:
     if schedule is None:
         return np.zeros(len(times))
     if hasattr(schedule, "limit"):
-        return np.asarray(schedule.limit(times), dtype=np.float64)
+        return _checked(_many("schedule.limit", schedule.limit, times), times, "schedule.limit")
     values = thresholds(schedule, times, 1e-30)
     return np.where(values < 1e-12, 0.0, values)
 
@@ -271,18 +268,40 @@ def has_limit(schedule: Schedule | None, step_size: float) -> bool:
     """
     if not hasattr(schedule, "limit") or schedule is None:
         return False
-    return hasattr(schedule, "tuning") or bool(np.any(schedule.limit(1.0))) or not np.any(schedule(1.0, step_size))
+    one = np.ones(1)
+    vanishes = not np.any(_many("schedule.limit", schedule.limit, one))
+    return hasattr(schedule, "tuning") or not vanishes or not np.any(thresholds(schedule, one, step_size))
 
 
 def vanishing_tuning(schedule: Schedule | None, times: Any) -> Any:
     """The ``tuning(t)`` of a schedule whose limit is 0; None where it has none."""
-    return schedule.tuning(times) if schedule is not None and hasattr(schedule, "tuning") else None
+    if schedule is None or not hasattr(schedule, "tuning"):
+        return None
+    times = np.asarray(times, dtype=np.float64)
+    return _checked(_many("schedule.tuning", schedule.tuning, times), times, "schedule.tuning")
+
+
+_WANTED = "a function returning one number"
 
 
 def _one(schedule: Schedule, t: float, step_size: float) -> float:
-    value = schedule(t, step_size)
-    if np.ndim(value) != 0 or isinstance(value, str) or value is None:
-        raise _check.wrong_kind(
-            "schedule", value, "a function returning one number", "return a float from schedule(t, step_size)"
-        )
-    return float(value)
+    mend = "return a float from schedule(t, step_size)"
+    value = _users.called("schedule", schedule, t, step_size, at=f"at t = {t:g}", accepted=_WANTED, mend=mend)
+    number = _users.number(value)
+    if number is None:
+        raise _check.wrong_kind("schedule", value, _WANTED, mend)
+    return number
+
+
+def _many(name: str, function: Callable[..., Any], times: Floats, *others: Any) -> Floats:
+    """What one that takes arrays of times makes of them."""
+    if not times.size:
+        return np.empty(times.shape)
+    accepted = "a function returning one number for each time"
+    mend = "return an array of the shape of t"
+    at = f"at t = {times.flat[0]:g}, ..., {times.flat[-1]:g}" if times.size > 1 else f"at t = {times.flat[0]:g}"
+    value = _users.called(name, function, times, *others, at=at, accepted=accepted, mend=mend)
+    values = _users.numbers(value)
+    if values is None or values.shape not in ((), times.shape):
+        raise _check.bad(name, f"a function that makes {_users.returned(value)} of {times.size} times", accepted, mend)
+    return np.array(np.broadcast_to(values, times.shape), dtype=np.float64)

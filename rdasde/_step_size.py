@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rdasde import _check
+from rdasde import _check, _users
 from rdasde._check import Floats
 
 StepSizes = Callable[[Any], Any]
@@ -45,21 +46,39 @@ class PowerStep:
         object.__setattr__(self, "decay", decay)
 
     def __call__(self, n: Any) -> Any:
-        return self.first * np.power(np.asarray(n, dtype=np.float64), -self.decay)
+        return self.first * np.power(_check.reals("n", n), -self.decay)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Steps in other units."""
+
+    steps: StepSizes
+    unit: float
+
+    def __call__(self, n: Any) -> Any:
+        return sizes_of(self.steps, n) / self.unit
+
+
+def sizes_of(steps: StepSizes, n: NDArray[np.int64]) -> Floats:
+    """The sizes of the steps of these numbers, one for each."""
+    if isinstance(steps, Scaled):  # what is wrong with the function is said of itself
+        return sizes_of(steps.steps, n) / steps.unit
+    accepted, mend = "one that gives each step its size", "return an array of the same shape as n"
+    at = f"at n = {n[0]}, ..., {n[-1]}, an array"
+    value = _users.called("step_size", steps, n.copy(), at=at, accepted=accepted, mend=mend)
+    sizes = _users.numbers(value)
+    if sizes is None or sizes.shape != n.shape:
+        got = f"a function that makes {_users.returned(value)} of the numbers of {len(n)} steps"
+        raise _check.bad("step_size", got, accepted, mend)
+    return np.asarray(sizes, dtype=np.float64)
 
 
 def sizes_until(steps: StepSizes, horizon: float) -> Floats:
     """The sizes of all steps that end within `horizon`, and of one more, checked: finite and positive."""
     number = _FIRST
     while True:
-        sizes = np.asarray(steps(np.arange(1, number + 1)), dtype=np.float64)
-        if sizes.shape != (number,):
-            raise _check.bad(
-                "step_size",
-                f"a function that makes {_check.show(sizes)} of the numbers of {number} steps",
-                "one that gives each step its size",
-                "return an array of the same shape as n",
-            )
+        sizes = sizes_of(steps, np.arange(1, number + 1))
         wrong = ~(np.isfinite(sizes) & (sizes > 0.0))
         ends = np.cumsum(np.where(wrong, 0.0, sizes))
         past = int(np.searchsorted(ends, horizon, side="right"))

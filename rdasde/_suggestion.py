@@ -19,6 +19,7 @@ LOAD = 0.1  # step_size tr(H) / batch_size, at most: what an iterate's spread ad
 FASTEST = 0.2  # step_size times the largest eigenvalue, at most, however large the batch
 MU = 0.6  # within (1/2, 1): supports are recovered, and the lag of the mean falls like t^(mu - 1)
 ERROR = 0.05  # of any coordinate that is zero to be found active at the horizon
+_SMALL = 1e-140  # standard deviations whose squares are numbers, and so is what is reckoned with these
 LAG = 0.5  # of a coefficient, that the growth of the threshold may take from it
 
 
@@ -85,7 +86,10 @@ def suggest(
     check_instance_of_problem(problem)
     horizon = _check.number("horizon", horizon, above=0.0, mend="give for example horizon=10.0")
     if accuracy is not None:
-        accuracy = _check.number("accuracy", accuracy, above=0.0, mend="give a standard deviation, such as 0.05")
+        mend = "give a standard deviation, such as 0.05"
+        accuracy = _check.number("accuracy", accuracy, above=0.0, mend=mend)
+        if not _SMALL < accuracy < 1.0 / _SMALL:
+            raise _check.bad("accuracy", accuracy, f"a number > {_SMALL:g} and < {1.0 / _SMALL:g}", mend)
     most = _check.count("steps", steps, mend="give a number of steps, such as 100_000")
     level = _check.level(level)
     local = _at_minimizer(problem)

@@ -207,7 +207,9 @@ def test_the_command_line_says_so(tmp_path, capsys):
     taken = written(tmp_path, GOOD)
     (tmp_path / "results").write_text("a file")
     assert _cli.main(["run", str(taken)]) == 1
-    assert "File exists" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"rdasde run: {tmp_path / 'results'} cannot be written: File exists.\n"
+    assert _cli.main(["run", "a\0b"]) == 2
+    assert capsys.readouterr().err == "rdasde run: 'a\\x00b' cannot be read: embedded null byte.\n"
 
 
 def test_what_is_finished_is_kept_when_a_later_verb_fails(tmp_path, monkeypatch, capsys):

@@ -8,6 +8,7 @@ import matplotlib.style
 import numpy as np
 import pytest
 
+import rdasde as rs
 from rdasde import _drawing, _figures
 
 # what remains of linear red, green, blue without one kind of cones (Vienot, Brettel & Mollon 1999)
@@ -137,3 +138,121 @@ def test_legends_find_their_rows():
             _drawing.legend_above(figure, handles)
             figure.draw_without_rendering()
             assert figure.legends[0].get_window_extent().width <= figure.bbox.width
+
+
+TIME = np.linspace(0.0, 1.0, 5)
+SIZE = "but must be a finite number >= 0.1 and <= 650: give inches, for example 3.3."
+FIGURE = "but must be a figure of Matplotlib: pass for example plt.gcf(), or axes.figure."
+AXES = "but must be axes of Matplotlib, one or more: pass for example plt.subplots(1, 2)[1]."
+HANDLES = "but must be lines, patches and the like, which have labels: pass for example what axes.plot returns."
+COLOR = "but must be a color of Matplotlib: give for example rs.plot.BLUE, or rs.plot.inks(2)[1]."
+
+
+class Strange:
+    """Neither an array nor shown."""
+
+    def __array__(self, *arguments, **named):
+        raise RuntimeError("no array")
+
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+def panel():
+    return _drawing.panels()[1][0]
+
+
+def line():
+    return panel().plot([0.0, 1.0], label="line")
+
+
+MESSAGES = {
+    "width is 'x' (str)": (lambda: rs.plot.new_figure("x", 2.0), SIZE),
+    "width is nan": (lambda: rs.plot.new_figure(np.nan, 2.0), SIZE),
+    "height is -1": (lambda: rs.plot.new_figure(3.0, -1), SIZE),
+    "height is [] (list)": (lambda: rs.plot.new_figure(3.0, []), SIZE),
+    "height is 1e+300": (lambda: rs.plot.page(1e300), SIZE),
+    "width is None (NoneType)": (lambda: rs.plot.page(2.0, None), SIZE),
+    "height is 0": (lambda: rs.plot.panels(0), SIZE),
+    "height is an object of Strange (Strange)": (lambda: rs.plot.panels(Strange()), SIZE),
+    "number is 9223372036854775807": (
+        lambda: rs.plot.inks(2**63 - 1),
+        "but must be at most 1000000: give how many colors are wanted.",
+    ),
+    "figure is 3 (int)": (lambda: rs.plot.bake(3), FIGURE),
+    "figure is the class Figure (type)": (lambda: rs.plot.bake(matplotlib.figure.Figure), FIGURE),
+    "figure is None (NoneType)": (lambda: rs.plot.caption(None, "text"), FIGURE),
+    "text is 3 (int)": (
+        lambda: rs.plot.caption(panel().figure, 3),
+        "but must be text: give for example 'Runs, and their band.'.",
+    ),
+    "baked is 'yes' (str)": (
+        lambda: rs.plot.caption(panel().figure, "text", "yes"),
+        "but must be True or False: choose one of these.",
+    ),
+    "axes is 3 (int)": (lambda: rs.plot.letters(3), AXES),
+    "axes is 'x' (str)": (lambda: rs.plot.letters("x"), AXES),
+    "axes is [] (list)": (lambda: rs.plot.letters([[]]), AXES),
+    "axes is without any panel": (lambda: rs.plot.finish([]), AXES),
+    "axes is an object of Strange (Strange)": (lambda: rs.plot.finish(Strange()), AXES),
+    "band_label is None (NoneType)": (
+        lambda: rs.plot.finish([panel()], None),
+        "but must be text: give for example '95 % band'.",
+    ),
+    "ncols is 0": (
+        lambda: rs.plot.finish([panel()], ncols=0),
+        "but must be a whole number >= 1: give how many entries stand in a row, or None.",
+    ),
+    "ncols is 2.5 (float)": (
+        lambda: rs.plot.legend_above(panel().figure, line(), 2.5),
+        "but must be a whole number >= 1: give how many entries stand in a row, or None.",
+    ),
+    "figure is 'x' (str)": (lambda: rs.plot.legend_above("x", line()), FIGURE),
+    "handles is 3 (int)": (lambda: rs.plot.legend_above(panel().figure, 3), HANDLES),
+    "handles is one with 'x'": (lambda: rs.plot.legend_above(panel().figure, "x"), HANDLES),
+    "handles is one with None": (lambda: rs.plot.legend_above(panel().figure, [None]), HANDLES),
+    "axis is 3 (int)": (
+        lambda: rs.plot.draw_band(3, TIME, TIME, TIME),
+        "but must be axes of Matplotlib: pass for example plt.gca().",
+    ),
+    "color is 'no color'": (lambda: rs.plot.draw_band(panel(), TIME, TIME, TIME, "no color"), COLOR),
+    "ink is an object of Strange": (lambda: rs.plot.draw_path(panel(), TIME, TIME, Strange()), COLOR),
+    "ink is 3": (lambda: rs.plot.draw_mean(panel(), TIME, TIME, 3), COLOR),
+    "label is 3 (int)": (
+        lambda: rs.plot.draw_mean(panel(), TIME, TIME, "r", 3),
+        "but must be text or None: give for example 'mean'.",
+    ),
+    "path is an array of shape (5,) (ndarray)": (
+        lambda: rs.plot.draw_path(panel(), TIME, TIME * 1j, "r"),
+        "but must be numbers, one for each time: pass an array.",
+    ),
+    "upper is an object of Strange (Strange)": (
+        lambda: rs.plot.shade_threshold(panel(), TIME, TIME, Strange()),
+        "but must be numbers, one for each time: pass an array.",
+    ),
+    "mean is an array with 1 masked entries": (
+        lambda: rs.plot.draw_mean(panel(), TIME, np.ma.masked_array(TIME, TIME == 0.0), "r"),
+        "but must be numbers, one for each time: pass for example values.filled(np.nan).",
+    ),
+}
+
+
+@pytest.mark.parametrize("got", MESSAGES)
+def test_what_the_kit_cannot_draw_is_one_sentence(got):
+    call, rest = MESSAGES[got]
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    assert str(caught.value) == f"{got}, {rest}"
+
+
+def test_what_the_kit_draws_all_the_same():
+    axis = panel()
+    rs.plot.letters(axis)
+    rs.plot.letters(np.array([[axis]]))
+    rs.plot.letters(iter([axis]))
+    assert axis.get_title("left").count("mathbf") == 3
+    rs.plot.finish(axis)
+    rs.plot.legend_above(axis.figure, ())
+    rs.plot.draw_mean(axis, TIME, np.array(list(TIME), dtype=object), None)
+    with matplotlib.rc_context({"font.size": 1.0}):
+        assert rs.plot.page(0.1).get_size_inches()[1] == 0.1

@@ -36,6 +36,16 @@ LARGE = {
     "SoftmaxRegression": lambda X: rs.SoftmaxRegression.from_data(X, [0, 1]),
     "OnlinePCA": lambda X: rs.OnlinePCA.from_data(X),
 }
+FLAT = rs.LinearRegression([1.0, 0.5, -0.5], [1.0, 1.0, 0.0])
+
+
+class Hidden:
+    """Not shown."""
+
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
 INDEFINITE = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 ASYMMETRIC = np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
@@ -412,6 +422,148 @@ CASES = [
         lambda: rs.plot.trajectories(simulate(times=3), THEORY, [3]),
         "coordinates is [3], but must be different whole numbers within 0..2: coordinates count from 0.",
     ),
+    (
+        lambda: rs.L1().prox("x", 0.1),
+        "v is 'x' (str), but must be a number or an array of numbers: pass an array of floats.",
+    ),
+    (
+        lambda: rs.L1([1.0, 1.0]).prox([1.0, 2.0, 3.0], 0.1),
+        "v is an array of shape (3,), but must be one of shape (..., 2): give one number for each coordinate.",
+    ),
+    (
+        lambda: rs.ElasticNet(1.0).prox([1.0, 2.0], [0.1, 0.2, 0.3]),
+        "threshold is an array of shape (3,), but must be a number, or one for each state of v, of shape "
+        "(2,): give for example threshold=0.1.",
+    ),
+    (
+        lambda: rs.NonNegativeL1().prox(1j, 0.1),
+        "v is 1j (complex), but must be a number or an array of numbers: pass an array of floats.",
+    ),
+    (
+        lambda: rs.GroupLasso([0, 0, 1]).prox([1.0], 0.1),
+        "v is an array of shape (1,), but must be one of shape (..., 3): give one number for each coordinate.",
+    ),
+    (
+        lambda: rs.Box(0.0, 1.0).prox([None], 0.1),
+        "v is [None] (list), but must be a number or an array of numbers: pass an array of floats.",
+    ),
+    (
+        lambda: rs.GroupLasso([[0], [1, 2]]),
+        "groups is a ragged sequence, but must be an array of shape (n,) of whole numbers: give the label of "
+        "each coordinate's group.",
+    ),
+    (
+        lambda: rs.Box([[0.0], [1.0, 2.0]], 3.0),
+        "lower is a ragged sequence, but must be a number or an array of shape (d,), not NaN: give numbers, "
+        "or inf for an open side.",
+    ),
+    (
+        lambda: rs.HuberLoss().derivative("x", 0.0),
+        "eta is 'x' (str), but must be a number or an array of numbers: pass an array of floats.",
+    ),
+    (
+        lambda: rs.PowerLaw(0.5, 0.6)("x", 0.1),
+        "t is 'x' (str), but must be a number or an array of numbers: pass an array of floats.",
+    ),
+    (
+        lambda: rs.PowerStep(0.1, 0.5)([1, None]),
+        "n is [1, None] (list), but must be a number or an array of numbers: pass an array of floats.",
+    ),
+    (
+        lambda: rs.PowerLaw(0.5, 0.6)(1.0, {}),
+        "step_size is {} (dict), but must be a number or an array of numbers: pass an array of floats.",
+    ),
+    (
+        lambda: ALGORITHM.thresholds(None),
+        "times is None (NoneType), but must be a number or an array of numbers: pass an array of floats.",
+    ),
+    (
+        lambda: rs.suggest(PROBLEM, 100.0, accuracy=1e-300),
+        "accuracy is 1e-300, but must be a number > 1e-140 and < 1e+140: give a standard deviation, such as 0.05.",
+    ),
+    (
+        lambda: rs.MLP(np.eye(3), [0, 1, 1], hidden=10**9),
+        "hidden is 1000000000, which makes 6e+09 weights, but must be one that makes at most 1e+08: take fewer units.",
+    ),
+    (
+        lambda: rs.MLP(np.eye(3), [0, 1, 1], hidden=2).layers([1.0, 2.0]),
+        "w is [1.0, 2.0] (list), but must be an array of shape (14,): give one number for each weight.",
+    ),
+    (
+        lambda: rs.MLP(np.eye(3), [0, 1, 1], hidden=2).layers(np.ones(3)),
+        "w is an array of shape (3,), but must be an array of shape (14,): give one number for each weight.",
+    ),
+    (
+        lambda: rs.LinearRegression([0.5, 1.0], [[1.0], [1.0, 2.0]]),
+        "covariance is a ragged sequence, but must be an array of shape (2, 2) of finite numbers: pass None, "
+        "variances (2,), a matrix (2, 2), or rs.AR1(2, rho).",
+    ),
+    (
+        lambda: rs.OnlinePCA([[1.0], [1.0, 2.0]]),
+        "covariance is a ragged sequence, but must be an array of shape (n, n) of finite numbers: pass "
+        "variances (d,), a matrix (d, d), or rs.AR1(d, rho).",
+    ),
+    (
+        lambda: approximate(check="x\ny"),
+        "check is 'x\\ny', but must be 'auto', True or False: choose one of these.",
+    ),
+    (
+        lambda: approximate(equation_order="x\n" * 100),
+        "equation_order is 'x\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\nx\\..., but must be 1 or 2: "
+        "choose one of these.",
+    ),
+    (
+        lambda: rs.load("a" * 5000),
+        "path is 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..., but must be that of a saved "
+        "result: there is nothing here by this name.",
+    ),
+    (
+        lambda: simulate(store="a" * 5000),
+        "store is 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..., which cannot be made "
+        "(\"[Errno 36] File name too long: 'aaaaaaaaaaaaaaaaaaaaaaaa...), but must be a directory, or a path "
+        "where one can be made: name another.",
+    ),
+    (
+        lambda: rs.OnlineFit(rs.LinearRegression, None, 0.95),
+        "algorithm is None (NoneType), but must be an algorithm: pass for example rs.RDA(step_size=1e-3).",
+    ),
+    (
+        lambda: rs.OnlineFit(rs.LinearRegression, rs.RDA(0.1), 95),
+        "level is 95, but must be a finite number > 0 and < 1: give for example level=0.95.",
+    ),
+    (
+        lambda: rs.OnlineFit(rs.LinearRegression, rs.RDA(0.1), 0.95, names=3),
+        "names is 3 (int), but must be a list of different strings: give one for each column.",
+    ),
+    (
+        lambda: rs.OnlineFit(rs.LinearRegression, rs.RDA(0.1), 0.95, method="plug-in"),
+        "method is 'plug-in' (str), but must be what fit makes of covariance and inference: use rs.fit.",
+    ),
+    (
+        lambda: rs.fit(rs.LinearRegression, np.eye(3), [1.0, 2.0, 3.0], rs.RDA(0.1), names=np.array(0.5)),
+        "names is array(0.5) (ndarray), but must be a list of different strings: give one for each column.",
+    ),
+    (
+        lambda: rs.validate.coverage(PROBLEM, ALGORITHM, 1.0, levels=[[0.5], [0.5, 0.6]]),
+        "levels is [[0.5], [0.5, 0.6]] (list), but must be a sequence of levels: give for example levels=(0.8, 0.95).",
+    ),
+    (
+        lambda: rs.validate.table(
+            rs.validate.coverage(PROBLEM, ALGORITHM, 1.0, levels=[0.5], method="closure", replicates=20, seed=0),
+            times=[1.0],
+        ),
+        "times is [1.0], but must be None for coverage, which is over all times: leave it out.",
+    ),
+    (
+        lambda: rs.validate.flat_directions(
+            FLAT, ALGORITHM, 1.0, start=[1.0, 0.5, -0.5], strengths=[[0.1], [0.1, 0.2]]
+        ),
+        "strengths is a ragged sequence, but must be an array of shape (n,) of finite numbers: give numbers > 0.",
+    ),
+    (
+        lambda: rs.RDA(Hidden()),
+        "step_size is an object of Hidden (Hidden), but must be a finite number > 0: give for example step_size=1e-3.",
+    ),
 ]
 
 
@@ -522,6 +674,8 @@ def test_no_rows_are_nothing_to_go_on_with():
             paths=100,
         ),
         lambda: rs.validate.calibration(PROBLEM, ALGORITHM, 1.0, replicates=10**14),
+        lambda: approximate(method="paths", paths=4, tolerance=1e-300),
+        lambda: rs.testing.check_regularizer(rs.L1(), dimension=10**15),
     ],
 )
 def test_what_memory_cannot_hold_is_refused_before_the_start(call):

@@ -205,7 +205,7 @@ def approximate(
     _check.executor(executor)
     check_equation_order(equation_order)
     if not (isinstance(check, bool | np.bool_) or (isinstance(check, str) and check == "auto")):
-        raise _check.bad("check", check, "'auto', True or False", "choose one of these")
+        raise _check.bad("check", _check.show(check), "'auto', True or False", "choose one of these")
     _check.choice("noise", noise, ("gaussian", "gradients"))
     if noise == "gradients" and method != "paths":
         raise _check.bad("noise", f"'gradients' with method={method!r}", "'gaussian' there", "use method='paths'")
@@ -245,7 +245,7 @@ def approximate(
         values |= _moments(values["dual"], values["primal"])
         try:
             for name, function in (statistics or {}).items():
-                values[name] = evaluated(function, vectorized[name], solution.values["primal"])
+                values[name] = evaluated(name, function, vectorized[name], solution.values["primal"])
         except (KeyboardInterrupt, Exception) as interrupt:  # a function of the user's may raise anything
             note_partial(
                 interrupt, values, "dual and primal (path, time, coordinate), and the functions that were done"

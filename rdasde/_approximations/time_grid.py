@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
+from rdasde._engine.memory import need_memory
 from rdasde._problems.base import Problem
 
 _BIAS = 0.22  # of a standard deviation, in units of (time step * rate)^2: see `resolution`
@@ -70,6 +71,7 @@ def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None, l
     """
     end = float(times[-1])
     longest = min(longest, end / 16.0) if end > 0.0 else 1.0
+    need_memory(48.0 * end / max(longest, 1e-300), "The time steps", "take a larger tolerance, or a shorter horizon")
     nodes = [np.zeros(1), times, longest * (np.arange(1, 9) / 8.0) ** 2 if end > 0.0 else np.zeros(0)]
     if extra is not None:
         nodes.append(extra)

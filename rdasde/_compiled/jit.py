@@ -25,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from rdasde import _check, _users
 from rdasde._compiled.disk import keep_on_disk
 
 _PACKAGE = Path(__file__).parents[1]
@@ -179,5 +180,26 @@ class Kernel(Generic[P, R]):
         return self.dispatcher(not _is_of_this_process(parameters))
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
-        result: R = self.dispatcher(not _is_of_this_process(arguments))(*arguments, **named)
+        dispatcher = self.dispatcher(not _is_of_this_process(arguments))
+        try:
+            result: R = dispatcher(*arguments, **named)
+        except Exception as error:
+            raised = _raised_by_a_user(error)
+            if raised is None:
+                raise
+            raise raised from error
         return result
+
+
+def _raised_by_a_user(error: Exception) -> ValueError | None:
+    """The sentence about what a user's compiled function raised, for which numba writes a frame; None for the rest."""
+    calls = error.__traceback__
+    frame = None if calls is None else calls.tb_next
+    if frame is None or frame.tb_next is not None:
+        return None
+    code = frame.tb_frame.f_code
+    path = Path(code.co_filename)
+    if _PACKAGE in path.parents or "numba" in path.parts:
+        return None
+    got = f"a function that raises {_users.said(error)} in line {frame.tb_lineno} of {path.name}"
+    return _check.bad(code.co_name, got, "one that works at whatever it is given in a run", "mend it there")

@@ -86,4 +86,4 @@ def kept_coordinates(coordinates: ArrayLike | None, dimension: int) -> NDArray[n
 def check_equation_order(order: object) -> None:
     """ValueError for an order of the diffusion, in the step size, that there is not."""
     if not isinstance(order, int | np.integer) or isinstance(order, bool) or order not in (1, 2):
-        raise _check.bad("equation_order", order, "1 or 2", "choose one of these")
+        raise _check.bad("equation_order", _check.show(order), "1 or 2", "choose one of these")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rdasde import _check, _users
 from rdasde._compiled.lanes import LANES
 from rdasde._engine.progress import Signals
 from rdasde._engine.store import Arrays, Store
@@ -85,6 +86,8 @@ def run_blocks(
                     if future is None:
                         raise concurrent.futures.BrokenExecutor
                     arrays = future.result()
+                except concurrent.futures.CancelledError as error:
+                    raise _check.no_executor("one that cancelled its tasks") from error
                 except Exception as error:
                     if not _says_that_workers_died(error):
                         raise
@@ -92,6 +95,8 @@ def run_blocks(
                     arrays = task(job, block, None)
                     if store is not None:
                         store.save(block, arrays)
+                if not isinstance(arrays, dict):
+                    raise _check.no_executor(f"one whose task came to {_check.show(arrays)}")
             if arrays is None:
                 assert store is not None
                 arrays = store.load(block)
@@ -133,6 +138,10 @@ def _submit(
         future = pool.submit(task, job, block, signals)
     except concurrent.futures.BrokenExecutor:
         return None
+    except Exception as error:
+        raise _check.no_executor(f"one that takes no task ({_users.said(error)})") from error
+    if not hasattr(future, "result"):
+        raise _check.no_executor(f"one that makes {_check.show(future)} of a task, and no future")
     return future if store is None else _Kept(future, functools.partial(store.save, block))
 
 

@@ -97,13 +97,21 @@ class Store:
                     "give another path, or repeat the run with the same arguments",
                 )
         else:
-            write_whole(header, lambda stream: stream.write(text.encode()))
+            try:
+                write_whole(header, lambda stream: stream.write(text.encode()))
+            except OSError as error:
+                got = f"{_check.show(str(path))}, which cannot be written to ({error.strerror})"
+                raise _check.bad("store", got, "a directory of yours", "name another") from None
 
     @staticmethod
     def seed_in(path: str | os.PathLike[str]) -> int | None:
         """The seed of the run already kept there, if any."""
-        seed = _header(Path(path)).get("seed") if (Path(path) / "run.json").exists() else None
-        return None if seed is None else int(seed)
+        try:
+            there = (Path(path) / "run.json").exists()
+        except OSError:  # no directory that could be: said when it is to be made
+            return None
+        seed = _header(Path(path)).get("seed") if there else None
+        return None if seed is None else _check.seed(seed)
 
     def _file(self, block: NDArray[np.int64]) -> Path:
         name = hashlib.sha256(block.astype("<i8").tobytes()).hexdigest()[:12]

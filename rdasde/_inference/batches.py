@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rdasde import _check
 
 
@@ -50,7 +48,7 @@ def is_stream(X: Any, y: Any, has_response: bool) -> bool:
         if not X or y is not None:
             return False
         if not has_response:
-            return all(np.ndim(batch) == 2 for batch in X)
+            return all(_check.axes_of(batch) == 2 for batch in X)
         return all(isinstance(batch, tuple | list) and len(batch) == 2 and _has_rows(batch[0]) for batch in X)
     return isinstance(X, Iterable) and not isinstance(X, range)
 
@@ -65,7 +63,7 @@ def _has_rows(X: Any) -> bool:
     shape = getattr(X, "shape", None)
     if shape is not None:
         return len(shape) == 2
-    return isinstance(X, list | tuple) and (not X or isinstance(X[0], list | tuple) or np.ndim(X[0]) == 1)
+    return isinstance(X, list | tuple) and (not X or isinstance(X[0], list | tuple) or _check.axes_of(X[0]) == 1)
 
 
 def is_empty(X: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from numpy.typing import ArrayLike
@@ -172,7 +172,7 @@ def fit(
     need_plain(algorithm)
     passes = _check.count("passes", passes, mend="give how often to go through the rows")
     online = OnlineFit(
-        problem_class, algorithm, _check.level(level), _method(problem_class, covariance, inference), _names(names)
+        problem_class, algorithm, _check.level(level), _method(problem_class, covariance, inference), names
     )
     if passes == 1:
         return online.update(X, y)
@@ -192,18 +192,3 @@ def _method(kind: Any, covariance: object, inference: object) -> Method:
             accepted = "'plug-in' for PCA, whose average is a direction"
             raise _check.bad("inference", repr(by), accepted, "leave it out, or take covariance='batch-means'")
     return Method(cast(Covariance, of_rows), cast(Inference, by))
-
-
-def _names(names: Any) -> list[str] | None:
-    if names is None:
-        return None
-    accepted, mend = "a list of different strings", "give one for each column"
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise _check.wrong_kind("names", names, accepted, mend)
-    listed = list(names)
-    for name in listed:
-        if not isinstance(name, str):
-            raise _check.wrong_kind("names", name, accepted, mend)
-    if len(set(listed)) < len(listed):
-        raise _check.bad("names", listed, accepted, mend)
-    return listed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check, _frames
 from rdasde._algorithm import RDA
 from rdasde._check import Floats
+from rdasde._engine.arguments import need_plain
 from rdasde._errors import DivergenceError, StabilityWarning
 from rdasde._inference.average import Method
 from rdasde._inference.batches import Batch, batches, is_empty
@@ -82,9 +83,13 @@ class OnlineFit:
         method: Method = Method(),  # noqa: B008 -- it cannot be changed
         names: Sequence[str] | None = None,
     ) -> None:
-        self.problem_class, self.algorithm, self.level, self.method = problem_class, algorithm, level, method
         self._subject: Subject = subject(problem_class)
-        self._names = None if names is None else list(names)
+        _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
+        need_plain(algorithm)
+        _check.instance("method", method, Method, "what fit makes of covariance and inference", "use rs.fit")
+        self.problem_class, self.algorithm, self.method = problem_class, algorithm, method
+        self.level = _check.level(level)
+        self._names = _checked_names(names)
         self._labels: list[str] | None = None  # of the first DataFrame's columns
         self._stream: Stream | None = None  # d is not known before the first rows
         self._known: tuple[Stream, tuple[Estimate, Estimate]] | None = None
@@ -361,3 +366,19 @@ class OnlineFit:
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
+
+
+def _checked_names(names: Any) -> list[str] | None:
+    """The names of columns."""
+    if names is None:
+        return None
+    accepted, mend = "a list of different strings", "give one for each column"
+    if isinstance(names, str) or not isinstance(names, Iterable) or _check.axes_of(names) == 0:
+        raise _check.wrong_kind("names", names, accepted, mend)
+    listed = list(names)
+    for name in listed:
+        if not isinstance(name, str):
+            raise _check.wrong_kind("names", name, accepted, mend)
+    if len(set(listed)) < len(listed):
+        raise _check.bad("names", listed, accepted, mend)
+    return listed

@@ -132,9 +132,9 @@ class Loss(abc.ABC):
 
     def derivatives(self, eta: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
         """Both, in one pass."""
-        eta, y = np.broadcast_arrays(np.asarray(eta, dtype=np.float64), np.asarray(y, dtype=np.float64))
+        eta, y = np.broadcast_arrays(_check.reals("eta", eta), _check.reals("y", y))
         first, second = np.empty(eta.shape), np.empty(eta.shape)
-        predictors, responses = (np.ascontiguousarray(values).reshape(-1) for values in (eta, y))
+        predictors, responses = (np.array(values, order="C").reshape(-1) for values in (eta, y))
         _derivatives(self.parameters, predictors, responses, first.reshape(-1), second.reshape(-1))
         return first, second
 
@@ -158,9 +158,8 @@ class Loss(abc.ABC):
 
     def check_responses(self, y: ArrayLike, count: int) -> Floats:
         """The responses of `count` rows, (count,); ValueError for one that the loss is not made for."""
-        if np.asarray(y).dtype == bool:
-            y = np.asarray(y) + 0.0
-        responses = _check.array("y", y, (count,), mend=f"give one {_NOUNS[self.response]} for each row of X")
+        mend = f"give one {_NOUNS[self.response]} for each row of X"
+        responses = _check.array("y", y, (count,), mend=mend, truth=True)
         if self.response != "real":
             allowed = (responses == 0.0) | (responses == 1.0)
             if self.response == "count":

@@ -350,7 +350,7 @@ def as_covariance(value: ArrayLike | Covariance | None, dimension: int) -> Covar
         if value.dimension != d:
             raise _check.bad("covariance", f"{value!r} of dimension {value.dimension}", f"of dimension {d}", mend)
         return value
-    if np.ndim(value) == 1:
+    if _check.axes_of(value) == 1:
         variance = _check.array("covariance", value, (d,), mend=mend)
         if variance.min() < 0.0:
             raise _check.bad("covariance", f"{variance.min():g} somewhere", "variances >= 0", mend)

@@ -22,6 +22,7 @@ from rdasde._compiled.scratch import ROW, Layout
 from rdasde._problems.base import add_gradient, drift, hessian_product, noise
 from rdasde._problems.rows import RowNoise
 
+_WEIGHTS = 10**8  # of a network, at most
 _DRAWS = 32  # rows that one noise vector is made of
 _DIFFERENCE = float(np.cbrt(np.finfo(float).eps))  # step of central differences, in units of the weights' size
 _DESCENT, _LOOKS, _POWERS = 10, 12, 20  # steps between looks at the curvature, looks, iterations of each
@@ -263,6 +264,9 @@ class MLP(RowNoise):
         self._rate = None if rate is None else _check.number("rate", rate, above=0.0)
         self._split = self.hidden * (p + 1)
         self.dimension = self._split + classes * (self.hidden + 1)
+        if self.dimension > _WEIGHTS:
+            got = f"{_check.show(hidden)}, which makes {self.dimension:.3g} weights"
+            raise _check.bad("hidden", got, f"one that makes at most {_WEIGHTS:g}", "take fewer units")
         self.minimizer: Floats | None = None
         self.bias = np.zeros(self.dimension, dtype=bool)
         for layer in self.layers(self.bias):
@@ -282,6 +286,10 @@ class MLP(RowNoise):
 
     def layers(self, w: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """The matrices B and A within w: views, biases in their last columns."""
+        accepted, mend = f"an array of shape ({self.dimension},)", "give one number for each weight"
+        _check.instance("w", w, np.ndarray, accepted, mend)
+        if w.shape != (self.dimension,):
+            raise _check.bad("w", f"an array of shape {w.shape}", accepted, mend)
         return w[: self._split].reshape(self.hidden, -1), w[self._split :].reshape(self.classes, -1)
 
     def initial(self, seed: int = 0) -> Floats:

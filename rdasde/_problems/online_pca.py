@@ -351,7 +351,7 @@ def _as_covariance(value: ArrayLike | Covariance) -> Covariance:
     mend = "pass variances (d,), a matrix (d, d), or rs.AR1(d, rho)"
     if value is None:
         raise _check.wrong_kind("covariance", value, "variances or a matrix", mend)
-    matrix = _check.array("covariance", value, (None,) * (2 if np.ndim(value) != 1 else 1), mend=mend)
+    matrix = _check.array("covariance", value, (None,) * (2 if _check.axes_of(value) != 1 else 1), mend=mend)
     if matrix.ndim == 1 and matrix.min() < 0.0:
         raise _check.bad("covariance", f"{matrix.min():g} somewhere", "variances >= 0", mend)
     if matrix.ndim == 2 and len(matrix) != matrix.shape[1]:

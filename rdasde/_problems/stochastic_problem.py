@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rdasde import _check
+from rdasde import _check, _users
 from rdasde._check import Floats
 from rdasde._compiled.functions import for_compiled_code, plain_records
 from rdasde._compiled.lanes import LANES
@@ -249,15 +249,16 @@ class StochasticProblem(Problem):
         """What the user's function returns at w, of the right shape."""
         shape = (self.dimension,) if name == "mean_gradient" else (self.dimension, self.dimension)
         arguments = (self._user_parameters, w) if self._with_parameters[name] else (w,)
-        result = np.array(self._given[name](*arguments), dtype=np.float64)
-        if result.shape != shape:
-            raise _check.bad(
-                name,
-                f"a function that returns an array of shape {result.shape}",
-                f"one that returns shape {shape}",
-                "give one number for each coordinate" if len(shape) == 1 else "give one row for each coordinate",
-            )
-        return result
+        accepted = f"one that returns shape {shape}"
+        mend = "give one number for each coordinate" if len(shape) == 1 else "give one row for each coordinate"
+        value = _users.called(
+            name, self._given[name], *arguments, at="at a point w (d,)", accepted=accepted, mend="make it work there"
+        )
+        numbers = _users.numbers(value)
+        if numbers is None or numbers.shape != shape:
+            made = _users.returned(value) if numbers is None else f"an array of shape {numbers.shape}"
+            raise _check.bad(name, f"a function that returns {made}", accepted, mend)
+        return np.array(numbers, dtype=np.float64)
 
     def _estimate(self, w: Floats, samples: int, covariance: bool) -> tuple[Floats, Floats]:
         """Mean and, if wanted, covariance of gradients at w, from the same draws at every w."""

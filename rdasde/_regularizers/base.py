@@ -44,6 +44,21 @@ class Fluctuation(NamedTuple):
     kink: Floats
 
 
+def checked_state(v: ArrayLike, threshold: ArrayLike, length: int | None = None) -> tuple[Floats, Floats]:
+    """The arguments of a mirror map: states (..., d), of `length` coordinates if it has so many, and thresholds."""
+    v, threshold = _check.reals("v", v), _check.reals("threshold", threshold)
+    if length is not None and v.shape[-1:] != (length,):
+        accepted = f"one of shape (..., {length})"
+        raise _check.bad("v", f"an array of shape {v.shape}", accepted, "give one number for each coordinate")
+    try:
+        np.broadcast_shapes(v.shape, threshold.shape)
+    except ValueError:
+        accepted = f"a number, or one for each state of v, of shape {v.shape}"
+        got = f"an array of shape {threshold.shape}"
+        raise _check.bad("threshold", got, accepted, "give for example threshold=0.1") from None
+    return v, threshold
+
+
 class Regularizer:
     """A mirror map. Concrete ones stand in modules of their own, for example `rdasde.L1`.
 

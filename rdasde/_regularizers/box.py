@@ -83,7 +83,7 @@ class Box(Regularizer):
         return max([len(end) for end in (self.lower, self.upper) if end.ndim], default=least)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        return np.clip(np.asarray(v, dtype=np.float64), self.lower, self.upper)
+        return np.clip(_check.reals("v", v), self.lower, self.upper)
 
     def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
         v = np.asarray(v)
@@ -129,11 +129,7 @@ class Box(Regularizer):
 def _ends(argument: str, value: ArrayLike) -> Floats:
     """One number or one for each coordinate, maybe infinite."""
     accepted, mend = "a number or an array of shape (d,), not NaN", "give numbers, or inf for an open side"
-    _check.not_masked(argument, value, accepted, mend)
-    try:
-        raw = np.asarray(value)
-    except ValueError:
-        raise _check.bad(argument, "a ragged sequence", accepted, mend) from None
+    raw = _check.plain(argument, value, accepted, mend)
     if raw.dtype.kind not in "fiu":
         raise _check.wrong_kind(argument, value, accepted, mend)
     if raw.ndim > 1 or raw.size == 0 or np.any(np.isnan(raw)):

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.functions import call, for_compiled_code
+from rdasde._compiled.functions import apply, call, for_compiled_code
 from rdasde._compiled.jit import Kernel, implements
 from rdasde._compiled.trial import compile_for
 from rdasde._normal import normal_cdf
-from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
+from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, checked_state, mirror
 from rdasde._regularizers.probe import Probe, subgradient
 
 _REACH = 8.5  # standard deviations that the quadrature covers
@@ -124,7 +124,22 @@ class CustomRegularizer(Regularizer):
         self._probes: dict[int | None, Probe] = {}
 
     def check_dimension(self, dimension: int) -> None:
+        if dimension != self._dimension:
+            self._try(dimension)
         self._dimension = dimension  # the function may fit this one only
+
+    def _try(self, dimension: int) -> None:
+        """ValueError where the compiled function does not write the image of a point into `out`."""
+        point = np.random.default_rng(0).uniform(-0.75, 0.75, dimension)
+        accepted = "a function prox(v, threshold, out) that overwrites out (d,)"
+        zeros, ones = np.zeros(dimension), np.ones(dimension)
+        for out in (zeros, ones):
+            v = point.copy()
+            with np.errstate(all="ignore"):
+                apply(self.parameters.prox, (v, 0.5, out))
+        if not np.array_equal(zeros, ones, equal_nan=True):
+            got = "a function that leaves what was in out before"
+            raise _check.bad("prox", got, accepted, "write all of it, for example out[:] = ...")
 
     def _probe(self, dimension: int | None = None) -> Probe:
         """What is found out by trying the function, in this dimension or that of the problem it was last used with."""
@@ -134,7 +149,7 @@ class CustomRegularizer(Regularizer):
         return self._probes[dimension]
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        v, g = np.asarray(v, dtype=np.float64), np.asarray(threshold, dtype=np.float64)
+        v, g = checked_state(v, threshold)
         v = np.broadcast_to(v, np.broadcast_shapes(v.shape, (*g.shape[:-1], 1)))
         out = np.empty(v.shape)
         levels = np.broadcast_to(g if g.ndim == 0 else g[..., 0], v.shape[:-1])

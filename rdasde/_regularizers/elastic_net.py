@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import implements
-from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
+from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, checked_state, mirror
 from rdasde._regularizers.l1 import soft_threshold_moments
 
 
@@ -57,7 +57,7 @@ class ElasticNet(Regularizer):
         self.parameters: ElasticNetParameters = ElasticNetParameters(self.l2)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        v, g = np.asarray(v, dtype=np.float64), np.asarray(threshold, dtype=np.float64)
+        v, g = checked_state(v, threshold)
         excess = np.abs(v) - g
         return np.copysign(np.where(excess <= 0.0, 0.0, excess / (1.0 + g * self.l2)), v)
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import fma, implements
-from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror
+from rdasde._regularizers.base import GaussianMoments, Regularizer, checked_state, mirror
 
 
 class GroupLassoParameters(NamedTuple):
@@ -72,11 +72,7 @@ class GroupLasso(Regularizer):
 
     def __init__(self, groups: ArrayLike) -> None:
         accepted, mend = "an array of shape (n,) of whole numbers", "give the label of each coordinate's group"
-        _check.not_masked("groups", groups, accepted, mend)
-        try:
-            raw = np.asarray(groups)
-        except ValueError:
-            raise _check.bad("groups", "a ragged sequence", accepted, mend) from None
+        raw = _check.plain("groups", groups, accepted, mend)
         if raw.ndim != 1 or raw.size == 0:
             raise _check.bad("groups", f"an array of shape {raw.shape}", accepted, mend)
         if raw.dtype.kind not in "iu":
@@ -101,11 +97,11 @@ class GroupLasso(Regularizer):
         return len(self.groups)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        v = np.asarray(v, dtype=np.float64)
+        v, g = checked_state(v, threshold, len(self.groups))
         members, starts, roots = self.parameters
         with np.errstate(over="ignore", invalid="ignore"):
             norm = np.sqrt(np.add.reduceat(v[..., members] ** 2, starts[:-1], axis=-1))
-            excess = norm - np.asarray(threshold) * roots
+            excess = norm - g * roots
             factor = np.where(excess <= 0.0, 0.0, excess / np.where(norm == 0.0, 1.0, norm))
             return factor[..., self._labels] * v
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, compilable, implements, one_row
-from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
+from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, checked_state, mirror
 
 _SURE = 40.0  # standard deviations beyond which the normal law has nothing
 _HALF = math.sqrt(0.5)
@@ -146,8 +146,8 @@ class L1(Regularizer):
         return least if self.weights is None else len(self.weights)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        v = np.asarray(v, dtype=np.float64)
-        excess = np.abs(v) - np.asarray(threshold) * self.parameters.weights
+        v, threshold = checked_state(v, threshold, None if self.weights is None else len(self.weights))
+        excess = np.abs(v) - threshold * self.parameters.weights
         return np.copysign(np.where(excess <= 0.0, 0.0, excess), v)
 
     def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from rdasde._check import Floats
 from rdasde._compiled.jit import implements
 from rdasde._normal import normal_cdf, positive_part, standardized
-from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror
+from rdasde._regularizers.base import GaussianMoments, Regularizer, checked_state, mirror
 
 
 class NonNegativeL1Parameters(NamedTuple):
@@ -43,7 +43,8 @@ class NonNegativeL1(Regularizer):
     parameters: NonNegativeL1Parameters = NonNegativeL1Parameters(0.0)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        excess = np.asarray(v, dtype=np.float64) - np.asarray(threshold)
+        v, threshold = checked_state(v, threshold)
+        excess = v - threshold
         return np.where(excess <= 0.0, 0.0, excess)
 
     def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:

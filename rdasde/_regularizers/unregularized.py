@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import implements
 from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, mirror
@@ -34,7 +35,7 @@ class Unregularized(Regularizer):
     parameters: UnregularizedParameters = UnregularizedParameters(0.0)
 
     def prox(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
-        return np.array(v, dtype=np.float64)
+        return np.array(_check.reals("v", v))
 
     def jacobian_diagonal(self, v: ArrayLike, threshold: ArrayLike) -> Floats:
         return np.ones(np.shape(v))

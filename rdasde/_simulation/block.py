@@ -75,7 +75,7 @@ def simulate_block(job: Job, block: NDArray[np.int64], signals: Signals | None) 
         if job.statistics:
             states = np.ascontiguousarray(np.moveaxis(primal, 2, 0)[:count])  # (replicate, time, d)
             for name, function in job.statistics.items():
-                out[name][:, part] = evaluated(function, job.vectorized[name], states)
+                out[name][:, part] = evaluated(name, function, job.vectorized[name], states)
         kept = dict(zip(job.spaces, (dual, primal, average), strict=False))
         if job.statistics:
             kept = {space: np.ascontiguousarray(values[:, where]) for space, values in kept.items()}

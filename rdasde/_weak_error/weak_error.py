@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rdasde import _check
+from rdasde import _check, _users
 from rdasde._algorithm import RDA
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
@@ -200,7 +200,7 @@ def weak_error(
             columns["standard_error"][:, k] = np.sqrt(variance + fine_variance)
             columns["time_step_bias"][:, k] = (columns["diffusion"][:, k] - longer) / (_REFINEMENT - 1)
             columns["time_step_bias_error"][:, k] = np.sqrt(fine_variance + coarse_variance) / (_REFINEMENT - 1)
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, ValueError) as interrupt:  # a test function of the user's may fail at some states
         finished = {name: values[:, :k] for name, values in columns.items()}
         note_partial(interrupt, finished, f"the columns (test_function, step_size) of the first {k} step sizes")
         raise
@@ -381,12 +381,13 @@ def _functions(
 
 
 def _values(name: str, function: TestFunction, w: Floats) -> Floats:
-    values = np.asarray(function(w.copy()))  # it may write into what it is given
-    if values.shape != w.shape[:-1] or values.dtype.kind not in "biuf":
-        raise _check.bad(
-            f"test_functions[{name!r}]",
-            f"a function that makes {values.dtype} of shape {values.shape} of states of shape {w.shape}",
-            f"one that returns shape {w.shape[:-1]}",
-            "work on the last axis, as in (w**2).sum(axis=-1)",
-        )
+    argument, accepted = f"test_functions[{name!r}]", f"one that returns shape {w.shape[:-1]}"
+    mend = "work on the last axis, as in (w**2).sum(axis=-1)"
+    at = f"at states of shape {w.shape}"
+    value = _users.called(argument, function, w.copy(), at=at, accepted=accepted, mend=mend)  # it may write into w
+    values = _users.numbers(value)
+    if values is None or values.shape != w.shape[:-1]:
+        made = _users.returned(value) if values is None else f"{values.dtype} of shape {values.shape}"
+        got = f"a function that makes {made} of states of shape {w.shape}"
+        raise _check.bad(argument, got, accepted, mend)
     return values.astype(np.float64)

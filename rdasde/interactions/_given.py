@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,13 +18,7 @@ def array_of(argument: str, value: Any, accepted: str, mend: str) -> NDArray[Any
         if value.is_meta:
             raise _check.bad(argument, "a tensor on the meta device", accepted, mend)
         value = value.detach().cpu()
-    _check.not_masked(argument, value, accepted, mend)
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise _check.bad(argument, "a ragged sequence", accepted, mend) from None
-    except TypeError:  # a tensor of bfloat16
-        raise _check.wrong_kind(argument, value, accepted, mend) from None
+    return _check.plain(argument, value, accepted, mend)
 
 
 def path_of(argument: str, value: Any, accepted: str, mend: str) -> Path:

@@ -17,6 +17,7 @@ from rdasde.pruning._models import checked_module
 
 from ._products import Members, Products
 
+_MOST = 1e30  # of a gate at the start, in single precision
 _MEND = "give tuples of two or three ascending field numbers, for example [(0, 1), (0, 3)]"
 
 
@@ -103,7 +104,7 @@ class Interactions(nn.Module):
     ) -> None:
         super().__init__()
         self.fields = _check.count("fields", fields, least=2, mend="give the number of fields, for example 11")
-        self.start = _check.number("start", start, mend="give for example start=0.6")
+        self.start = _check.number("start", start, least=-_MOST, most=_MOST, mend="give for example start=0.6")
         self.epsilon = _check.number("epsilon", epsilon, above=0.0, mend="give for example epsilon=1e-3")
         self.momentum = _check.number("momentum", momentum, above=0.0, most=1.0, mend="give for example momentum=0.1")
         for name, value in (("triples", triples), ("gates", gates)):
@@ -269,7 +270,7 @@ def checked_members(interactions: Iterable[Sequence[int]], fields: int) -> list[
     try:
         given = [tuple(_check.count("interactions", field, least=0) for field in group) for group in interactions]
     except (TypeError, ValueError):
-        raise _check.bad("interactions", interactions, accepted, _MEND) from None
+        raise _check.bad("interactions", _check.show(interactions), accepted, _MEND) from None
     for group in given:
         if len(group) not in (2, 3) or list(group) != sorted(set(group)) or group[-1] >= fields:
             raise _check.bad("interactions", f"one with {group}", accepted, _MEND)

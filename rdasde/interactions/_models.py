@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -80,8 +79,10 @@ class FM(nn.Module):
     ) -> None:
         super().__init__()
         mend = "give how many codes each field has, for example codebook.cardinalities"
-        if np.ndim(cardinalities) != 1 or len(cardinalities) < 2:
-            raise _check.bad("cardinalities", cardinalities, "a sequence of two or more whole numbers", mend)
+        if _check.axes_of(cardinalities) != 1 or len(cardinalities) < 2:
+            raise _check.bad(
+                "cardinalities", _check.show(cardinalities), "a sequence of two or more whole numbers", mend
+            )
         self.cardinalities = tuple(_check.count("cardinalities", size, mend=mend) for size in cardinalities)
         self.dim = _check.count("dim", dim, mend="give for example dim=16")
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -223,8 +224,10 @@ class DeepFM(FM):
         interactions: Sequence[Sequence[int]] | None = None,
         seed: int | None = None,
     ) -> None:
-        if np.ndim(hidden) != 1:
-            raise _check.bad("hidden", hidden, "a sequence of whole numbers", "give for example hidden=(64, 64)")
+        if _check.axes_of(hidden) != 1:
+            raise _check.bad(
+                "hidden", _check.show(hidden), "a sequence of whole numbers", "give for example hidden=(64, 64)"
+            )
         self._hidden = [_check.count("hidden", width, mend="give for example hidden=(64, 64)") for width in hidden]
         self._dropout = _check.number("dropout", dropout, least=0.0, most=0.99, mend="give for example dropout=0.2")
         super().__init__(cardinalities, dim, gates, triples=triples, interactions=interactions, seed=seed)

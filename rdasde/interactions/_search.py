@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=nn.Module)
 _LR = "give the learning rate, for example 1e-3"
+_MOST = 1e30  # of what single precision goes on to reckon with
 
 
 def search(
@@ -105,10 +106,10 @@ def search(
     >>> smaller = retrain(model, data.X, data.y, epochs=2, seed=0)
     """
     check_trainable(model)
-    c = _check.number("c", c, least=0.0, mend="give the strength, for example c=5e-4")
+    c = _check.number("c", c, least=0.0, most=_MOST, mend="give the strength, for example c=5e-4")
     mu = _check.number("mu", mu, above=0.0, most=1.0, mend="give the exponent, for example mu=0.8")
-    gate_lr = _check.number("gate_lr", gate_lr, above=0.0, mend="give for example gate_lr=1.0")
-    _check_adam(lr, weight_decay)
+    gate_lr = _check.number("gate_lr", gate_lr, above=0.0, most=_MOST, mend="give for example gate_lr=1.0")
+    lr, weight_decay = _adam_of(lr, weight_decay)
     rows = checked_rows(X, y, model)
     plan = checked_plan(model, epochs, seed, batch_size, validation, progress, "search")
     warmup = _check.count("warmup", warmup, least=0, mend="give for example warmup=1")
@@ -188,7 +189,7 @@ def retrain(
     (6, 1)
     """
     check_trainable(model)
-    _check_adam(lr, weight_decay)
+    lr, weight_decay = _adam_of(lr, weight_decay)
     rows = checked_rows(X, y, model)
     plan = checked_plan(model, epochs, seed, batch_size, validation, progress, "retrain", patience)
     with torch.random.fork_rng(devices=[]):
@@ -277,6 +278,8 @@ def check_trainable(model: nn.Module) -> None:
         raise _check.bad("model", "one whose gates are frozen", "one whose gates need a gradient", mend)
 
 
-def _check_adam(lr: float, weight_decay: float) -> None:
-    _check.number("lr", lr, above=0.0, mend=_LR)
-    _check.number("weight_decay", weight_decay, least=0.0, mend="give for example 1e-5, or 0")
+def _adam_of(lr: float, weight_decay: float) -> tuple[float, float]:
+    """The options of Adam: step size and decay."""
+    lr = _check.number("lr", lr, above=0.0, most=_MOST, mend=_LR)
+    mend = "give for example 1e-5, or 0"
+    return lr, _check.number("weight_decay", weight_decay, least=0.0, most=_MOST, mend=mend)

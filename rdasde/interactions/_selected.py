@@ -127,5 +127,7 @@ def _names(fields: Sequence[str] | None, number: int) -> list[str] | None:
         return None
     sequence = isinstance(fields, Sequence) and not isinstance(fields, str)
     if not sequence or not all(isinstance(name, str) for name in fields) or len(fields) != number:
-        raise _check.bad("fields", fields, f"{number} names", "give one for each field, for example codebook.fields")
+        raise _check.bad(
+            "fields", _check.show(fields), f"{number} names", "give one for each field, for example codebook.fields"
+        )
     return list(fields)

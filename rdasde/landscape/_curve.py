@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._errors import note_partial
-from rdasde._network import Data, Loss, Network, batches, count_weights, flatten
+from rdasde._network import Data, Loss, Network, batches, count_weights, flatten, loss_of
 
 from ._given import checked_network, solution
+
+_POINTS = 10**6
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -99,8 +101,11 @@ def curve(
     ends = solution("a", a, number), solution("b", b, number)
     epochs = _check.count("epochs", epochs, mend="give the number of passes over the data")
     rate = _check.number("learning_rate", learning_rate, above=0.0, mend="give for example learning_rate=0.05")
-    _check.number("momentum", momentum, least=0.0, below=1.0, mend="give for example momentum=0.9")
-    times = np.linspace(0.0, 1.0, _check.count("points", points, least=2, mend="the ends count"))
+    momentum = _check.number("momentum", momentum, least=0.0, below=1.0, mend="give for example momentum=0.9")
+    points = _check.count("points", points, least=2, mend="the ends count")
+    if points > _POINTS:
+        raise _check.bad("points", points, f"at most {_POINTS}", "the network is evaluated at each of them")
+    times = np.linspace(0.0, 1.0, points)
     generator = torch.Generator().manual_seed(_check.seed(seed))
 
     measurements = np.full((2, len(times), 2), np.nan)
@@ -168,7 +173,7 @@ def _train(
         for inputs, targets in batches(data, rows, network.device, generator):
             t = float(torch.rand((), generator=generator, dtype=torch.float64))
             network.move(bezier(start, bend, end, t))
-            value = loss(network.model(inputs), targets)
+            _, value = loss_of(loss, network.model, inputs, targets)
             slope = torch.autograd.grad(value, parameters, materialize_grads=True)
             speed = momentum * speed + 2.0 * t * (1.0 - t) * flatten(slope)
             bend = bend - now * speed

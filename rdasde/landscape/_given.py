@@ -8,11 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from rdasde import _check
-from rdasde._network import Data, Loss, Network, check, check_data, is_pair, weights_of
+from rdasde._network import ACCEPTED, LOSS, Data, Loss, Network, check, check_data, each, is_pair, no_pair, weights_of
 from rdasde.pruning._models import checked_module
-
-_PAIRS = "a pair (inputs, targets) of tensors, or batches of such pairs that can be gone through again"
-_LOSS = "a function that returns the mean over a batch as one number, in a tensor"
 
 
 def checked_network(
@@ -38,7 +35,7 @@ def checked_network(
             value = _try(network, loss, name, *_first(name, rows, batch_size))
             if gradient and not value.requires_grad:
                 got = "a function whose result has no gradient"
-                raise _check.bad("loss", got, _LOSS, "compute it of the outputs by torch, not detached")
+                raise _check.bad("loss", got, LOSS, "compute it of the outputs by torch, not detached")
             if finite and not bool(value.isfinite()):
                 got = f"a function that returns {float(value.detach())}"
                 raise _check.bad("loss", got, "one that is finite at these weights", "look where the training diverged")
@@ -50,13 +47,12 @@ def _first(name: str, data: Any, batch_size: int) -> tuple[Tensor, Tensor]:
     if is_pair(data):
         return data[0][:batch_size], data[1][:batch_size]
     with torch.random.fork_rng(devices=[]):
-        batch = next(iter(data), None)
-    if batch is None:
-        raise _check.bad(name, "without any batch", _PAIRS, "give at least one batch")
+        nothing: Any = object()
+        batch = next(each(name, data), nothing)
+    if batch is nothing:
+        raise _check.bad(name, "without any batch", ACCEPTED, "give at least one batch")
     if not is_pair(batch):
-        mend = "give two tensors in each batch, arrays by torch.from_numpy"
-        kinds = [type(part).__name__ for part in batch] if isinstance(batch, tuple | list) else type(batch).__name__
-        raise _check.bad(name, f"one whose first batch is {_check.show(kinds)}", _PAIRS, mend)
+        raise no_pair(name, "first batch", batch)
     return batch[0], batch[1]
 
 
@@ -73,12 +69,12 @@ def _try(network: Network, loss: Loss, name: str, inputs: Tensor, targets: Tenso
             value = loss(outputs, targets.to(network.device))
         except Exception as error:
             got = f"a function that fails on outputs and targets of {name} ({_said(error)})"
-            raise _check.bad("loss", got, _LOSS, "pass for example torch.nn.functional.cross_entropy") from error
+            raise _check.bad("loss", got, LOSS, "pass for example torch.nn.functional.cross_entropy") from error
     if not isinstance(value, Tensor):
-        raise _check.bad("loss", f"a function that returns {_check.show(value)}", _LOSS, "compute it by torch")
+        raise _check.bad("loss", f"a function that returns {_check.show(value)}", LOSS, "compute it by torch")
     if value.ndim or not value.is_floating_point():
         got = f"a function that returns a tensor of shape {tuple(value.shape)} and {value.dtype}"
-        raise _check.bad("loss", got, _LOSS, "leave its reduction at 'mean'")
+        raise _check.bad("loss", got, LOSS, "leave its reduction at 'mean'")
     return value
 
 

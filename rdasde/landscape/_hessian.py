@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rdasde import _check
 from rdasde._errors import note_partial
-from rdasde._network import Data, Loss, Network, batches, count_weights, flatten
+from rdasde._network import Data, Loss, Network, batches, count_weights, flatten, loss_of
 
 from ._given import checked_network, real_vector, solution
 
@@ -55,7 +55,7 @@ class HessianProduct:
         pieces = [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
         total, seen = torch.zeros(self.dimension, device=self.device, dtype=self.dtype), 0
         for inputs, targets in batches(self._data, self._batch_size, self.device):
-            loss = self._loss(self._network.model(inputs), targets)
+            _, loss = loss_of(self._loss, self._network.model, inputs, targets)
             slope = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
             along = sum((g * v).sum() for g, v in zip(slope, pieces, strict=True))
             if isinstance(along, Tensor) and along.requires_grad:  # else the loss is linear in the weights

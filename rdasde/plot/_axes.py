@@ -39,7 +39,10 @@ def several(ax: Axes | Iterable[Axes], numbers: tuple[int, ...]) -> list[Axes]:
     """As many axes as are wanted, from one or from any array of them."""
     from matplotlib.axes import Axes as MatplotlibAxes
 
-    shapes = [ax] if isinstance(ax, MatplotlibAxes) else list(np.ravel(np.array(ax, dtype=object)))
+    try:
+        shapes = [ax] if isinstance(ax, MatplotlibAxes) else list(np.ravel(np.array(ax, dtype=object)))
+    except Exception:  # whatever it makes of being an array
+        shapes = [ax]
     words = " or ".join(map(str, numbers))
     for shape in shapes:
         accepted = f"{words} axes of Matplotlib or None"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rdasde import _check
+from rdasde import _check, _users
 from rdasde._directional import group_directions, group_scores, groups_shrunk, scores, shrunk
 
 _PROJECTION = "pass for example rdasde.landscape.flat_projection(eigenspace)"
@@ -122,10 +122,7 @@ def _labels(groups: Any, w: Any) -> Any:
     accepted, mend = f"{len(w)} whole numbers >= 0", "give the number of its group for each weight"
     if np.ma.is_masked(groups) or getattr(groups, "is_meta", False):
         raise _check.bad("groups", "an array without all of its values", accepted, mend)
-    try:
-        raw = np.asarray(groups.detach().cpu() if hasattr(groups, "detach") else groups)
-    except ValueError:
-        raise _check.bad("groups", "a ragged sequence", accepted, mend) from None
+    raw = _check.plain("groups", groups.detach().cpu() if hasattr(groups, "detach") else groups, accepted, mend)
     if raw.dtype.kind not in "iu":
         raise _check.wrong_kind("groups", groups, accepted, mend)
     if raw.shape != (len(w),):
@@ -155,11 +152,10 @@ def _flat(sign: Any, flat_projection: Any) -> Any:
         if tuple(shape) != (d, d):
             raise _check.bad("flat_projection", f"an array of shape {tuple(shape)}", accepted, _PROJECTION)
         return _alike("flat_projection", flat_projection, sign) @ sign
-    flat = flat_projection(sign)
-    try:
-        shape = np.shape(flat)
-    except ValueError:
-        shape = None
+    flat = _users.called(
+        "flat_projection", flat_projection, sign, at=f"at a vector ({d},)", accepted=accepted, mend=_PROJECTION
+    )
+    shape = None if _check.axes_of(flat) is None else np.shape(flat)
     if shape != (d,):
         got = _check.show(flat) if flat is None or shape is None else f"an array of shape {tuple(shape)}"
         raise _check.bad("flat_projection", f"a function that returns {got}", accepted, _PROJECTION)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -16,6 +17,8 @@ _OF_TENSORS = ("accumulator", "momentum_buffer")  # what is kept for each entry 
 _KEPT = {"step", "threshold", *_OF_TENSORS}
 _PARAMS, _MODEL = "parameters, or groups of them", "pass model.parameters(), or parameter_groups(model)"
 _STATE = "what state_dict() of a GRDA or SGD with these parameters returned"
+_NUMBERS = ("lr", "c", "mu", "momentum", "weight_decay", "l2")
+_MOST = 1e30  # of what single precision goes on to reckon with
 _ANEW = "build the optimizer as the one that was saved, or start anew without a state"
 
 
@@ -32,16 +35,28 @@ def check_options(options: dict[str, Any]) -> None:
 
 
 def _check_numbers(options: dict[str, Any]) -> None:
-    lr = options["lr"]
-    if isinstance(lr, Tensor) and lr.numel() == 1:
-        lr = 0.0 if lr.is_meta else lr.item()
-    _check.number("lr", lr, least=0.0, mend="give the learning rate, for example lr=0.1")
-    _check.number("c", options["c"], least=0.0, mend="give the strength, for example c=5e-4; c=0 is SGD")
-    _check.number("mu", options["mu"], above=0.0, most=1.0, mend="give the exponent, for example mu=0.51")
+    lr, mend = options["lr"], "give the learning rate, for example lr=0.1"
+    if isinstance(lr, Tensor) and lr.numel() == 1:  # it stays one, which schedulers may write into
+        _size("lr", 0.0 if lr.is_meta else lr.item(), mend)
+    else:
+        options["lr"] = _size("lr", lr, mend)
+    mend = "give the strength, for example c=5e-4; c=0 is SGD"
+    options["c"] = _size("c", options["c"], mend)
+    mend = "give the exponent, for example mu=0.51"
+    options["mu"] = _check.number("mu", options["mu"], above=0.0, most=1.0, mend=mend)
     mend = "give for example momentum=0.9, or 0 for none"
-    _check.number("momentum", options["momentum"], least=0.0, below=1.0, mend=mend)
-    _check.number("weight_decay", options["weight_decay"], least=0.0, mend="give for example 5e-4, or 0 for none")
-    _check.number("l2", options["l2"], least=0.0, mend="give the weight of the squared norm, for example l2=0.1")
+    options["momentum"] = _check.number("momentum", options["momentum"], least=0.0, below=1.0, mend=mend)
+    mend = "give for example 5e-4, or 0 for none"
+    options["weight_decay"] = _size("weight_decay", options["weight_decay"], mend)
+    mend = "give the weight of the squared norm, for example l2=0.1"
+    options["l2"] = _size("l2", options["l2"], mend)
+
+
+def _size(name: str, value: Any, mend: str) -> float:
+    size = _check.number(name, value, least=0.0, mend=mend)
+    if size > _MOST:
+        raise _check.bad(name, size, f"at most {_MOST:g}, which single precision has room for", mend)
+    return size
 
 
 def _check_target(options: dict[str, Any]) -> None:
@@ -64,7 +79,7 @@ def _check_target(options: dict[str, Any]) -> None:
 
 def checked_params(params: Any) -> list[Any]:
     """Parameters, parameters with their names, or groups of them."""
-    if isinstance(params, Tensor | nn.Module | str | bytes | dict) or not isinstance(params, Iterable):
+    if isinstance(params, Tensor | nn.Module | np.ndarray | str | bytes | dict) or not isinstance(params, Iterable):
         raise _check.wrong_kind("params", params, _PARAMS, _MODEL)
     given = list(params)
     if not given:
@@ -86,6 +101,7 @@ def checked_group(group: Any, defaults: dict[str, Any]) -> dict[str, Any]:
         own.setdefault("sparsity_target", None)
     options = defaults | own
     check_options(options)
+    own |= {name: options[name] for name in _NUMBERS if name in own}
     whole = options["regularizer"] == "group_lasso" and options["groups"] is None
     for item in own["params"]:
         _check_parameter(_tensor(item), options["axis"] if whole else None)

@@ -14,6 +14,7 @@ from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
 from rdasde._compiled.lanes import LANES, lane_array
+from rdasde._engine.memory import need_memory
 from rdasde._regularizers.base import GaussianMoments, Regularizer, mirror
 from rdasde._regularizers.custom import CustomRegularizer
 from rdasde._regularizers.kinds import from_json
@@ -79,6 +80,7 @@ def check_regularizer(regularizer: Regularizer, *, dimension: int | None = None,
     if dimension is None:
         dimension = regularizer.span(6)
     d = _check.count("dimension", dimension, mend="give the length of the vectors that prox maps")
+    need_memory(30.0 * 8.0 * 400.0 * d, "The vectors that are tried", "take a smaller dimension")
     regularizer.check_dimension(d)
     generator = np.random.default_rng(_check.seed(seed))
     vectors = generator.standard_normal((400, d)) * generator.choice([0.1, 1.0, 5.0], (400, 1))

@@ -24,6 +24,7 @@ from rdasde._engine.memory import need_memory_for_runs
 from rdasde._engine.progress import Progress
 from rdasde._engine.run import TOLERANCE
 from rdasde._engine.time_axis import TimeAxis, time_axis
+from rdasde._errors import note_partial
 from rdasde._problems.base import Problem
 from rdasde._simulation.simulate import simulate
 from rdasde.validate._coverage import allowed
@@ -96,6 +97,8 @@ def calibration(
     ------
     ValueError, TypeError
         For bad arguments, before anything is compiled; where none of the methods is for such a problem.
+    KeyboardInterrupt
+        Its ``partial`` is the Dataset by the runs that were counted, before that the laws that were found.
 
     Warns
     -----
@@ -142,15 +145,16 @@ def calibration(
 
     options: dict[str, Any] = {"times": axis.times, "start": start, "seed": seed, "executor": executor}
     monte_carlo: dict[str, Any] = {"paths": paths, "tolerance": tolerance, "progress": progress}
-    theories = [
-        approximated(
-            reasons[name],
-            level,
-            algorithm.mirror,
-            functools.partial(approximate, problem, algorithm, horizon, method=name, **monte_carlo, **options),
-        )
-        for name in wanted
-    ]
+    theories: list[Theory] = []
+    try:
+        for name in wanted:
+            solve = functools.partial(approximate, problem, algorithm, horizon, method=name, **monte_carlo, **options)
+            theories.append(approximated(reasons[name], level, algorithm.mirror, solve))
+    except KeyboardInterrupt as interrupt:
+        laws = {name: theory.law for name, theory in zip(wanted, theories, strict=False) if theory.law is not None}
+        if laws:
+            note_partial(interrupt, laws, f"the laws by method that were found: {', '.join(laws)}")
+        raise
 
     def simulated(numbers: ArrayLike) -> xr.Dataset:
         with warnings.catch_warnings():
@@ -159,23 +163,35 @@ def calibration(
                 problem, algorithm, horizon, replicates=numbers, on_divergence="keep", progress=False, **options
             )
 
-    counted = _count(theories, simulated, replicates, axis, problem.dimension, progress)
-    result = _dataset(wanted, theories, counted, axis, level, replicates)
-    result.attrs = counted.attributes | {
-        "produced_by": "rdasde.validate.calibration",
-        "level": level,
-        "replicates": replicates,
-        "paths": paths,
-        "tolerance": tolerance,
-        "seed": _check.kept_seed(seed),
-        "diverged": counted.diverged,
-        "seconds_simulate": counted.seconds,
-        "load": algorithm.step_size * problem.trace(),
-    }
-    for k, (name, theory) in enumerate(zip(wanted, theories, strict=True)):
-        verdict, reason = _verdict(result.isel(theory=k), theory, level)
-        result.attrs |= {f"verdict_{name}": verdict, f"reason_{name}": reason, f"warning_{name}": theory.warned}
-    return result
+    def told(counted: _Counted) -> xr.Dataset:
+        result = _dataset(wanted, theories, counted, axis, level, counted.runs)
+        result.attrs = counted.attributes | {
+            "produced_by": "rdasde.validate.calibration",
+            "level": level,
+            "replicates": counted.runs,
+            "paths": paths,
+            "tolerance": tolerance,
+            "seed": _check.kept_seed(seed),
+            "diverged": counted.diverged,
+            "seconds_simulate": counted.seconds,
+            "load": algorithm.step_size * problem.trace(),
+        }
+        for k, (name, theory) in enumerate(zip(wanted, theories, strict=True)):
+            verdict, reason = _verdict(result.isel(theory=k), theory, level)
+            result.attrs |= {f"verdict_{name}": verdict, f"reason_{name}": reason, f"warning_{name}": theory.warned}
+        return result
+
+    tally = _Tally(theories, axis, problem.dimension)
+    try:
+        _count(tally, simulated, replicates, axis, progress)
+    except KeyboardInterrupt as interrupt:
+        done = tally.runs
+        laws = {name: theory.law for name, theory in zip(wanted, theories, strict=True) if theory.law is not None}
+        partial: Any = told(tally.counted()) if done else laws
+        what = f"the result by the {done} of {replicates} runs that were counted" if done else "the laws by method"
+        note_partial(interrupt, partial, what)
+        raise
+    return told(tally.counted())
 
 
 class _Counted(NamedTuple):
@@ -186,6 +202,7 @@ class _Counted(NamedTuple):
     mean: Floats  # (space, time, coordinate)
     std: Floats
     zero: Floats  # (time, coordinate)
+    runs: int
     diverged: int
     seconds: float
     attributes: dict[str, Any]
@@ -213,63 +230,76 @@ def _refusal(problem: Problem, algorithm: RDA, method: str) -> ValueError | None
     return None
 
 
+class _Tally:
+    """Counts of runs chunk by chunk, in flat memory."""
+
+    def __init__(self, theories: list[Theory], axis: TimeAxis, dimension: int) -> None:
+        grid = (len(axis.times), dimension)
+        self._theories = theories
+        self._inside = np.zeros((len(theories), len(SPACES), *grid))
+        self._below = np.zeros((len(theories), len(PROBABILITIES), *grid))
+        # of deviations from the first chunk's mean, so that squares do not cancel
+        self._number, self._sums, self._squares = (np.zeros((len(SPACES), *grid)) for _ in range(3))
+        self._centre: Floats | None = None
+        self._zero = np.zeros(grid)
+        self._diverged, self._attributes = 0, dict[str, Any]()
+        self._begin = time.perf_counter()
+        self.runs, self.states = 0, grid[0] * grid[1]
+
+    def add(self, runs: xr.Dataset) -> None:
+        """The next chunk."""
+        states = np.stack([runs[space].values for space in SPACES])
+        finite = np.isfinite(states)
+        if self._centre is None:
+            self._centre = np.where(finite, states, 0.0).sum(axis=1) / np.maximum(finite.sum(axis=1), 1)
+            self._attributes = dict(runs.attrs)
+        apart = np.where(finite, states - self._centre[:, None], 0.0)
+        self._number += finite.sum(axis=1)
+        self._sums += apart.sum(axis=1)
+        with np.errstate(over="ignore"):  # of what is about to diverge
+            self._squares += (apart**2).sum(axis=1)
+        self._zero += (states[SPACES.index("primal")] == 0.0).sum(axis=0)
+        self._diverged += int(runs.attrs["diverged"])
+        dual = states[SPACES.index("dual")]
+        for k, theory in enumerate(self._theories):
+            for s in range(len(SPACES)):
+                lower, upper = theory.ends[s]
+                self._inside[k, s] += ((states[s] >= lower) & (states[s] <= upper)).sum(axis=0)
+            for i, quantile in enumerate(theory.quantiles):
+                self._below[k, i] += (dual <= quantile).sum(axis=0)
+        self.runs += states.shape[1]
+
+    def counted(self) -> _Counted:
+        """What there is so far."""
+        assert self._centre is not None
+        many = np.maximum(self._number, 2.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            variance = (self._squares - self._sums**2 / many) / (many - 1.0)
+            variance = np.nan_to_num(variance, nan=np.inf, posinf=np.inf)
+        return _Counted(
+            self._inside / self.runs,
+            self._below / self.runs,
+            self._centre + self._sums / many,
+            np.sqrt(np.maximum(variance, 0.0)),
+            self._zero / self.runs,
+            self.runs,
+            self._diverged,
+            time.perf_counter() - self._begin,
+            self._attributes,
+        )
+
+
 def _count(
-    theories: list[Theory],
-    simulated: Callable[[ArrayLike], xr.Dataset],
-    replicates: int,
-    axis: TimeAxis,
-    dimension: int,
-    progress: bool | None,
-) -> _Counted:
-    """Runs chunk by chunk, in flat memory."""
-    grid = (len(axis.times), dimension)
-    inside = np.zeros((len(theories), len(SPACES), *grid))
-    below = np.zeros((len(theories), len(PROBABILITIES), *grid))
-    # of deviations from the first chunk's mean, so that squares do not cancel
-    number, sums, squares = (np.zeros((len(SPACES), *grid)) for _ in range(3))
-    centre: Floats | None = None
-    zero, diverged, attributes = np.zeros(grid), 0, {}
-    begin = time.perf_counter()
-    bar = Progress(progress, int(axis.steps[-1]) * replicates, "calibration")
+    tally: _Tally, simulated: Callable[[ArrayLike], xr.Dataset], replicates: int, axis: TimeAxis, progress: bool | None
+) -> None:
+    steps = int(axis.steps[-1])
+    bar = Progress(progress, steps * replicates, "calibration")
     try:
-        for chunk in chunks_of(replicates, 2 * grid[0] * grid[1]):
-            runs = simulated(chunk)
-            states = np.stack([runs[space].values for space in SPACES])
-            finite = np.isfinite(states)
-            if centre is None:
-                centre = np.where(finite, states, 0.0).sum(axis=1) / np.maximum(finite.sum(axis=1), 1)
-                attributes = dict(runs.attrs)
-            apart = np.where(finite, states - centre[:, None], 0.0)
-            number += finite.sum(axis=1)
-            sums += apart.sum(axis=1)
-            with np.errstate(over="ignore"):  # of what is about to diverge
-                squares += (apart**2).sum(axis=1)
-            zero += (states[SPACES.index("primal")] == 0.0).sum(axis=0)
-            diverged += int(runs.attrs["diverged"])
-            dual = states[SPACES.index("dual")]
-            for k, theory in enumerate(theories):
-                for s in range(len(SPACES)):
-                    lower, upper = theory.ends[s]
-                    inside[k, s] += ((states[s] >= lower) & (states[s] <= upper)).sum(axis=0)
-                for i, quantile in enumerate(theory.quantiles):
-                    below[k, i] += (dual <= quantile).sum(axis=0)
-            bar.add(int(axis.steps[-1]) * len(chunk))
+        for chunk in chunks_of(replicates, 2 * tally.states):
+            tally.add(simulated(chunk))
+            bar.add(steps * len(chunk))
     finally:
         bar.close()
-    assert centre is not None
-    many = np.maximum(number, 2.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        variance = np.nan_to_num((squares - sums**2 / many) / (many - 1.0), nan=np.inf, posinf=np.inf)
-    return _Counted(
-        inside / replicates,
-        below / replicates,
-        centre + sums / many,
-        np.sqrt(np.maximum(variance, 0.0)),
-        zero / replicates,
-        diverged,
-        time.perf_counter() - begin,
-        attributes,
-    )
 
 
 def _dataset(

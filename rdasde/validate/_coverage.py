@@ -22,6 +22,7 @@ from rdasde._engine.memory import need_memory_for_runs
 from rdasde._engine.progress import Progress
 from rdasde._engine.run import TOLERANCE
 from rdasde._engine.time_axis import time_axis
+from rdasde._errors import note_partial
 from rdasde._normal import Z95
 from rdasde._problems.base import Problem
 from rdasde._simulation.simulate import simulate
@@ -91,6 +92,8 @@ def coverage(
     ------
     ValueError, TypeError
         For bad arguments, before anything is compiled.
+    KeyboardInterrupt
+        Its ``partial`` has the theory, and the coverage by the runs that were counted.
 
     Notes
     -----
@@ -154,6 +157,7 @@ def coverage(
     share, squares = (np.zeros((len(SPACES), len(wanted), len(GROUPS))) for _ in range(2))
     weight = (members / np.maximum(members.sum(axis=1), 1)[:, None]) / np.count_nonzero(late)
     bar = Progress(progress, int(axis.steps[-1]) * replicates, "coverage")
+    done = 0
     try:
         for chunk in chunks_of(replicates, 2 * len(axis.times) * d):
             runs = simulate(problem, algorithm, horizon, replicates=chunk, progress=False, **options)
@@ -166,7 +170,16 @@ def coverage(
                     each = hit[:, late].sum(axis=1) @ weight.T
                     share[i, k] += each.sum(axis=0)
                     squares[i, k] += (each**2).sum(axis=0)
+            done += len(chunk)
             bar.add(int(axis.steps[-1]) * len(chunk))
+    except KeyboardInterrupt as interrupt:
+        finished: dict[str, Any] = {"theory": theory}
+        if done:
+            where = {"space": list(SPACES), "level": wanted, "time": axis.times, "coordinate": np.arange(d)}
+            finished["coverage"] = xr.DataArray(inside / done, dims=list(where), coords=where)
+        counted = f", and coverage by the {done} of {replicates} runs that were counted" if done else ""
+        note_partial(interrupt, finished, f"the theory{counted}")
+        raise
     finally:
         bar.close()
     covered = inside / replicates
@@ -283,6 +296,6 @@ def allowed(level: float, cases: int, replicates: int, paths: int | None) -> tup
 
 
 def _levels(levels: Sequence[float]) -> Floats:
-    if np.ndim(levels) != 1 or len(levels) == 0:
+    if _check.axes_of(levels) != 1 or len(levels) == 0:
         raise _check.wrong_kind("levels", levels, "a sequence of levels", "give for example levels=(0.8, 0.95)")
     return np.array([_check.level(level) for level in levels])

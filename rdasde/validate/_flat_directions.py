@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,7 @@ from rdasde._directional import directional_prune
 from rdasde._engine.arguments import check_pair, start_point
 from rdasde._engine.course import Course
 from rdasde._engine.time_axis import TimeAxis, time_axis
+from rdasde._errors import note_partial
 from rdasde._problems.base import Problem
 from rdasde._schedule import PowerLaw
 from rdasde._simulation.simulate import simulate
@@ -89,6 +90,8 @@ def flat_directions(
         For bad arguments, before anything is compiled.
     ArithmeticError
         If the mean flow has no finite solution up to the horizon.
+    KeyboardInterrupt
+        Its ``partial`` is the Dataset of the strengths that were finished.
 
     Examples
     --------
@@ -135,50 +138,61 @@ def flat_directions(
     plain = simulate(problem, sgd, horizon, replicates=number, **shared)["primal"].values  # type: ignore[arg-type]
     curve = flow(axis.times).primal
     projection = flat_projection(problem.hessian(flow(np.array([end])).primal[0]))
-    columns: dict[str, list[Floats]] = {}
+    found: list[dict[str, Floats]] = []  # by strength
     tuned = [
         RDA(algorithm.step_size, algorithm.regularizer, PowerLaw(c, schedule.mu), algorithm.batch_size)
         for c in levels * typical / unit
     ]
-    for grda in tuned:
-        pruned = simulate(problem, grda, horizon, replicates=number, **shared)["primal"].values  # type: ignore[arg-type]
-        threshold = grda.thresholds(axis.times)[:, None]
-        closed = directional_prune(plain, projection, threshold * weights)
-        finite = finite_step_flow(problem, grda, dual_start, axis)
-        gap = pruned - plain
-        parts = _supports(pruned == 0.0, closed == 0.0, np.abs(plain)) | {
-            "difference": gap.mean(axis=0),
-            "difference_standard_error": gap.std(axis=0, ddof=1) / np.sqrt(number),
-            "difference_theory": pruning_integral(problem, grda, weights, flow, axis),
-            "flow_difference": finite - curve,
-            "limit": -threshold * (np.sign(curve) * weights) @ projection,
-            "sign_changes": np.logical_or.accumulate(finite * np.sign(dual_start) <= 0.0).sum(axis=1),
+
+    def told() -> xr.Dataset:
+        grid = ("strength", "time", "coordinate")
+        columns = {name: np.stack([parts[name] for parts in found]) for name in found[0]}
+        data = {name: (grid[: values.ndim], values) for name, values in columns.items()}
+        data["agreement_theory"] = ((), np.ones(()))
+        data["c"] = (("strength",), levels[: len(found)] * typical / unit)
+        data["sgd_flow"] = (("time", "coordinate"), curve)
+        coords = {"strength": levels[: len(found)], "time": axis.times, "coordinate": np.arange(problem.dimension)}
+        result = xr.Dataset(data, coords=coords)
+        result.attrs = {
+            "produced_by": "rdasde.validate.flat_directions",
+            "problem": repr(problem),
+            "step_size": algorithm.step_size,
+            "mu": schedule.mu,
+            "seed": _check.kept_seed(seed),
+            "replicates": number,
+            "flat": int(np.rint(np.trace(projection))),
+            "typical": typical,
         }
-        for name, part in parts.items():
-            columns.setdefault(name, []).append(part)
-    grid = ("strength", "time", "coordinate")
-    data = {name: (grid[: 1 + parts[0].ndim], np.stack(parts)) for name, parts in columns.items()}
-    data["agreement_theory"] = ((), np.ones(()))
-    data["c"] = (("strength",), levels * typical / unit)
-    data["sgd_flow"] = (("time", "coordinate"), curve)
-    result = xr.Dataset(
-        data, coords={"strength": levels, "time": axis.times, "coordinate": np.arange(problem.dimension)}
-    )
-    result.attrs = {
-        "produced_by": "rdasde.validate.flat_directions",
-        "problem": repr(problem),
-        "step_size": algorithm.step_size,
-        "mu": schedule.mu,
-        "seed": _check.kept_seed(seed),
-        "replicates": number,
-        "flat": int(np.rint(np.trace(projection))),
-        "typical": typical,
-    }
-    return result
+        return result
+
+    try:
+        for grda in tuned:
+            pruned = simulate(problem, grda, horizon, replicates=number, **shared)["primal"].values  # type: ignore[arg-type]
+            threshold = grda.thresholds(axis.times)[:, None]
+            closed = directional_prune(plain, projection, threshold * weights)
+            finite = finite_step_flow(problem, grda, dual_start, axis)
+            gap = pruned - plain
+            found.append(
+                _supports(pruned == 0.0, closed == 0.0, np.abs(plain))
+                | {
+                    "difference": gap.mean(axis=0),
+                    "difference_standard_error": gap.std(axis=0, ddof=1) / np.sqrt(number),
+                    "difference_theory": pruning_integral(problem, grda, weights, flow, axis),
+                    "flow_difference": finite - curve,
+                    "limit": -threshold * (np.sign(curve) * weights) @ projection,
+                    "sign_changes": np.logical_or.accumulate(finite * np.sign(dual_start) <= 0.0).sum(axis=1),
+                }
+            )
+    except KeyboardInterrupt as interrupt:
+        if found:
+            note_partial(interrupt, told(), f"the result at the first {len(found)} of {len(levels)} strengths")
+        raise
+    return told()
 
 
 def _strengths(strengths: ArrayLike) -> Floats:
-    levels = _check.array("strengths", np.atleast_1d(np.asarray(strengths)), (None,), mend="give numbers > 0")
+    given: Any = strengths if _check.has_axes(strengths) else [strengths]
+    levels = _check.array("strengths", given, (None,), mend="give numbers > 0")
     if levels.min() <= 0.0:
         raise _check.bad("strengths", f"{levels.min():g} somewhere", "numbers > 0", "leave SGD out, it is run anyway")
     return levels

@@ -62,9 +62,11 @@ def table(result: xr.Dataset, *, times: ArrayLike | None = None, level: float = 
     from rdasde.validate._coverage import coverage_table
 
     _check.instance("result", result, xr.Dataset, "what a function of rs.validate returned", "pass that Dataset")
-    if "worst_allowed" in result and "level" in result.dims:
-        return coverage_table(result)
     z = float(ndtri(0.5 + _check.level(level) / 2.0))
+    if "worst_allowed" in result and "level" in result.dims:
+        if times is not None:
+            raise _check.bad("times", _check.show(times), "None for coverage, which is over all times", "leave it out")
+        return coverage_table(result)
     names = [str(name) for name in result.data_vars if f"{name}{_ERROR}" in result and not str(name).endswith(_THEORY)]
     if not names:
         raise _check.bad(

@@ -15,6 +15,7 @@ from rdasde._approximations.approximate import approximate
 from rdasde._check import Floats
 from rdasde._engine.arguments import check_pair, kept_coordinates, start_point
 from rdasde._engine.time_axis import time_axis
+from rdasde._errors import note_partial
 from rdasde._problems.base import Problem
 from rdasde._simulation.simulate import simulate
 
@@ -89,6 +90,8 @@ def support(
     ValueError, TypeError
         For bad arguments, before anything is compiled; where the minimizer is unknown, or its sign arbitrary, or has
         no zero or no nonzero coordinate.
+    KeyboardInterrupt
+        Its ``partial`` has the runs, and the diffusion once that is finished.
 
     References
     ----------
@@ -137,20 +140,27 @@ def support(
     )
     data: dict[str, tuple[tuple[str, ...], Floats]] = {}
     diffusion = None
-    if problem.has_compiled_drift:
-        diffusion = approximate(
-            problem,
-            algorithm,
-            horizon,
-            method="paths",
-            times=axis.times,
-            paths=paths,
-            start=dual_start,
-            seed=seed,
-            executor=executor,
-            progress=progress,
-            check=False,
-        )
+    try:
+        if problem.has_compiled_drift:
+            diffusion = approximate(
+                problem,
+                algorithm,
+                horizon,
+                method="paths",
+                times=axis.times,
+                paths=paths,
+                start=dual_start,
+                seed=seed,
+                executor=executor,
+                progress=progress,
+                check=False,
+            )
+        laws = _laws(problem, algorithm, minimizer, tested, axis.times, dual_start)
+    except KeyboardInterrupt as interrupt:
+        known = "the runs" if diffusion is None else "the runs and the diffusion"
+        finished = {"runs": runs} | ({} if diffusion is None else {"diffusion": diffusion})
+        note_partial(interrupt, finished, f"{known}, which were not yet compared with the laws")
+        raise
     size = {"exact": 1, "false_positive": int(np.count_nonzero(~on)), "true_positive": int(np.count_nonzero(on))}
     for name, rate in rates.items():
         for end, sample in (("", runs[name].values), ("_theory", diffusion)):
@@ -161,7 +171,6 @@ def support(
                 data[name + end], data[name + end + "_standard_error"] = (("time",), mean), (("time",), error)
 
     active = np.stack([runs[f"coordinate {j}"].values for j in tested], axis=-1)
-    laws = _laws(problem, algorithm, minimizer, tested, axis.times, dual_start)
     distances = [normality(active, law) for law in laws.values()]
     grid = ("law", "time", "coordinate")
     for name in distances[0]:

@@ -390,3 +390,69 @@ def test_bad_input_is_refused_in_one_sentence(call, message):
         call()
     assert str(caught.value) == message
     assert len(message) <= 300
+
+
+class Batches:
+    """Pairs of tensors, and then whatever a function makes."""
+
+    def __init__(self, rows, good, then):
+        self.rows, self.good, self.then = rows, good, then
+
+    def __iter__(self):
+        for _ in range(self.good):
+            yield self.rows
+        yield self.then()
+
+
+def fails(*_):
+    raise KeyError("no")
+
+
+WORK = {
+    "surface": lambda model, loss, data: landscape.surface(
+        model, landscape.plane(*map(flat, map(network, (1, 2, 3)))), loss, data, x=[0.0, 1.0], y=[0.0, 1.0]
+    ),
+    "curve": lambda model, loss, data: landscape.curve(model, network(1), network(2), loss, data, epochs=1, points=2),
+    "top_eigenspace": lambda model, loss, data: landscape.top_eigenspace(model, loss, data, 2),
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize("good", [0, 2])
+def test_data_that_fail_on_the_way(rows, work, good):
+    which = f"batch {good}" if good else "first batch"
+    sentences = {
+        fails: f"^data is one that raises KeyError .* at batch {good}, but must be a pair .*: make it work for every",
+        lambda: None: f"^data is one whose {which} is 'NoneType', but must be a pair .*: give two tensors",
+        lambda: (1.0, 2.0): rf"^data is one whose {which} is \['float', 'float'\], but must be a pair",
+        lambda: rows[0]: f"^data is one whose {which} is 'Tensor', but must be a pair",
+    }
+    for then, sentence in sentences.items():
+        with pytest.raises(ValueError, match=sentence) as caught:
+            WORK[work](network(0), LOSS, Batches(rows, good, then))
+        assert isinstance(caught.value.__cause__, KeyError) == (then is fails)
+    if good:
+        with pytest.raises(ValueError, match=r"^data is one with inputs of shape \(1, 3\) and torch\.float32 \(mat1"):
+            WORK[work](network(0), LOSS, Batches(rows, good, lambda: (torch.ones(1, 3), torch.zeros(1).long())))
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_a_loss_that_fails_on_the_way(rows, work):
+    sentences = {
+        fails: r"^loss is a function that raises KeyError .* at a batch of \d+, but must be a function ",
+        lambda *_: None: r"^loss is a function that returns None at a batch of \d+, but must be a function ",
+        lambda *_: torch.ones(2): r"^loss is a function that returns a tensor of shape \(2,\) at a batch of \d+, but ",
+        lambda *_: 1j: r"^loss is a function that returns 1j at a batch of \d+, but must be a function ",
+    }
+    if work != "surface":
+        sentences[lambda *_: torch.ones(())] = (
+            r"^loss is a function whose result has no gradient at a batch of \d+, but"
+        )
+    for then, sentence in sentences.items():
+        calls = iter(range(10**9))
+
+        def loss(*arguments, calls=calls, then=then):
+            return LOSS(*arguments) if next(calls) < 2 else then(*arguments)
+
+        with pytest.raises(ValueError, match=sentence):
+            WORK[work](network(0), loss, rows)
