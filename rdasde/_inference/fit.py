@@ -135,7 +135,12 @@ def fit(
     runs (normal, by Bonferroni's bound over coordinates; significant at 1e-4). Rows sorted by their response are
     found by both. For gradients without fourth moments the first has more false alarms, about three in 1000. Runs of
     32 rows that come again are recognized by their hashes (in a sample of at most 4096): such rows are counted once,
-    and the note says so.
+    and the note says so. Single rows that come again in another order, shuffled copies or rows drawn with replacement,
+    are told from rows that are equal by chance, as discrete columns make them, by the noise: where X is equal by
+    chance the response is not, and the other way round (in samples of at most 2048 different rows; false alarms below
+    1e-6). They count as ``n^2 / sum m^2`` rows, m the number of copies of each, and the note says so. Where columns
+    and responses are all discrete copies cannot be told from chance, and nothing is said. Passes that `passes` asks for
+    are no copies.
 
     **Last iterate.** On its support, the linear recursion around w* from the beginning of the average on; in the long
     run its variance is ``gamma C / batch_size`` with ``H C + C H' = Sigma`` on the support. Where the start is not

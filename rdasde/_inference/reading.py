@@ -37,9 +37,13 @@ def estimates(stream: Stream, model: RowModel, method: Method, level: float) -> 
     law = average.law(method, different / max(rows, 1))
     notes = [law.note] * bool(law.note)
     if different < rows:
-        notes.insert(
-            0, f"Runs of rows come again: about {different} of {rows} rows are different, and they are counted once."
-        )
+        note = f"Runs of rows come again: about {different} of {rows} rows are different, and they are counted once."
+        if not stream.repeats.is_in_order:
+            note = (
+                f"Rows come again, in another order: {rows} rows are worth about {different} different ones, and they "
+                "are counted as so many."
+            )
+        notes.insert(0, note)
     if distinct < _ROWS_PER_COLUMN * len(last.dual):
         notes.append(f"Standard errors are rough with fewer than {_ROWS_PER_COLUMN} rows for each column.")
     shift = stretch.coef - law.center if law.is_known else unknown

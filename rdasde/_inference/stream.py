@@ -84,7 +84,7 @@ class Stream:
         self.centres = [(0, fixed or Linearization(None, model.parameters))]
         self._behind = 0  # rows that the last one was estimated from
         self.units = Units(self.block, dimension)
-        self.repeats = Repeats()
+        self.repeats = Repeats(model.has_response)
         self.is_watched = not self._is_replay
         self._labels = np.zeros(2, dtype=bool)  # whether zeros have been seen, and others, of labels and counts
         self._roots, self._gradients = np.zeros((2, dimension, dimension))  # upper triangles
