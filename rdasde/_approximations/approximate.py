@@ -117,10 +117,10 @@ def approximate(
         Whether the law is compared with runs of the algorithm itself, 512 of them, or up to 8 192 where they are as
         good as free (at least 2 048 others where these leave a doubt, 8 192 where ``step_size tr(H) / batch_size`` is
         above .5), on other streams than those of `simulate` under any seed.
-        ``"auto"``: where that is cheaper than the approximation was, or takes less than a second; elsewhere what is
-        known before decides: ``step_size tr(H) / batch_size``, and the skewness of single gradients. After n steps
-        P(w_j = 0) may be off by .25 / n without a word, besides what may pass later: the dual is then a sum of n
-        gradients, of whatever shape.
+        ``"auto"``: where that is cheaper than the approximation was, or takes less than two seconds of processor time;
+        elsewhere what is known before decides: ``step_size tr(H) / batch_size``, and the skewness of single gradients.
+        After n steps P(w_j = 0) may be off by .25 / n without a word, besides what may pass later: the dual is then a
+        sum of n gradients, of whatever shape.
     noise : {"gaussian", "gradients"}
         Of ``"paths"``. ``"gradients"``: that of as many gradients, drawn at the state, as the algorithm takes in the
         time of a step. For features that are rare or heavy-tailed, whose noise is skewed, so that P(w_j = 0) and
@@ -236,9 +236,9 @@ def approximate(
     run = Run(problem, paced, dual_start, axis, 1 if algorithm.momentum else equation_order, inside)
     monte_carlo = MonteCarlo(number, seed, executor, progress, tolerance, noise, drift, average)
     warn_if_dear(run, monte_carlo, method)
-    begin = time.perf_counter()
+    begin = time.process_time()
     solution = approximation.solve(run, monte_carlo)
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     whole = approximation.keeps_all or bool(statistics)
     values = {name: _of(kept if whole else None, x) for name, x in solution.values.items()}
     if "dual" in values:

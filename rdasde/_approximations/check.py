@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from rdasde._approximations.comparison import FALSE_ALARM, Attributes, Compariso
 from rdasde._approximations.paths import dual_paths
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES
+from rdasde._engine.blocks import AtOnce
 from rdasde._engine.progress import phase
 from rdasde._engine.run import MonteCarlo, Run
 from rdasde._engine.statistics import Statistic
@@ -32,7 +33,7 @@ _WORK = 2**25  # updates of a coordinate that are hardly noticed, a tenth of a s
 _TIMES = 12  # at which they are compared
 _COORDINATES = 256  # at most
 _FEW_PATHS = 100  # with fewer there is little to compare
-_BUDGET = 1.0  # seconds that "auto" may spend on runs, if the law itself took less
+_BUDGET = 2.0  # processor seconds that "auto" may spend on runs, if the law itself took less: whatever else is running
 _PILOT, _CLEAR = 256, 3.0  # steps of a first few runs, more until they take so many times as long as one step does
 _COSTLY = 8.0  # squares of the dimension: paths of the same diffusion are not asked where a mean gradient looks at more
 _SEEDS = (0x7D5C_2A11_9E37, 0x1B56_C4E9_30F3)  # of the runs: other streams than any seed of a user, but for chance
@@ -57,8 +58,8 @@ def check_law(
     Mean, standard deviation, coverage of the band and P(w_j = 0) are compared at a dozen times; of the running average
     and of functions of the state, where the law has them, mean and coverage. An `AccuracyWarning` (for the closure a
     `ClosureWarning`) where one is past what sampling leaves open and a room. With ``"auto"`` there are no runs where
-    they would cost more than the law did and than a second. Called by `approximate`: the warning points at the line of
-    the user.
+    they would cost more than the law did and than two seconds of processor time. Called by `approximate`: the warning
+    points at the line of the user.
     """
     later = np.flatnonzero(run.axis.times > 0.0)
     if check is False or not later.size or result.sizes.get("path", _FEW_PATHS) < _FEW_PATHS:
@@ -67,7 +68,8 @@ def check_law(
     d = result.sizes["coordinate"]
     law = result.isel(time=picked, coordinate=np.unique(np.linspace(0, d - 1, min(d, _COORDINATES)).astype(int)))
     budget = np.inf if check is True else max(_BUDGET, seconds)
-    price = price_of_a_step(run, monte_carlo) * int(run.axis.steps[picked[-1]]) if check == "auto" else 0.0
+    here = monte_carlo._replace(executor=AtOnce())  # where its time is counted
+    price = price_of_a_step(run, here) * int(run.axis.steps[picked[-1]]) if check == "auto" else 0.0
     if price * _RUNS > budget:
         finding = _without_runs(law, run, monte_carlo)
     else:
@@ -108,7 +110,8 @@ def _with_runs(
             return compare(law, mirror, steps, runs, false_alarm)
 
         comparison = compared(_between(_RUNS, free, most), _SEEDS[0])
-        others = _MANY_RUNS if large else _between(_MORE_RUNS, free, most) if comparison.doubts else 0
+        doubtful = comparison.doubts and not comparison.misses
+        others = _MANY_RUNS if large else _between(_MORE_RUNS, free, most) if doubtful else 0
         if 0 < others <= most:
             comparison = compared(others, _SEEDS[1])
     except DivergenceError as error:
@@ -192,16 +195,16 @@ def _surely(powers: Floats, normal: float, errors: float) -> float:
     return float(np.maximum(beyond, 0.0).max())
 
 
-def price_of_a_step(run: Run, monte_carlo: MonteCarlo, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds that one step of one run takes, from a few runs of a few steps; compilation is not counted."""
+def price_of_a_step(run: Run, monte_carlo: MonteCarlo) -> float:
+    """Processor seconds that one step of one run takes, from a few of a few steps; compilation is not counted."""
     total = int(run.axis.steps[-1])
 
     def seconds(steps: int) -> float:
         at = steps * _step(run) if run.axis.clock is None else run.axis.clock[steps]
         axis = TimeAxis(np.array([steps]), np.array([at]), steps)
-        begin = clock()
+        begin = time.process_time()
         _runs(run._replace(axis=axis), np.array([0]), np.array([0]), 2 * LANES, _SEEDS[0], monte_carlo)
-        return clock() - begin
+        return time.process_time() - begin
 
     try:
         seconds(1)

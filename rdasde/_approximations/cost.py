@@ -34,7 +34,7 @@ def warn_if_dear(run: Run, monte_carlo: MonteCarlo, method: str) -> None:
         return
     number = _RUNS if method == "closure" else monte_carlo.paths
     whole = -(-number // LANES) * LANES  # blocks
-    runs = price_of_a_step(run, MonteCarlo(number, 0, AtOnce()), time.process_time) * int(run.axis.steps[-1]) * whole
+    runs = price_of_a_step(run, MonteCarlo(number, 0, AtOnce())) * int(run.axis.steps[-1]) * whole
     if runs > 0.0 and seconds > _DEARER * runs:
         warnings.warn(
             f"method={method!r} will take about {seconds:.2g} s of processor time here, {number} runs of the algorithm "
