@@ -138,6 +138,10 @@ class RDA:
 
     def accumulated(self, sizes: Floats) -> Floats:
         """The threshold after the steps 0, 1, ..., of these sizes; zero where the mirror map does not use it."""
+        sizes = _check.reals("sizes", sizes)
+        if sizes.ndim != 1:
+            mend = "give those of the steps"
+            raise _check.bad("sizes", f"an array of shape {sizes.shape}", "one of shape (n,)", mend)
         return accumulated(self.schedule if self.mirror.needs_schedule else None, sizes)
 
     def thresholds(self, times: Floats) -> Floats:

@@ -474,6 +474,14 @@ CASES = [
         "step_size is {} (dict), but must be a number or an array of numbers: pass an array of floats.",
     ),
     (
+        lambda: ALGORITHM.accumulated(np.ones((2, 2))),
+        "sizes is an array of shape (2, 2), but must be one of shape (n,): give those of the steps.",
+    ),
+    (
+        lambda: rs.PoissonLoss().mean_response("x"),
+        "eta is 'x' (str), but must be a number or an array of numbers: pass an array of floats.",
+    ),
+    (
         lambda: ALGORITHM.thresholds(None),
         "times is None (NoneType), but must be a number or an array of numbers: pass an array of floats.",
     ),

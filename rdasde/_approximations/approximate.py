@@ -205,7 +205,7 @@ def approximate(
     _check.executor(executor)
     check_equation_order(equation_order)
     if not (isinstance(check, bool | np.bool_) or (isinstance(check, str) and check == "auto")):
-        raise _check.bad("check", _check.show(check), "'auto', True or False", "choose one of these")
+        raise _check.bad("check", check, "'auto', True or False", "choose one of these")
     _check.choice("noise", noise, ("gaussian", "gradients"))
     if noise == "gradients" and method != "paths":
         raise _check.bad("noise", f"'gradients' with method={method!r}", "'gaussian' there", "use method='paths'")

@@ -154,7 +154,7 @@ class Loss(abc.ABC):
 
     def mean_response(self, eta: Floats) -> Floats:
         """What to expect of y where the predictor is eta; the predictor itself where the loss says nothing else."""
-        return eta
+        return _check.reals("eta", eta)
 
     def check_responses(self, y: ArrayLike, count: int) -> Floats:
         """The responses of `count` rows, (count,); ValueError for one that the loss is not made for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rdasde import _check
 from rdasde._check import Floats
 from rdasde._losses.base import Loss
 from rdasde._losses.formulas import LOGISTIC, LossParameters
@@ -32,4 +33,4 @@ class LogisticLoss(Loss):
         """``P(Y = 1)``."""
         from scipy.special import expit
 
-        return np.asarray(expit(eta))
+        return np.asarray(expit(_check.reals("eta", eta)))

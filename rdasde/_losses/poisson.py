@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rdasde import _check
 from rdasde._check import Floats
 from rdasde._losses.base import GaussianMeans, Loss
 from rdasde._losses.formulas import POISSON, LossParameters
@@ -34,4 +35,4 @@ class PoissonLoss(Loss):
 
     def mean_response(self, eta: Floats) -> Floats:
         """The mean count ``e^eta``."""
-        return np.asarray(np.exp(eta))
+        return np.asarray(np.exp(_check.reals("eta", eta)))

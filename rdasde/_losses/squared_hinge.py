@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rdasde import _check
 from rdasde._check import Floats
 from rdasde._losses.base import GaussianMeans, Loss
 from rdasde._losses.formulas import SQUARED_HINGE, LossParameters
@@ -32,4 +33,4 @@ class SquaredHingeLoss(Loss):
 
     def mean_response(self, eta: Floats) -> Floats:
         """The label that eta speaks for, 0 or 1."""
-        return np.asarray(np.where(eta > 0.0, 1.0, 0.0))
+        return np.asarray(np.where(_check.reals("eta", eta) > 0.0, 1.0, 0.0))

@@ -17,6 +17,8 @@ from rdasde._network import Data, Loss, count_weights, weights_of
 from ._given import checked_network
 from ._given import solution as vector_of
 
+_MOST = 10**4  # places along an axis
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -55,6 +57,8 @@ class Plane(NamedTuple):
     def grid(self, size: int = 21, margin: float = 0.2) -> tuple[Floats, Floats]:
         """Equally spaced x (size,) and y (size,) over the three solutions, and a margin in units of their extent."""
         size = _check.count("size", size, least=2, mend="give how many places along each axis, for example size=21")
+        if size > _MOST:
+            raise _check.bad("size", size, f"at most {_MOST}", "the network is evaluated at its square of places")
         margin = _check.number("margin", margin, least=0.0, mend="give a share of the extent, for example margin=0.2")
         low, high = self.corners.min(axis=0), self.corners.max(axis=0)
         room = margin * (high - low)

@@ -158,6 +158,8 @@ class GRDA(torch.optim.Optimizer):
         """
         loss = None
         if closure is not None:
+            accepted = "None or a function that computes the loss and its gradients"
+            _check.function("closure", closure, accepted, "leave it out where backward() was called")
             with torch.enable_grad():
                 loss = closure()
         for group, ws in [(group, _with_gradient(group)) for group in self.param_groups]:

@@ -370,6 +370,16 @@ CASES = [
         "size is 0, but must be a whole number >= 2: give how many places along each axis, for example size=21.",
     ),
     (
+        lambda: PLANE.grid(2**63 - 1),
+        "size is 9223372036854775807, but must be at most 10000: the network is evaluated at its square of places.",
+    ),
+    (
+        lambda: landscape.curve(
+            network(0), network(1), network(2), LOSS, (torch.ones(4, 4), torch.zeros(4).long()), points=2**63 - 1
+        ),
+        "points is 9223372036854775807, but must be at most 1000000: the network is evaluated at each of them.",
+    ),
+    (
         lambda: PLANE.grid(margin=-5),
         "margin is -5, but must be a finite number >= 0: give a share of the extent, for example margin=0.2.",
     ),

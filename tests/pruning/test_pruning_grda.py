@@ -6,6 +6,7 @@ import io
 import math
 import os
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -272,6 +273,25 @@ def test_nan_and_infinity_are_not_turned_into_zeros(path, regularizer):
     assert torch.equal(w[2].detach(), torch.zeros(4))
 
 
+def test_what_is_no_closure():
+    optimizer = GRDA(parameters(draws(0)), 0.1)
+    for closure in (3, "x", torch.nn.Linear):
+        with pytest.raises(
+            TypeError, match=r"^closure is .*, but must be None or a function that computes the loss and"
+        ):
+            optimizer.step(closure)
+
+
+def test_numbers_of_every_kind_are_options():
+    weights, others = (parameters(draws(0)) for _ in range(2))
+    for ws, half in ((weights, Fraction(1, 2)), (others, 0.5)):
+        optimizer = GRDA(ws, half, half, momentum=half, weight_decay=np.array(0.5))
+        for w in ws:
+            w.grad = torch.ones_like(w)
+        optimizer.step()
+    assert all(torch.equal(w, other) for w, other in zip(weights, others, strict=True))
+
+
 def test_closure_is_evaluated_with_gradients():
     model = nn.Linear(3, 1)
     optimizer = GRDA(model.parameters(), lr=0.1, c=0.01)
@@ -444,6 +464,12 @@ ERRORS = [
         ValueError,
         "momentum is 1.0, but must be a finite number >= 0 and < 1: give for example momentum=0.9, or 0 for none.",
     ),
+    (
+        {"lr": 1e300},
+        ValueError,
+        "lr is 1e+300, but must be at most 1e+30, which single precision has room for: give the learning rate, for ",
+    ),
+    ({"weight_decay": 1e300}, ValueError, "weight_decay is 1e+300, but must be at most 1e+30, which single precision"),
     ({"maximize": "no"}, TypeError, "maximize is 'no' (str), but must be True or False: choose one of these."),
     ({"capturable": "yes"}, TypeError, "capturable is 'yes' (str), but must be True or False: choose one of these."),
     ({"foreach": 1}, TypeError, "foreach is 1 (int), but must be None, True or False: leave it out for the faster."),
