@@ -18,9 +18,9 @@ False alarms: rows that are independent, with noise in the response however disc
 with `again` rows that are equal to an earlier one would show none of them with the probability ``(1 - p)**again``, p
 the share expected: ``again p`` is to be 14 at least, which makes it 1e-6. Single values that come very often (rows of
 zeros, say: a 20th of the equal pairs or more) are left out beforehand. What is discrete throughout, the response
-included, cannot be told from copies and is left alone, as are copies by which no standard error changes by more than 1
-%. Without a response (PCA) the last column is taken for it. Rows that are looked up by a category, the response
-included, *are* copies here.
+included, cannot be told from copies and is left alone, as are copies that are too few to be sure of (a few rows in a
+hundred, of long streams). Without a response (PCA) the last column is taken for it. Rows that are looked up by a
+category, the response included, *are* copies here.
 
 Where rows are copies, a row that is there m times weighs as much as m, so that the variance is that of
 ``n**2 / sum m**2`` different ones: as many as there are where each comes equally often, fewer where rows are drawn with
@@ -39,12 +39,12 @@ from numpy.typing import NDArray
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
 
-_MOST = 2048  # different rows that are remembered
-_SLOTS = 4096  # for them, a power of two
+_MOST = 1024  # different rows that are remembered
+_SLOTS = 2048  # for them, a power of two
 _COLUMNS = 64  # of X that are looked at
 _NEAREST = 1024  # rows among which the nearest is looked for
 _PARTS = 32
-_LEAST = 1.02  # copies for each row that count
+_LEAST = 1.02  # of copies by which no standard error changes by more than 1 % nothing is said
 _DIFFER = 0.02  # of the differences expected by chance, that copies may show
 _HALF = 0.1  # equal halves for each equal row, that copies may show
 _NOISE = 0.1  # the least share of noise
@@ -60,7 +60,13 @@ class Part(NamedTuple):
 
     selectors: Hashes
     keys: Hashes
-    values: Floats  # columns of X, and the response
+    x: Floats
+    y: Floats
+
+    def selected(self, mask: np.uint64) -> Part:
+        """Those that this mask selects."""
+        here = self.selectors & mask == 0
+        return Part(*(array[here] for array in self))
 
 
 class Found(NamedTuple):
@@ -130,23 +136,16 @@ class Sample:
             return after
         new = np.flatnonzero(fresh)
         new = new[selectors[new] & after._mask[0] == 0]
-        columns = _columns(x.shape[1])
-        part = Part(selectors[new], keys[new], np.column_stack([x[new[:, None], columns], y[new]]))
-        after._parts = (*self._parts, part)
-        if len(after._parts) > _PARTS or after._mask[0] != self._mask[0]:
-            after._parts = (after._together(),)
+        columns = x[new] if x.shape[1] <= _COLUMNS else x[new[:, None], _columns(x.shape[1])]
+        after._parts = (*self._parts, Part(selectors[new], keys[new], columns, y[new]))
+        if len(after._parts) > _PARTS or sum(len(part.keys) for part in after._parts) > _MOST:
+            after._parts = (_together(after._parts).selected(after._mask[0]),)
         return after
 
     @property
     def copies(self) -> float:
         """``sum m**2 / sum m``."""
         return float(np.sum(self._counts.astype(np.float64) ** 2)) / max(int(np.sum(self._counts)), 1)
-
-    def _together(self) -> Part:
-        """Those that are still in the sample."""
-        selectors, keys, values = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
-        here = selectors & self._mask[0] == 0
-        return Part(selectors[here], keys[here], values[here])
 
     def found(self) -> Found:
         """What there is, in the order of hashes."""
@@ -155,10 +154,13 @@ class Sample:
         groups = np.unique(self._table[0, used], return_inverse=True)[1]
         if not self._parts:
             return Found(groups, np.zeros(0), np.zeros((0, 0)), np.zeros(0), 1.0)
-        part = self._together()
-        values = part.values[np.argsort(part.keys)]
-        rate = float(self._mask[0]) + 1.0
-        return Found(groups.reshape(-1), self._counts[used].astype(np.float64), values[:, :-1], values[:, -1], rate)
+        part, counts, rate = (
+            _together(self._parts).selected(self._mask[0]),
+            self._counts[used].astype(np.float64),
+            float(self._mask[0]) + 1.0,
+        )
+        order = np.argsort(part.keys)
+        return Found(groups.reshape(-1), counts, part.x[order], part.y[order], rate)
 
 
 class EqualRows:
@@ -188,10 +190,14 @@ class EqualRows:
         return by_y.copies if is_copy else 1.0
 
 
+def _together(parts: tuple[Part, ...]) -> Part:
+    return Part(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
 @functools.cache
 def _columns(number: int) -> Places:
     """Those of X that are looked at."""
-    return np.unique(np.linspace(0, max(number - 1, 0), min(number, _COLUMNS)).astype(np.intp))
+    return np.unique(np.linspace(0, number - 1, _COLUMNS).astype(np.intp))
 
 
 def _pairs(groups: Places, counts: Floats) -> float:

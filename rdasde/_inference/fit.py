@@ -137,7 +137,7 @@ def fit(
     32 rows that come again are recognized by their hashes (in a sample of at most 4096): such rows are counted once,
     and the note says so. Single rows that come again in another order, shuffled copies or rows drawn with replacement,
     are told from rows that are equal by chance, as discrete columns make them, by the noise: where X is equal by
-    chance the response is not, and the other way round (in samples of at most 2048 different rows; false alarms below
+    chance the response is not, and the other way round (in samples of at most 1024 different rows; false alarms below
     1e-6). They count as ``n^2 / sum m^2`` rows, m the number of copies of each, and the note says so. Where columns
     and responses are all discrete copies cannot be told from chance, and nothing is said. Passes that `passes` asks for
     are no copies.

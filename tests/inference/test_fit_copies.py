@@ -28,7 +28,8 @@ def labels(rng, eta):
 
 
 def rows_of(name, rng, n):
-    X = np.column_stack([np.ones(n), rng.standard_normal((n, 3))])
+    # a Poisson regression diverges at a row far out
+    X = np.column_stack([np.ones(n), np.sqrt(3.0) * rng.uniform(-1.0, 1.0, (n, 3))])
     eta = X @ COEF
     if name == "linear":
         return X, eta + rng.standard_normal(n)
@@ -48,8 +49,8 @@ def watched(X, y=None, step=8192):
 def check_coverage(name, how, rows, n, replicates):
     """Null: the mean share of coordinates covered is between .93 and .97; four standard errors beyond: 3e-5 a test.
 
-    The upper end is as far off as that since iterates are never at rest, and this part of the noise, which is new in
-    copies, counts as theirs does.
+    It may be above .95: iterates are never at rest, and that part of the noise, which is new in each copy, counts as if
+    it were copied, too.
     """
     kind, algorithm = KINDS[name]
     covered = []
@@ -107,16 +108,16 @@ def test_the_note():
 
 @pytest.mark.parametrize(("rows", "n"), [(500, 4000), (3000, 3000), (20_000, 100_000), (100_000, 20_000)])
 def test_copies_are_worth_what_their_weights_say(rows, n):
-    """``n**2 / sum m**2``: exactly where all rows are remembered, else from a sample of 1024 or more, to 8 %.
+    """``n**2 / sum m**2``: exactly where all rows are remembered, else from a sample of 512 or more, to 13 %.
 
-    Copies of a row have a relative deviation of at most 1.5 a row, or about 1.5 / sqrt(1024) of the mean: to 1.7
-    of these where most rows are alone, five where there are several copies.
+    Of rows drawn with replacement as often as there are, ``m**2 - 2 m`` has the deviation 1.7: 3 % of 2 in a sample of
+    that size; less where rows come more often or more rarely. Four of these.
     """
     rng = np.random.default_rng(1)
     X, y = rng.standard_normal((rows, 3)), rng.standard_normal(rows)
     again = rng.integers(0, rows, n)
     worth = n**2 / np.sum(np.bincount(again) ** 2.0)
-    assert watched(X[again], y[again]).different() == pytest.approx(worth, rel=1e-3 if rows == 500 else 0.08)
+    assert watched(X[again], y[again]).different() == pytest.approx(worth, rel=1e-3 if rows == 500 else 0.13)
 
 
 def codes(rng, n, number, columns=8):
@@ -228,21 +229,21 @@ def test_few_labels_tell_nothing(positives):
 
 
 def test_rare_copies_change_nothing():
-    """One row in 107 is another's copy, which is sure, but standard errors would change by less than 1 %."""
+    """Nine rows in a thousand come twice: standard errors would change by less than 1 %; thirty are counted."""
     rng = np.random.default_rng(2)
-    X, y = rng.standard_normal((2040, 3)), rng.standard_normal(2040)
-    X[:19], y[:19] = X[1000:1019], y[1000:1019]
-    again = rng.permutation(2040)
-    assert watched(X[again], y[again]).different() == 2040
-    X[19:40], y[19:40] = X[1019:1040], y[1019:1040]
-    assert watched(X[again], y[again]).different() == round(2040**2 / (2040 + 2 * 40))
+    X, y = rng.standard_normal((1020, 3)), rng.standard_normal(1020)
+    X[:9], y[:9] = X[500:509], y[500:509]
+    again = rng.permutation(1020)
+    assert watched(X[again], y[again]).different() == 1020
+    X[9:30], y[9:30] = X[509:530], y[509:530]
+    assert watched(X[again], y[again]).different() == round(1020**2 / (1020 + 2 * 30))
 
 
 def test_few_responses_that_tell_copies():
     """Columns are discrete, and so are 97 % of the responses: the others, 120 of 4000, know how many copies there are.
 
-    Each time to 8 %: their mean over ten is within 2.5 %, and four of these. Taking those that come three times for
-    atoms would be off by a quarter.
+    Each time to 11 %, as the half of them that is remembered tells: their mean over ten to 3.5 %, and four of these.
+    Taking those that come three times for atoms would be off by a quarter.
     """
     found = []
     for seed in range(10):
@@ -250,8 +251,10 @@ def test_few_responses_that_tell_copies():
         X = rng.integers(0, 50, (4000, 2))
         y = np.where(rng.random(4000) < 0.97, 0.0, rng.standard_normal(4000))
         again = rng.integers(0, 4000, 4000)
-        found.append(4000 / watched(X[again], y[again]).different())
-    assert np.mean(found) == pytest.approx(2.0, rel=0.1)
+        repeats = watched(X[again], y[again])
+        assert repeats._alone._by_y.found().rate <= 2.0
+        found.append(4000 / repeats.different())
+    assert np.mean(found) == pytest.approx(2.0, rel=0.14)
 
 
 @pytest.mark.parametrize("where", ["response", "columns", "columns alone", "rounded"])
@@ -316,7 +319,7 @@ def test_it_makes_no_difference_how_rows_come(rows):
     for one, two in ((whole._alone._by_x, parts._alone._by_x), (whole._alone._by_y, parts._alone._by_y)):
         for array, other in zip(one.found(), two.found(), strict=True):
             np.testing.assert_array_equal(array, other)
-        assert len(one.found().counts) <= 2048
+        assert len(one.found().counts) <= 1024
 
 
 def test_a_sample_counts_what_it_selects():
@@ -332,14 +335,14 @@ def test_a_sample_counts_what_it_selects():
     found = sample.found()
     mask = np.uint64(found.rate) - np.uint64(1)
     here = np.flatnonzero(selectors & mask == 0)
-    assert len(set(keys[selectors & (mask >> np.uint64(1)) == 0])) > 2048 >= len(set(keys[here]))
+    assert len(set(keys[selectors & (mask >> np.uint64(1)) == 0])) > 1024 >= len(set(keys[here]))
     expected, first, counts = np.unique(keys[here], return_index=True, return_counts=True)
     np.testing.assert_array_equal(found.counts, counts)
     np.testing.assert_array_equal(found.y, y[here][first])
     np.testing.assert_array_equal(found.x, x[here][first])
     same = selectors[here][first]
     np.testing.assert_array_equal(found.groups[:, None] == found.groups, same[:, None] == same)
-    assert len(expected) > 1000
+    assert len(expected) > 500
 
 
 def test_many_columns_are_looked_at_in_part():
