@@ -85,7 +85,7 @@ def test_where_runs_cost_too_much_what_is_known_decides(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"check": "always"}, "check is 'always', but must be 'auto', True or False: choose one of these."),
+        ({"check": "always"}, "check is always, but must be 'auto', True or False: choose one of these."),
         ({"check": 1}, "check is 1, but must be 'auto', True or False: choose one of these."),
         ({"equation_order": 3}, "equation_order is 3, but must be 1 or 2: choose one of these."),
         ({"noise": "rows"}, "noise is 'rows', but must be one of 'gaussian', 'gradients': choose one of these."),
