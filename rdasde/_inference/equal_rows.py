@@ -99,8 +99,8 @@ class Found(NamedTuple):
         pairs = _pairs(self.groups, self.counts)
         return (pairs - self.equal) / pairs if pairs > 0.0 else 1.0
 
-    def without_atoms(self) -> Found:
-        """Less the groups that alone have a large share of all equal pairs, and come much more often than the rest."""
+    def without_atoms(self, times: float = 0.0) -> Found:
+        """Less groups that alone have a large share of all equal pairs, and come so many times as often as others."""
         totals = np.bincount(self.groups, self.counts)
         pairs = totals * (totals - 1.0)
         order = np.argsort(-pairs)
@@ -108,8 +108,8 @@ class Found(NamedTuple):
         many = pairs[order] > _OFTEN * left
         atoms = order[: len(order) if np.all(many) else int(np.argmin(many))]
         others = np.setdiff1d(np.arange(len(totals)), atoms)
-        if others.size:  # of few rows that come again each has a large share
-            atoms = atoms[totals[atoms] > _OFTENER * np.mean(totals[others])]
+        if others.size:
+            atoms = atoms[totals[atoms] > times * np.mean(totals[others])]
         rest = ~np.isin(self.groups, atoms)
         groups = np.unique(self.groups[rest], return_inverse=True)[1]
         return Found(groups.reshape(-1), self.counts[rest], self.x[rest], self.y[rest], self.rate)
@@ -180,14 +180,18 @@ class EqualRows:
         """Of each row, weighed by how many there are; 1 where they may be equal by chance."""
         if max(self._by_x.copies, self._by_y.copies) < _LEAST:
             return 1.0
-        by_x, by_y = self._by_x.found().without_atoms(), self._by_y.found().without_atoms()
+        all_x, all_y = self._by_x.found(), self._by_y.found()
+        by_x, by_y = all_x.without_atoms(), all_y.without_atoms()
         noise = _noise_in_response(by_x)
         if by_x.differing <= _DIFFER * noise:
             is_copy = by_x.again * noise >= _SURE and _equal_halves(by_x) <= _HALF * by_x.equal
-            return by_x.copies if is_copy else 1.0
-        noise = _noise_in_columns(by_y)
-        is_copy = by_y.differing <= _DIFFER * noise and by_y.again * noise >= _SURE
-        return by_y.copies if is_copy else 1.0
+            found = all_x
+        else:
+            noise = _noise_in_columns(by_y)
+            is_copy = by_y.differing <= _DIFFER * noise and by_y.again * noise >= _SURE
+            found = all_y
+        # of few rows that come again each has a large share of the pairs: leaving them out would be to choose
+        return found.without_atoms(_OFTENER).copies if is_copy else 1.0
 
 
 def _together(parts: tuple[Part, ...]) -> Part:
