@@ -27,6 +27,7 @@ _ROOM_ZERO = 0.04  # in P(w_j = 0),
 _ROOM_FIRST = 0.25  # and after n steps an n-th of this: at first the dual is a sum of a few products of normal numbers
 _ROOM_SHARE = 0.018  # in the coverage of one coordinate at one time
 _ROOM_AVERAGE = 0.012  # in the coverage at one time, averaged over coordinates
+_ROOM_COORDINATE = 0.015  # in that of one coordinate, averaged over times
 _DISTINCT = 0.9  # share of runs whose values differ, from which on these count as continuous
 FALSE_ALARM = 1e-4  # of each kind of comparison, of all times and coordinates together
 Attributes = dict[str, float | str]  # of a result, as netCDF keeps them
@@ -118,12 +119,17 @@ def compare(
     share = np.where(moving, inside.mean(axis=0) - _LEVEL, 0.0)
     counted = np.maximum(moving.sum(axis=1), 1)
     by_run = np.where(moving.any(axis=1), (inside & moving).sum(axis=2) / counted, _LEVEL)  # (run, time)
+    ever = moving.any(axis=0)
+    by_coordinate = np.where(
+        ever, (inside & moving).sum(axis=1) / np.maximum(moving.sum(axis=0), 1), _LEVEL
+    )  # (run, d)
     zero = law["probability_zero"].values - (primal == 0.0).mean(axis=0)
 
     binomial = _LEVEL * (1.0 - _LEVEL)
     expected = np.clip(law["probability_zero"].values, 0.5 / number, 1.0 - 0.5 / number)
     # coordinates and times move together: what an average over them is worth is seen between runs
     over_coordinates = np.maximum(by_run.var(axis=0, ddof=1), binomial / counted)
+    over_times = np.maximum(by_coordinate.var(axis=0, ddof=1), binomial / np.maximum(moving.sum(axis=0), 1))
     over_all = np.maximum(by_run.mean(axis=1).var(ddof=1), binomial / dual[0].size)[None]
 
     def holds(gap: float) -> str:
@@ -146,6 +152,12 @@ def compare(
             "its P(w_j = 0) is off by {:+.2g}".format,
         ),
         Respect(by_run.mean(axis=0) - _LEVEL, np.sqrt(over_coordinates * sampling), _ROOM_AVERAGE, holds),
+        Respect(
+            by_coordinate.mean(axis=0)[None] - _LEVEL,
+            np.sqrt(over_times * sampling)[None],
+            _ROOM_COORDINATE,
+            lambda gap: holds(gap) + " on average over times",
+        ),
         Respect(
             by_run.mean(keepdims=True)[0] - _LEVEL,
             np.sqrt(over_all * sampling),
