@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import warnings
@@ -59,7 +60,9 @@ def place() -> Iterator[Place]:
     dist.init_process_group("nccl" if gpu else "gloo")
     try:
         yield Place(dist.get_rank(), dist.get_world_size(), device)
+        dist.barrier()  # a process that ends while another is still talking to it may be aborted
     finally:
+        gc.collect()  # modules that are shared out hold on to the group, and their threads must end before it
         dist.destroy_process_group()
 
 
