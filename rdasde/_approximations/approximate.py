@@ -115,8 +115,8 @@ def approximate(
         step, which leaves out how it builds up at first: of the order of the effective step over t.
     check : {"auto", True, False}
         Whether the law is compared with runs of the algorithm itself, 512 of them, or up to 8 192 where they are as
-        good as free (at least 2 048 others where these leave a doubt, 8 192 where ``step_size tr(H) / batch_size`` is
-        above .5), on other streams than those of `simulate` under any seed.
+        good as free (unless these are sure of a miss at least 2 048 others where they leave a doubt, 8 192 where
+        ``step_size tr(H) / batch_size`` is above .5), on other streams than those of `simulate` under any seed.
         ``"auto"``: where that is cheaper than the approximation was, or takes less than two seconds of processor time;
         elsewhere what is known before decides: ``step_size tr(H) / batch_size``, and the skewness of single gradients.
         After n steps P(w_j = 0) may be off by .25 / n without a word, besides what may pass later: the dual is then a

@@ -43,6 +43,7 @@ _LARGE_SKEWNESS = 0.35  # of a coordinate: P(w_j = 0) is then off by .02, a sixt
 _GAUSSIAN_DESIGN = 6.0  # excess kurtosis of single gradients that leaves none: given the features, states are normal
 _LARGE_KURTOSIS = 0.2  # of a coordinate: of a 99.9 % band .17 % are then outside
 _FALSE_ALARM_LARGE = 1e-2  # the same past a large step, where laws are known to fail
+_SURE = 1.5  # times what is let pass there: needs no second look
 
 
 def check_law(
@@ -110,8 +111,9 @@ def _with_runs(
             return compare(law, mirror, steps, runs, false_alarm)
 
         comparison = compared(_between(_RUNS, free, most), _SEEDS[0])
-        doubtful = comparison.doubts and not comparison.misses
-        others = _MANY_RUNS if large else _between(_MORE_RUNS, free, most) if doubtful else 0
+        if any(miss.excess > (_SURE if large else 1.0) for miss in comparison.misses):
+            return comparison.finding("runs of the algorithm")
+        others = _MANY_RUNS if large else _between(_MORE_RUNS, free, most) if comparison.doubts else 0
         if 0 < others <= most:
             comparison = compared(others, _SEEDS[1])
     except DivergenceError as error:
