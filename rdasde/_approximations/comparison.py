@@ -117,19 +117,15 @@ def compare(
     ends = band(law, _LEVEL, space="dual", regularizer=mirror)
     inside = (dual >= ends["lower"].values) & (dual <= ends["upper"].values)
     share = np.where(moving, inside.mean(axis=0) - _LEVEL, 0.0)
-    counted = np.maximum(moving.sum(axis=1), 1)
-    by_run = np.where(moving.any(axis=1), (inside & moving).sum(axis=2) / counted, _LEVEL)  # (run, time)
-    ever = moving.any(axis=0)
-    by_coordinate = np.where(
-        ever, (inside & moving).sum(axis=1) / np.maximum(moving.sum(axis=0), 1), _LEVEL
-    )  # (run, d)
+    by_run, coordinates = _shares(inside, moving, 1)
+    by_coordinate, times = _shares(inside, moving, 0)
     zero = law["probability_zero"].values - (primal == 0.0).mean(axis=0)
 
     binomial = _LEVEL * (1.0 - _LEVEL)
     expected = np.clip(law["probability_zero"].values, 0.5 / number, 1.0 - 0.5 / number)
     # coordinates and times move together: what an average over them is worth is seen between runs
-    over_coordinates = np.maximum(by_run.var(axis=0, ddof=1), binomial / counted)
-    over_times = np.maximum(by_coordinate.var(axis=0, ddof=1), binomial / np.maximum(moving.sum(axis=0), 1))
+    over_coordinates = np.maximum(by_run.var(axis=0, ddof=1), binomial / coordinates)
+    over_times = np.maximum(by_coordinate.var(axis=0, ddof=1), binomial / times)
     over_all = np.maximum(by_run.mean(axis=1).var(ddof=1), binomial / dual[0].size)[None]
 
     def holds(gap: float) -> str:
@@ -181,6 +177,13 @@ def compare(
     misses = [respect.furthest(law, false_alarm, 1.0) for respect in respects]
     doubts = [respect.furthest(law, _DOUBT, _DOUBTFUL_ROOM) for respect in respects]
     return Comparison(attributes, *([miss for miss in part if miss.excess > 1.0] for part in (misses, doubts)))
+
+
+def _shares(inside: NDArray[np.bool_], moving: NDArray[np.bool_], axis: int) -> tuple[Floats, NDArray[np.int64]]:
+    """How much of an axis of (time, coordinate) each run is inside of, where it moves, (run, ...); and of how much."""
+    counted = moving.sum(axis=axis)
+    cells = np.maximum(counted, 1)
+    return np.where(counted > 0, (inside & moving).sum(axis=axis + 1) / cells, _LEVEL), cells
 
 
 class Other(NamedTuple):
