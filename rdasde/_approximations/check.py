@@ -74,7 +74,7 @@ def check_law(
     if price * _RUNS > budget:
         finding = _without_runs(law, run, monte_carlo)
     else:
-        finding = _with_runs(law, run, picked, 4.0 * budget / price if price else np.inf, monte_carlo, statistics)
+        finding = _with_runs(law, run, picked, budget / price if price else np.inf, monte_carlo, statistics)
     method = str(law.attrs["method"])
     mend = "take a smaller step_size or a larger batch_size, or rs.simulate in its place"
     if method == "paths" and monte_carlo.noise == "gaussian" and run.problem.has_compiled_drift:
@@ -113,8 +113,8 @@ def _with_runs(
         comparison = compared(_between(_RUNS, free, most), _SEEDS[0])
         if any(miss.excess > (_SURE if large else 1.0) for miss in comparison.misses):
             return comparison.finding("runs of the algorithm")
-        others = _MANY_RUNS if large else _between(_MORE_RUNS, free, most) if comparison.doubts else 0
-        if 0 < others <= most:
+        others = _between(_MANY_RUNS if large else _MORE_RUNS, free, most) if large or comparison.doubts else 0
+        if others > _RUNS:
             comparison = compared(others, _SEEDS[1])
     except DivergenceError as error:
         said = f"a run of the algorithm diverges at t = {error.time:g}, which no law of its spread describes"
@@ -123,8 +123,8 @@ def _with_runs(
 
 
 def _between(least: int, free: int, most: float) -> int:
-    """A power of two of runs: at least so many, more where they are as good as free, within what may be spent."""
-    return max(least, 2 ** int(np.log2(max(1.0, min(free, most, _MANY_RUNS)))))
+    """A power of two of runs: so many, more where they are as good as free, fewer where they cost too much."""
+    return 2 ** int(np.log2(max(1.0, min(max(least, free), most, _MANY_RUNS))))
 
 
 def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding:

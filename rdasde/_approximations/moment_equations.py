@@ -147,6 +147,24 @@ def _pace(run: Run) -> Callable[[float], Pace]:
     return falling
 
 
+class Latest(NamedTuple):
+    """What the equations were last asked for."""
+
+    moments: GaussianMoments
+    expected: Expectations
+    moved: Floats | None  # E[H] Cov(W), where the problem does not know E[H] Cov(W) E[H]'
+    gamma: float
+    step_size: float  # 0 at first order
+
+    def noise(self) -> Floats:
+        """What is added to each variance in a unit of time, (d,)."""
+        noise = self.gamma * np.diagonal(self.expected.noise)
+        scatter = self.expected.scatter
+        if scatter is None and self.moved is not None:
+            scatter = self.expected.hessian(self.moved.T)
+        return noise if scatter is None else noise + self.step_size * np.diagonal(scatter)
+
+
 def joint_moments(run: Run, average: bool = False) -> MomentEquations:
     """Of mean and covariance, a state (1 + d, d).
 
@@ -154,7 +172,7 @@ def joint_moments(run: Run, average: bool = False) -> MomentEquations:
     """
     problem, algorithm, dual_start = run[:3]
     d, second, pace_at, moments_at = problem.dimension, run.equation_order == 2, _pace(run), _mapped(run)
-    latest: list[tuple[GaussianMoments, Expectations, Floats]] = []
+    latest: list[Latest] = []
 
     def rhs(at: float, state: Floats) -> Floats:
         time, step_size, weight, speed = pace_at(at)
@@ -163,27 +181,28 @@ def joint_moments(run: Run, average: bool = False) -> MomentEquations:
         moments = moments_at(time, mean, np.diagonal(covariance))
         mapped = primal_covariance(moments, covariance)
         expected = problem.expectations(moments.mean, mapped)
-        decay = expected.hessian(moments.slope[:, None] * covariance)
+        # Cov G = E[H] Cov(W) E[H]' goes through the Hessian together with the decay: H X + X' H' has both
+        scatter = expected.scatter
+        moved = expected.hessian(mapped) if second and (scatter is None or average) else None
+        pulled = moments.slope[:, None] * covariance
+        if moved is not None and scatter is None:
+            pulled -= 0.5 * step_size * moved.T
+        decay = expected.hessian(pulled)
         out = np.empty_like(state)
         np.negative(expected.gradient, out=out[0])
         _velocity(expected.noise, decay, gamma, out[1 : 1 + d])
-        noise = gamma * np.diagonal(expected.noise)
-        if second:
-            scatter = expected.scatter
-            if scatter is None:
-                scatter = expected.hessian(expected.hessian(mapped).T)
+        if second and scatter is not None:
             out[1 : 1 + d] += step_size * scatter
-            noise = noise + step_size * np.diagonal(scatter)
         if average:
             cross = state[3 + d :]  # Cov(I, V)
             out[1 + d] = weight * moments.mean
             out[2 + d] = 2.0 * weight * np.diagonal(cross) * moments.slope
             out[3 + d :] = (weight * moments.slope)[:, None] * covariance
             out[3 + d :] -= expected.hessian(moments.slope[:, None] * cross.T).T
-            if second:
+            if moved is not None:
                 out[2 + d] += step_size * weight**2 * moments.variance
-                out[3 + d :] -= step_size * weight * expected.hessian(mapped).T
-        latest[:] = [(moments, expected, noise)]
+                out[3 + d :] -= step_size * weight * moved.T
+        latest[:] = [Latest(moments, expected, moved, gamma, step_size if second else 0.0)]
         return out if speed == 1.0 else speed * out
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
@@ -195,16 +214,16 @@ def joint_moments(run: Run, average: bool = False) -> MomentEquations:
         return np.stack([state[0], np.diagonal(state[1 : 1 + d]), *state[1 + d : 3 + d]])
 
     def trace(state: Floats) -> Floats:
-        moments, expected, noise = latest[0]
+        moments, expected = latest[0][:2]
         covariance = np.ascontiguousarray(state[1 : 1 + d])
         variance = np.diagonal(covariance)
         std = np.sqrt(np.where(variance > 0.0, variance, 1.0))
         likeness = np.empty_like(covariance)
         _likeness(covariance, std, moments.slope * (1.0 - moments.slope), likeness)
-        return np.stack([np.diagonal(expected.hessian(likeness)), noise])
+        return np.stack([np.diagonal(expected.hessian(likeness)), latest[0].noise()])
 
     def matrices() -> tuple[Floats, Floats]:
-        expected = latest[0][1]
+        expected = latest[0].expected
         return expected.hessian(np.eye(d)), expected.noise
 
     state = np.zeros((2 * d + 3 if average else d + 1, d))

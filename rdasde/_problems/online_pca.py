@@ -193,9 +193,8 @@ class OnlinePCA(Problem):
         matrices = Matrices(self.covariance.matrix, covariance, moved, turned=moved)
         hessian = np.empty_like(covariance)
         hessian_means(mean, rate, shift, spread, matrices, hessian)
-        scatter = hessian @ (hessian @ covariance).T  # Cov G(W) to first order
         noise = self._expected_noise(rate, Vectors(mean, along, image, self.covariance.multiply(along)), matrices)
-        return Expectations(rate.value * mean + along - image, lambda x: hessian @ x, noise, scatter)
+        return Expectations(rate.value * mean + along - image, lambda x: hessian @ x, noise)
 
     def _expected_rate(self, mean: Floats, covariance: Floats, image: Floats, spread: float) -> Rate:
         q = float(mean @ image) + spread
@@ -316,8 +315,8 @@ class _RowPCA(RowNoise, OnlinePCA):
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         raw = super().expectations(mean, covariance)  # its noise is E ff'
-        assert raw.scatter is not None
-        return raw._replace(noise=raw.noise - np.outer(raw.gradient, raw.gradient) - raw.scatter)
+        scatter = raw.hessian(raw.hessian(covariance).T)  # Cov G(W) to first order
+        return raw._replace(noise=raw.noise - np.outer(raw.gradient, raw.gradient) - scatter, scatter=scatter)
 
     def _expected_noise(self, rate: Rate, vectors: Vectors, matrices: Matrices) -> Floats:
         # given a row z, y = z'W is normal with mean a and variance t^2, and Cov(W, y) = Cov(W) z
