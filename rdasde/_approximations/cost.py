@@ -61,7 +61,7 @@ def _of_closure(run: Run) -> float:
 def _of_paths(run: Run, monte_carlo: MonteCarlo) -> float:
     """Processor seconds, from one step of one block."""
     problem = run.problem
-    steps, blocks = len(path_grid(run, monte_carlo.tolerance).times) - 1, -(-monte_carlo.paths // LANES)
+    steps, blocks = len(path_grid(run, monte_carlo).times) - 1, -(-monte_carlo.paths // LANES)
     if may_linearize(run, monte_carlo):
         return _of_closure(run) + _LINEAR * LANES * float(problem.dimension) ** 2 * steps * blocks
     known = np.isfinite(problem.expectation_cost())  # the functions of a user may cost anything

@@ -26,7 +26,14 @@ from rdasde._algorithm import RDA
 from rdasde._approximations.defect import defect
 from rdasde._approximations.linearization import linearize
 from rdasde._approximations.pace import Pace, falling_grid, pace_of, shares
-from rdasde._approximations.time_grid import TimeGrid, diffusion_grid, has_feedback, resolution, with_middles
+from rdasde._approximations.time_grid import (
+    TimeGrid,
+    diffusion_grid,
+    has_feedback,
+    longest_without_feedback,
+    resolution,
+    with_middles,
+)
 from rdasde._check import Floats
 from rdasde._compiled.lanes import LANES, lane_array
 from rdasde._compiled.random import Streams, stacked_streams
@@ -253,11 +260,15 @@ def solve(run: Run, monte_carlo: MonteCarlo) -> Solution:
     return Solution(states, attributes)
 
 
-def path_grid(run: Run, tolerance: float) -> TimeGrid:
+def path_grid(run: Run, monte_carlo: MonteCarlo) -> TimeGrid:
     """Where paths are stepped."""
+    longest = resolution(run.problem, monte_carlo.tolerance)
+    if monte_carlo.noise == "gradients":
+        alone = longest_without_feedback(run.problem, run.algorithm, monte_carlo.tolerance)
+        longest = longest if np.isnan(alone) else min(longest, alone)
     if run.axis.sizes is not None:
-        return falling_grid(run.axis, resolution(run.problem, tolerance))
-    return diffusion_grid(run.axis.times, resolution(run.problem, tolerance), lag=_lag(run))
+        return falling_grid(run.axis, longest)
+    return diffusion_grid(run.axis.times, longest, lag=_lag(run))
 
 
 def _lag(run: Run) -> float:
@@ -283,7 +294,7 @@ def may_linearize(run: Run, monte_carlo: MonteCarlo) -> bool:
 
 def seconds_of_a_step(run: Run, monte_carlo: MonteCarlo) -> float:
     """Processor seconds that a step of one block takes, with the exact drift; compilation is not counted."""
-    d, grid = run.problem.dimension, path_grid(run, monte_carlo.tolerance)
+    d, grid = run.problem.dimension, path_grid(run, monte_carlo)
     longest, plain = float(np.diff(grid.times).max()), run._replace(axis=run.axis._replace(sizes=None, clock=None))
 
     def seconds(count: int) -> float:
@@ -309,7 +320,7 @@ def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, pace: Pace, mi
     dynamics = Dynamics.of(problem, algorithm, dual_start, thresholds)
     noise_level = np.sqrt(pace.size / algorithm.batch_size)
     kind = Drawn if monte_carlo.noise == "gradients" else Gaussian
-    # of gradients drawn in two places, sums would be half as skewed
+    # of gradients drawn in two places, sums would be half as skewed: their grid is finer instead
     feedback = kind is Gaussian and has_feedback(problem, algorithm, resolution(problem, tolerance), tolerance)
     gradients = kind(algorithm.batch_size / algorithm.step_size)
     flow, integral = missed
@@ -321,7 +332,7 @@ def _exact_job(run: Run, monte_carlo: MonteCarlo, grid: TimeGrid, pace: Pace, mi
 
 def _job(run: Run, monte_carlo: MonteCarlo) -> _Job:
     problem, algorithm, dual_start = run[:3]
-    lag, grid = _lag(run), path_grid(run, monte_carlo.tolerance)
+    lag, grid = _lag(run), path_grid(run, monte_carlo)
     if may_linearize(run, monte_carlo):
         linearized, curved = linearize(run, grid, lag, monte_carlo.progress)
         if curved <= _CURVED or monte_carlo.drift == "linearized":

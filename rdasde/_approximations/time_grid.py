@@ -62,6 +62,18 @@ def has_feedback(problem: Problem, algorithm: RDA, longest: float, tolerance: fl
     return not share * longest * problem.typical_rate() / 4.0 <= tolerance / 10.0
 
 
+def longest_without_feedback(problem: Problem, algorithm: RDA, tolerance: float) -> float:
+    """The longest time step in which what `has_feedback` asks for is missed by about `tolerance` standard deviations.
+
+    Gradients drawn at the start of a step do not see what those before them did: least squares in correlated features
+    has standard deviations that are short by up to ``gamma tr(H) x``. In a step of the algorithm there is one batch,
+    and nothing is missed. NaN where the trace is not known.
+    """
+    share = algorithm.step_size / algorithm.batch_size * problem.trace()
+    longest = tolerance / max(problem.typical_rate() * share, 1e-300)
+    return max(longest, algorithm.step_size)
+
+
 def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None, lag: float = 0.0) -> TimeGrid:
     """A grid through all of `times` (and `extra`), in steps up to `longest`, quadratically finer towards 0.
 

@@ -38,7 +38,7 @@ def test_mean_of_linear_paths_is_the_closure(order):
     problem = rs.LogisticRegression.from_data(X, y)
     axis = time_axis(3.0, 7, 0.01)
     run = Run(problem, rs.RDA(0.01), np.full(6, 0.5), axis, order)
-    grid = path_grid(run, 1e-2)
+    grid = path_grid(run, MonteCarlo(1, 0))
     scheme, _ = linearization.linearize(run, grid, 0.01 if order == 2 else 0.0)
     v = np.full(6, 0.5)
     for n in range(1, len(grid.times)):

@@ -133,6 +133,22 @@ def test_noise_of_the_gradients_themselves():
     assert np.abs(gaussian.probability_zero.values - zeros[0]).max() > 0.1  # which Gaussian noise does not meet
 
 
+def test_noise_of_the_gradients_sees_what_its_fluctuations_feed():
+    """Standard deviations at gamma tr(H) = .6, where they were short by 11 %, are those of the exact moments.
+
+    8 000 paths and the largest of 20 coordinates: a kurtosis of up to 6 leaves sqrt(5 / 32 000), five of these are a
+    false alarm in 2e-5; and the tolerance of the time steps.
+    """
+    algorithm = rs.RDA(0.03)
+    problem = rs.LinearRegression(np.repeat([1.0, 0.0], [5, 15]), rs.AR1(20, 0.9))
+    options = {"horizon": 9.0, "times": [3.0, 9.0], "check": False}
+    exact = rs.approximate(problem, algorithm, **options)
+    drawn = rs.approximate(problem, algorithm, method="paths", noise="gradients", paths=8000, seed=0, **options)
+    scores = (drawn.dual - drawn.dual_mean) / drawn.dual_std
+    assert float((scores**4).mean("path").max()) < 6.0
+    assert np.abs(drawn.dual_std / exact.dual_std - 1.0).max() < 0.01 + 5.0 * np.sqrt(5.0 / 32_000.0)
+
+
 @pytest.mark.parametrize("paths", [20, 50])
 def test_tasks_of_several_blocks_change_nothing(paths, monkeypatch):
     problem = rs.LinearRegression(COEF, rs.AR1(6, 0.5))
