@@ -124,6 +124,27 @@ def test_intervals_hold_in_long_streams(name, inference):
     assert abs(np.mean(inside) - 0.95) <= 0.02 + 4.0 * np.std(inside, ddof=1) / np.sqrt(300)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("inference", ["plug-in", "random-scaling"])
+@pytest.mark.parametrize("regularizer", [None, "L1"])
+def test_the_published_design_of_quantile_regression(regularizer, inference):
+    """Medians in the design of Lee, Liao, Seo & Shin (arXiv 2209.14502, 2023), d = 10, n = 10^5, 300 streams.
+
+    A constant and normal features, all coefficients 1, normal noise. Null: the share of coordinates covered is within
+    2 points of .95; the test fails at 4 standard errors more.
+    """
+    algorithm, coef, inside = rs.RDA(0.02), np.ones(11), []
+    if regularizer:
+        algorithm = rs.RDA(0.02, rs.L1(np.repeat([0.0, 1.0], [1, 10])), rs.PowerLaw(c=1.0, mu=0.6))
+    for seed in range(300):
+        rng = np.random.default_rng([seed, 24])
+        X = np.column_stack([np.ones(100_000), rng.standard_normal((100_000, 10))])
+        y = X @ coef + rng.standard_normal(100_000)
+        fit = rs.fit(rs.QuantileLoss(0.5), X, y, algorithm, inference=inference)
+        inside.append(np.mean((fit.interval[:, 0] <= coef) & (fit.interval[:, 1] >= coef)))
+    assert abs(np.mean(inside) - 0.95) <= 0.02 + 4.0 * np.std(inside, ddof=1) / np.sqrt(300)
+
+
 def test_dependent_rows():
     """Rows and errors correlated .5 a row: random scaling needs no more to know. Size as above, 80 streams."""
     from scipy.signal import lfilter
