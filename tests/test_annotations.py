@@ -1,4 +1,4 @@
-"""Every function has its types; only what numba compiles goes without, and its entry points have them too."""
+"""Every function has its types; only what numba or Triton compiles goes without, and its entry points have them too."""
 
 import ast
 import configparser
@@ -7,7 +7,8 @@ from pathlib import Path
 import rdasde
 
 PACKAGE = Path(rdasde.__file__).parent
-INFERRED = {"compilable", "generic", "implements", "intrinsic"}  # decorators of what numba infers the types of
+# decorators of what numba, and Triton (`jit`), infer the types of
+INFERRED = {"compilable", "generic", "implements", "intrinsic", "jit"}
 
 
 def functions(tree):

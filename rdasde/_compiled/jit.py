@@ -18,12 +18,15 @@ bits whatever the width of the vectors it is computed in.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
 
 from rdasde import _check, _users
 from rdasde._compiled.disk import keep_on_disk
@@ -73,9 +76,31 @@ def fma(a, b, c):
 
 
 @compilable
+def array_at(address, count, like):
+    """The numbers that lie at an address, of the kind of an array: who calls it answers for their being there."""
+    return np.frombuffer((ctypes.c_char * (count * like.itemsize)).from_address(address), like.dtype)
+
+
+@compilable
 def one_row(x):
     """A view of a contiguous array as one row."""
     return x.reshape(-1)
+
+
+def _array_of(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """LLVM's code for an array over memory that is not NumPy's."""
+    import numba
+    from numba.np import arrayobj
+
+    arrays: Any = arrayobj
+    cgutils: Any = numba.core.cgutils
+    array = arrays.make_array(signature.return_type)(context, builder)
+    size = context.get_abi_sizeof(context.get_data_type(signature.return_type.dtype))
+    step = context.get_constant(numba.types.intp, size)
+    shape, strides = (cgutils.pack_array(builder, [value]) for value in (arguments[1], step))
+    data = builder.inttoptr(arguments[0], array.data.type)
+    arrays.populate_array(array, data=data, shape=shape, strides=strides, itemsize=step, meminfo=None)
+    return array._getvalue()
 
 
 def _teach_numba() -> None:
@@ -85,11 +110,21 @@ def _teach_numba() -> None:
 
     @intrinsic
     def fused(typing_context, a, b, c):
-        signature = types.float64(types.float64, types.float64, types.float64)
-        return signature, lambda context, builder, sig, arguments: builder.fma(*arguments)
+        kind = types.float32 if a == b == c == types.float32 else types.float64
+        return kind(kind, kind, kind), lambda context, builder, sig, arguments: builder.fma(*arguments)
 
     def fused_multiply_add(a, b, c):
         return fused(a, b, c)
+
+    @intrinsic
+    def array_of(typing_context, address, count, like):
+        kind = types.Array(like.dtype, 1, "C")
+        return kind(types.intp, types.intp, like), _array_of
+
+    def array_at_address(address, count, like):
+        return array_of(address, count, like)
+
+    own = {fma: fused_multiply_add, array_at: array_at_address}
 
     while _unknown:
         function = _unknown.pop(0)
@@ -102,7 +137,7 @@ def _teach_numba() -> None:
 
             overload(function, strict=False, jit_options=_INNER)(choose)
         else:
-            body = fused_multiply_add if function is fma else function
+            body = own.get(function, function)
             overload(function, strict=False, jit_options=_INNER)(lambda *args, body=body: body)
 
 

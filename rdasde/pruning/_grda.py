@@ -10,10 +10,13 @@ from torch import Tensor
 
 from rdasde import _check
 
+from . import _fused
 from ._mirror import joint_soft_threshold
 from ._options import check_options, check_saved, check_state, checked_group, checked_params, take_groups
 from ._target import adapt, settle
 from ._update import increment, update
+
+_FULL_PRECISION = (torch.float32, torch.float64)
 
 
 class GRDA(torch.optim.Optimizer):
@@ -64,8 +67,15 @@ class GRDA(torch.optim.Optimizer):
     total_steps : int, optional
         Steps over which `sparsity_target` is reached.
     foreach : bool, optional
-        All tensors at once (True) or one after the other (False); None takes the faster: on CUDA all at once, on a
-        CPU small ones at once and large ones in blocks that stay in cache.
+        All tensors at once (True) or one after the other (False), by PyTorch's operations; None takes the faster.
+    fused : bool, optional
+        The whole step in one pass over each tensor, of a group lasso in two: on CUDA in a few Triton kernels for all
+        tensors, on a CPU in code compiled by numba. None takes it where nothing is said about `foreach`, on CUDA, and
+        on a CPU from 262 144 weights with a gradient on: fewer are not worth the half second in which the code is
+        loaded (some seconds at the first time, when it is compiled). Where it cannot be had, the step is that of
+        `foreach`: without Triton, on other devices, within `torch.compile`, which fuses PyTorch's operations itself,
+        for float64 on CUDA and float16 on a CPU, for subclasses of tensors, gradients that lie in memory in another
+        order than the weights, and groups whose weights do not lie together.
     capturable : bool
         Keep counters and thresholds in tensors on the weights' device, so that steps may be captured in a CUDA
         graph, or compiled by `torch.compile`, which otherwise leaves them as they are.
@@ -122,6 +132,7 @@ class GRDA(torch.optim.Optimizer):
         sparsity_target: float | None = None,
         total_steps: int | None = None,
         foreach: bool | None = None,
+        fused: bool | None = None,
         capturable: bool = False,
     ) -> None:
         defaults = {name: value for name, value in locals().items() if name not in ("self", "params", "__class__")}
@@ -175,7 +186,8 @@ class GRDA(torch.optim.Optimizer):
             labels = [chosen[id(w)] for w in ws]
         if group["sparsity_target"] is not None:
             adapt(group, states, labels)
-        thresholds = _grow_tensors(group, states) if group["capturable"] else _grow(group, states)
+        plans = self.__dict__.setdefault("_plans", {})  # where tensors lie: neither saved nor copied
+        thresholds = _grow_tensors(group, ws, states, plans) if group["capturable"] else _grow(group, states)
         update(
             group,
             ws,
@@ -183,6 +195,7 @@ class GRDA(torch.optim.Optimizer):
             [state.get("accumulator", w) for w, state in zip(ws, states, strict=True)],
             [state.get("momentum_buffer") for state in states],
             thresholds,
+            plans,
         )
         if labels is not None:
             self._map_groups(group, {id(w) for w in ws}, thresholds)
@@ -214,6 +227,11 @@ class GRDA(torch.optim.Optimizer):
 
     def _state(self, w: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         state: dict[str, Any] = self.state[w]
+        thresholded = group["c"] or group["sparsity_target"] is not None
+        of_its_own = "accumulator" in state or (not thresholded and w.dtype in _FULL_PRECISION)
+        known = "threshold" in state and of_its_own
+        if known and not (group["momentum"] and state.get("momentum_buffer") is None):
+            return state
         dtype = torch.promote_types(w.dtype, torch.float32)
         if "threshold" not in state:
             if group["capturable"]:
@@ -221,7 +239,7 @@ class GRDA(torch.optim.Optimizer):
             else:
                 state["step"], state["threshold"] = 0, 0.0
         # until something is thresholded, weights in full precision are their own accumulator
-        if "accumulator" not in state and (group["c"] or group["sparsity_target"] is not None or dtype != w.dtype):
+        if "accumulator" not in state and (thresholded or dtype != w.dtype):
             state["accumulator"] = w.detach().to(dtype, copy=True, memory_format=torch.preserve_format)
         if group["momentum"] and state.get("momentum_buffer") is None:
             state["momentum_buffer"] = torch.zeros_like(w, dtype=dtype)
@@ -298,9 +316,13 @@ def _grow(group: dict[str, Any], states: list[dict[str, Any]]) -> list[float]:
     return [state["threshold"] for state in states]
 
 
-def _grow_tensors(group: dict[str, Any], states: list[dict[str, Any]]) -> list[Tensor]:
+def _grow_tensors(
+    group: dict[str, Any], ws: list[Tensor], states: list[dict[str, Any]], plans: dict[Any, Any]
+) -> list[Tensor]:
     """The same in tensors, without a look at their values."""
     steps, thresholds = [state["step"] for state in states], [state["threshold"] for state in states]
+    if _fused.wanted(group, ws) and _fused.raise_thresholds(group, states, plans):
+        return thresholds
     lr, mu = group["lr"], group["mu"]
     if isinstance(lr, Tensor):
         lr = lr.to(steps[0].device, steps[0].dtype)

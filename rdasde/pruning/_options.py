@@ -29,8 +29,11 @@ def check_options(options: dict[str, Any]) -> None:
     _check.count("axis", options["axis"], least=0, mend="give 0 for filters and rows, 1 for input channels")
     _check.flag("maximize", options["maximize"])
     _check.flag("capturable", options["capturable"])
-    if options["foreach"] is not None and not isinstance(options["foreach"], bool):
-        raise _check.wrong_kind("foreach", options["foreach"], "None, True or False", "leave it out for the faster")
+    for name in ("foreach", "fused"):
+        if options[name] is not None and not isinstance(options[name], bool):
+            raise _check.wrong_kind(name, options[name], "None, True or False", "leave it out for the faster")
+    if options["fused"] and options["foreach"]:
+        raise _check.bad("fused", True, "False or None where foreach is True", "ask for one of the two")
     _check_target(options)
 
 

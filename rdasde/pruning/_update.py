@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import _fused
 from ._mirror import mirror, multi_tensor_mirror
 
 _BLOCK = 2**20  # entries: a block of the accumulator is still in the cache at the second pass
@@ -28,11 +29,18 @@ def update(
     accumulators: Sequence[Tensor],
     momenta: Sequence[Any],
     thresholds: Sequence[Any],
+    plans: dict[Any, Any],
 ) -> None:
     """``A <- A - lr grad``, ``w <- S(A, threshold)``; an accumulator that is the weight itself is not mapped."""
+    columns: tuple[Sequence[Any], ...] = (ws, grads, accumulators, momenta, thresholds)
+    if _fused.wanted(group, ws):
+        taken = _fused.step(group, ws, grads, accumulators, momenta, thresholds, plans)
+        if all(taken):
+            return
+        columns = _chosen(columns, [not x for x in taken])
+        ws = columns[0]
     foreach = group["foreach"]
     at_once = [not group["capturable"] and (_goes_with_others(w) if foreach is None else foreach) for w in ws]
-    columns: tuple[Sequence[Any], ...] = (ws, grads, accumulators, momenta, thresholds)
     if any(at_once):
         multi_tensor(group, *_chosen(columns, at_once))
     if not all(at_once):

@@ -1,0 +1,172 @@
+"""The Triton kernels of GRDA's fused step: on a GPU where there is one, else in Triton's interpreter."""
+
+import os
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+GPU = torch.cuda.is_available()
+if not GPU:  # before Triton is imported
+    os.environ["TRITON_INTERPRET"] = "1"
+# the interpreter of older ones does not go with NumPy 2
+pytest.importorskip("triton", minversion="3.0" if GPU else "3.9", exc_type=ImportError)
+from torch import nn  # noqa: E402
+
+from rdasde.pruning import GRDA, _fused, _fused_cuda  # noqa: E402
+
+DEVICE = "cuda" if GPU else "cpu"
+# whole blocks, tails, a number, nothing; filters; groups whose entries are 64, aligned, and others
+SHAPES = [(40, 30), (7,), (8, 3, 3, 3), (), (3, 1024), (0, 4), (4, 16, 2, 2)]
+OPTIONS = {
+    "l1": {},
+    "momentum": {"momentum": 0.9},
+    "decay, up": {"weight_decay": 0.1, "maximize": True},
+    "elastic net": {"regularizer": "elastic_net", "l2": 3.0},
+    "groups": {"regularizer": "group_lasso", "c": 1.5, "momentum": 0.5},
+    "SGD": {"c": 0.0, "momentum": 0.5},
+}
+
+
+@pytest.fixture(autouse=True)
+def kernels_on_this_device(monkeypatch):
+    """Small blocks; without a GPU, the tables and kernels for it on the CPU's tensors."""
+    monkeypatch.setattr(_fused_cuda, "_BLOCK", 256)
+    monkeypatch.setattr(_fused_cuda, "_OF_A_GROUP", 64)
+    if not GPU:
+        monkeypatch.setattr(_fused, "wanted", lambda group, ws: bool(group["fused"]))
+        monkeypatch.setitem(_fused._KINDS, "cpu", _fused._KINDS["cuda"])
+        monkeypatch.setattr(_fused, "_on_cpu", lambda *given: _fused_cuda.step(*given) is None)
+        monkeypatch.setattr(_fused, "raise_thresholds", lambda *given: _fused_cuda.raise_thresholds(*given) is None)
+
+
+def draws(seed, shapes=SHAPES):
+    rng = np.random.default_rng(seed)
+    return [torch.tensor(rng.standard_normal(shape), dtype=torch.float32, device=DEVICE) for shape in shapes]
+
+
+def driven(dtype, fused, steps=12, late=False, **options):
+    ws = [nn.Parameter(t.to(dtype)) for t in draws(0)]
+    ws[2].data = ws[2].data.contiguous(memory_format=torch.channels_last)
+    capturable = options.get("capturable", False)
+    lr = torch.tensor(0.1, dtype=torch.float64, device=DEVICE) if capturable else 0.1
+    optimizer = GRDA(ws, **({"lr": lr, "c": 0.6, "mu": 0.7} | options), fused=fused)
+    for n in range(steps):
+        if capturable:
+            lr.fill_(0.1 * (1 + n % 3))
+        else:
+            optimizer.param_groups[0]["lr"] = 0.1 * (1 + n % 3)
+        for k, (w, g) in enumerate(zip(ws, draws(n + 1), strict=True)):
+            w.grad = torch.empty_like(w).copy_(0.3 * g)
+            if late and k < 2 and n < 4:
+                w.grad = None
+        optimizer.step()
+    return optimizer, ws
+
+
+def alike(ours, theirs, dtype):
+    """The accumulators to their last digits, the weights to theirs."""
+    (first, ws), (second, vs) = ours, theirs
+    unit = {torch.float32: 4e-6, torch.bfloat16: 2.0**-6, torch.float16: 2.0**-9}[dtype]
+    fed_back = dtype != torch.float32 and first.param_groups[0]["weight_decay"]
+    for w, v in zip(ws, vs, strict=True):
+        torch.testing.assert_close(w, v, rtol=unit, atol=unit)
+        a, b = (o.state[x].get("accumulator", x) for o, x in ((first, w), (second, v)))
+        accuracy = unit if fed_back or a is w else 4e-6
+        torch.testing.assert_close(a, b, rtol=accuracy, atol=accuracy)
+        thresholds = [float(o.state[x]["threshold"]) for o, x in ((first, w), (second, v))]
+        assert thresholds[0] == pytest.approx(thresholds[1], rel=1e-12)
+        assert int(first.state[w]["step"]) == int(second.state[v]["step"])
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["together", "late"])
+@pytest.mark.parametrize("capturable", [False, True], ids=["", "capturable"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_kernels_do_what_pytorchs_operations_do(name, dtype, capturable, late, monkeypatch):
+    launched, step = [], _fused_cuda.step
+    monkeypatch.setattr(_fused_cuda, "step", lambda *given: launched.append(len(given[1].chosen)) or step(*given))
+    options = OPTIONS[name] | {"capturable": capturable}
+    ours = driven(dtype, True, late=late, **options)
+    assert launched == [len(SHAPES) - 2] * 4 * late + [len(SHAPES)] * (12 - 4 * late)
+    theirs = driven(dtype, False, late=late, **options)
+    alike(ours, theirs, dtype)
+    zeros = sum(int((w == 0).sum()) for w in ours[1])
+    assert zeros == 0 if name == "SGD" else 20 < zeros < sum(w.numel() for w in ours[1])
+
+
+def test_thresholds_grow_without_cancellation():
+    state = {name: torch.zeros(3, dtype=torch.float64, device=DEVICE) for name in ("step", "threshold")}
+    state["step"] += torch.tensor([0.0, 62.0, 1e6], dtype=torch.float64, device=DEVICE)
+    states = [{name: values[k] for name, values in state.items()} for k in range(3)]
+    group = {"lr": 0.2, "c": 0.5, "mu": 0.7}
+    for _ in range(3):
+        _fused_cuda.raise_thresholds(group, states, {})
+    from rdasde.pruning._update import increment
+
+    for k, start in enumerate((0, 62, 10**6)):
+        expected = 0.5 * 0.2**1.2 * sum(increment(start + n, 0.7) for n in (1, 2, 3))
+        assert float(states[k]["threshold"]) == pytest.approx(expected, rel=1e-12)
+        assert float(states[k]["step"]) == start + 3
+
+
+@pytest.mark.parametrize("regularizer", ["l1", "elastic_net", "group_lasso"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_nan_and_infinity_are_not_turned_into_zeros(dtype, regularizer):
+    w = nn.Parameter(torch.full((3, 40), 0.01, dtype=dtype, device=DEVICE))
+    w.grad = torch.zeros_like(w)
+    w.grad[0, 0], w.grad[1, 0], w.grad[1, 1] = float("nan"), float("inf"), -float("inf")
+    with np.errstate(invalid="ignore"):  # of the interpreter
+        GRDA([w], lr=0.1, c=1.0, regularizer=regularizer, fused=True).step()
+    assert torch.isnan(w[0, 0])
+    assert not torch.isfinite(w[1, :2]).any()
+    assert bool((w[2] == 0).all())
+
+
+def test_tables_are_made_anew_when_something_moves():
+    made, on_device = [], _fused_cuda.on_device
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_fused_cuda, "on_device", lambda values, device: made.append(1) or on_device(values, device))
+        w = nn.Parameter(torch.ones(600, device=DEVICE))
+        optimizer = GRDA([w], lr=0.1, c=0.1, fused=True)
+        counts, held = [], []
+        for n in range(5):
+            if n in (0, 3):  # another gradient
+                held.append(torch.ones(600, device=DEVICE))
+                w.grad = held[-1]
+            if n == 4:  # other weights
+                w.data = w.data.clone()
+            optimizer.step()
+            counts.append(len(made))
+    assert counts == [3, 3, 3, 4, 7]  # tensors, stretches and gradients; nothing; gradients; all
+
+
+@pytest.mark.skipif(not GPU, reason="needs a GPU")
+def test_a_captured_step_goes_on_with_the_gradients_it_was_captured_with():
+    runs = []
+    for captured in (False, True):
+        ws = [nn.Parameter(t) for t in draws(0)]
+        lr = torch.tensor(0.1, dtype=torch.float64, device=DEVICE)
+        optimizer = GRDA(ws, lr=lr, c=0.3, capturable=True, fused=True)
+        for w in ws:
+            w.grad = torch.zeros_like(w)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            optimizer.step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph, gradients = torch.cuda.CUDAGraph(), [torch.zeros_like(w) for w in ws]
+        for w, g in zip(ws, gradients, strict=True):
+            w.grad = g  # moved since the tables were made
+        if captured:
+            with torch.cuda.graph(graph):
+                optimizer.step()
+        for n in range(6):
+            for g, given in zip(gradients, draws(n + 1), strict=True):
+                g.copy_(given)
+            if captured:
+                graph.replay()
+            else:
+                optimizer.step()
+        runs.append(ws)
+    assert all(torch.equal(w, v) for w, v in zip(*runs, strict=True))
