@@ -1,0 +1,92 @@
+"""The network and the pictures of a checkpoint, on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rdasde import _check
+from rdasde.pruning._training.distributed import shares
+from rdasde.pruning._training.pictures import Pictures, plain_batches, training_batches
+
+from . import checkpoints
+
+_PLAIN = 500  # pictures of a batch that is not trained on
+
+
+class Training:
+    """All rows of the training set in an order, cropped and flipped, by seed and epoch alone."""
+
+    def __init__(self, pictures: Pictures, batch_size: int, seed: int, epoch: int) -> None:
+        self._pictures, self._seed, self._epoch = pictures, seed, epoch
+        self._rows = shares(len(pictures.train_labels), batch_size, seed, epoch, 0, 1)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return training_batches(self._pictures, self._rows, self._seed, self._epoch)
+
+
+class Plain:
+    """So many pictures at most of the training or the test set, as they are: always the same ones, of all classes."""
+
+    def __init__(self, pictures: Pictures, part: str, most: int, batch_size: int = _PLAIN) -> None:
+        inputs: Tensor = getattr(pictures, f"{part}_inputs")
+        labels: Tensor = getattr(pictures, f"{part}_labels")
+        order = np.random.default_rng(0).permutation(len(labels))[:most]  # a batch is of all classes
+        rows = torch.from_numpy(order).to(labels.device)
+        inputs, labels = inputs[rows].contiguous(memory_format=torch.channels_last), labels[rows]
+        self._pictures, self._inputs, self._labels, self._batch_size = pictures, inputs, labels, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._labels) // self._batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return plain_batches(self._pictures, self._inputs, self._labels, self._batch_size)
+
+
+def device() -> torch.device:
+    """The first GPU, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def named(device: torch.device) -> str:
+    """A device in words."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+def network(checkpoint: checkpoints.Checkpoint, argument: str) -> nn.Module:
+    """The network of a checkpoint, with its weights, channels last in memory."""
+    from rdasde.pruning import recipes
+
+    recipe = _recipe(checkpoint, argument)
+    module = recipes.network_of(recipe, checkpoint.settings)()
+    checkpoints.load_into(module, checkpoint, argument)
+    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def load(checkpoint: checkpoints.Checkpoint, folder: Path | None, device: torch.device, argument: str) -> Pictures:
+    """The pictures that a checkpoint was trained and tested on."""
+    from rdasde.pruning import recipes
+
+    return recipes.pictures_of(_recipe(checkpoint, argument), checkpoint.settings, folder, device)
+
+
+def rate(checkpoint: checkpoints.Checkpoint, epoch: int) -> float:
+    """The learning rate of an epoch, from 0."""
+    from rdasde.pruning import recipes
+
+    return float(recipes.RATE * _recipe(checkpoint, "GRDA.pt").rate(epoch, int(checkpoint.settings["epochs"])))
+
+
+def _recipe(checkpoint: checkpoints.Checkpoint, argument: str) -> Any:
+    from rdasde.pruning import recipes
+
+    name = str(checkpoint.settings.get("recipe"))
+    if name not in recipes.RECIPES:
+        got = f"{checkpoint.path}, of a recipe {name!r}"
+        raise _check.bad(argument, got, f"one of {', '.join(recipes.RECIPES)}", "use the version that trained it")
+    return recipes.RECIPES[name]
