@@ -50,19 +50,20 @@ def draw(results: Path | None = None) -> Figure:
 def _text(found: dict[str, Any], records: list[dict[str, Any]]) -> str:
     settings, (pruned, plain), last = found["settings"], found["runs"], records[-1]
     flow, threshold = last["forms"]["flow"], last["forms"]["threshold"]
+    seconds = _results.duration(found["seconds"])
     return (
         f"{_results.about(pruned, pruned['weights'])}: {_math(label(pruned))} ({100 * pruned['zeros']:.1f} % zeros) "
         f"and {label(plain)} from the same initial weights and batches, {_results.trained(pruned)}; the weights of "
-        f"both after {len(records)} epochs. **a**: the share of their difference in the span of the {settings['top']} "
-        f"leading eigenvectors of the Hessian at SGD's weights ({settings['rows']:,} training pictures, "
-        f"{_results.duration(found['seconds'])} for all on {found['device']}), a ratio of lengths; "
+        f"both after {', '.join(str(record['epoch']) for record in records)} epochs ({seconds} on {found['device']}). "
+        f"**a**: the share of their difference in the span of the {settings['top']} leading eigenvectors of the Hessian "
+        f"at SGD's weights ({settings['rows']:,} training pictures, batch-norm statistics held), a ratio of lengths: "
         f"{last['share']:.4f} at the end, {last['share'] / last['chance']:.1f} times a random direction's. Published: "
         f".002 to .003 for VGG16, {_published.SHARE['WRN28x10'][0]:g} for WRN28x10, whose random direction has .0005. "
         "**b**, **c**: gRDA's weights against directional pruning of SGD's in closed form, at the threshold that "
         f"gRDA's has grown to ({last['strength']:.2f} of SGD's median weight at the end): zeros in both, of those in "
-        "either, and the cosine between the changes of SGD's weights. $P_0$: what lies outside the eigenvectors; flow: in its "
-        f"place the flow of the linearized gradient, for which curvature below one over the time is flat. At the end "
-        f"the flow has {100 * flow['overlap']:.1f} % and {flow['cosine']:.3f}, the soft-threshold alone "
+        "either, and the cosine between the changes of SGD's weights. $P_0$: what lies outside the eigenvectors; "
+        "flow: in its place the flow of the linearized gradient, for which curvature below one over the time is flat. "
+        f"At the end the flow has {100 * flow['overlap']:.1f} % and {flow['cosine']:.3f}, the soft-threshold alone "
         f"{100 * threshold['overlap']:.1f} % and {threshold['cosine']:.3f}: the closed form is a local statement, for "
         f"thresholds that are small beside the weights.{_results.unmeasured({str(pruned['recipe'])})}"
     )

@@ -10,7 +10,7 @@ from rdasde import _drawing, _published
 from rdasde._engine.store import Arrays
 from rdasde._figures import _results
 from rdasde._published import label
-from rdasde._studies._valley_panels import along_the_way, contours
+from rdasde._studies._valley_panels import contours, over_the_way
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,13 +62,14 @@ def _profiles(losses: Axes, accuracies: Axes, found: Arrays, ends: tuple[str, st
     losses.set(yscale="log", ylabel="loss", title="loss along the way")
     accuracies.set(ylabel="accuracy (%)", title="accuracy along the way")
     for axis in (losses, accuracies):
-        along_the_way(axis, axis, ends)
+        over_the_way(axis, ends)
+    _drawing.decimal_ticks(losses, "y")
     handles = [
         Line2D([], [], color=_drawing.BLUE, label="training"),
         Line2D([], [], color=_drawing.RED, label="test"),
         Line2D([], [], color="0.4", label="curve"),
         Line2D([], [], color="0.4", ls="--", label="straight segment"),
-        Patch(color="0.85", lw=0, label="published: top of the segment's training loss"),
+        Patch(color="0.85", lw=0, label="published, WRN28x10: top of the segment, training"),
     ]
     _drawing.legend_above(losses.figure, handles)
 

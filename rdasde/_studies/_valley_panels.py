@@ -65,12 +65,12 @@ def contours(
     axis.set(xlabel="along the segment", ylabel="across the segment", title=title)
 
 
-def along_the_way(upper: Axes, lower: Axes, ends: tuple[str, str] = ("gRDA", "SGD")) -> None:
-    """Two panels above one another over the share of the way."""
-    for axis in (upper, lower):
-        axis.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0], [f"0\n{ends[0]}", ".25", ".5", ".75", f"1\n{ends[1]}"])
-        axis.margins(x=0.02)
-        _drawing.bare(axis)
-    upper.set_xticklabels([])
-    lower.set_xlabel("share of the way")
-    _drawing.decimal_ticks(upper, "y")
+def over_the_way(axis: Axes, ends: tuple[str, str] = ("gRDA", "SGD"), named: bool = True) -> None:
+    """The share of the way on the horizontal axis; without names, where another panel below has them."""
+    axis.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0], [f"0\n{ends[0]}", ".25", ".5", ".75", f"1\n{ends[1]}"])
+    if named:
+        axis.set_xlabel("share of the way")
+    else:
+        axis.set_xticklabels([])
+    axis.margins(x=0.02)
+    _drawing.bare(axis)

@@ -116,12 +116,12 @@ def _text(plan: Plan, rates: list[float], values: Any) -> str:
         rf"$\gamma$, to the same time ({plan.epochs} epochs at $\gamma = {rates[0]:g}$, {plan.epochs * 2**last} at "
         f"{rates[-1]:g}); {plan.seeds} seeds, bars are 95 % t-intervals. gRDA's weights against directional pruning of "
         r"SGD's in closed form at the threshold that gRDA's has grown to, $c\gamma^{1/2}t^\mu$. $P_0$: what lies "
-        rf"outside the top {plan.top} eigenvectors of the Hessian at SGD's weights. Flow: in its place $\int "
-        r"e^{-H(t-s)} ds^\mu / t^\mu$, which is $P_0$ as $t$ grows; curvature below $1/t$ counts as flat. **a**: weights that are zero in "
-        "both or in neither. **b**: zeros in both, of those in either. **c**: cosine between the changes of SGD's "
-        f"weights. With $c = {plan.c[strongest]:g}$ gRDA has {100 * zeros[0]:.1f} % zeros at the largest step and "
-        f"{100 * zeros[-1]:.1f} % at the smallest, where the flow's cosine is {ends['flow'][-1]:.3f} (from "
-        f"{ends['flow'][0]:.3f}) and that of the soft-threshold alone {ends['threshold'][-1]:.3f} (from "
+        rf"outside the top {plan.top} eigenvectors of the Hessian at SGD's weights. Flow: in its place "
+        r"$\int e^{-H(t-s)} ds^\mu / t^\mu$, which is $P_0$ as $t$ grows; curvature below $1/t$ counts as flat. **a**: "
+        "weights that are zero in both or in neither. **b**: zeros in both, of those in either. **c**: cosine between "
+        f"the changes of SGD's weights. With $c = {plan.c[strongest]:g}$ gRDA has {100 * zeros[0]:.1f} % zeros at the "
+        f"largest step and {100 * zeros[-1]:.1f} % at the smallest, where the flow's cosine is {ends['flow'][-1]:.3f} "
+        f"(from {ends['flow'][0]:.3f}) and that of the soft-threshold alone {ends['threshold'][-1]:.3f} (from "
         f"{ends['threshold'][0]:.3f}); $P_0$ of so few directions differs from that by at most {apart:.3f}."
     )
 

@@ -12,7 +12,7 @@ from rdasde._studies import _checkpoints
 from rdasde._studies._checkpoints import Plan
 from rdasde._studies._pieces import Pieces, Report, markdown
 from rdasde._studies._processes import in_processes
-from rdasde._studies._valley_panels import along_the_way, contours
+from rdasde._studies._valley_panels import contours, over_the_way
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,4 +160,6 @@ def _profiles(upper: Axes, lower: Axes, curves: list[Arrays]) -> None:
     ]
     lower.set(title="accuracy", ylabel="training accuracy (%)")
     _drawing.legend_above(upper.figure, handles)
-    along_the_way(upper, lower)
+    over_the_way(upper, named=False)
+    over_the_way(lower)
+    _drawing.decimal_ticks(upper, "y")

@@ -27,6 +27,7 @@ from rdasde.pruning import _training
 from rdasde.pruning._training import dropped, held, lowered
 
 RATE = 0.1
+COMMANDS = ("valley", "compare", "theory")  # of checkpoints
 
 
 class Recipe(NamedTuple):
@@ -79,6 +80,11 @@ def parts(recipe: Recipe, folder: Path | None) -> tuple[Any, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, train, say what came out by epoch. Returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in COMMANDS:
+        from rdasde.pruning._panels import commands
+
+        return commands.run(arguments[0], arguments[1:])
     parser = argparse.ArgumentParser(
         prog="python -m rdasde.pruning.recipes",
         description="Directional pruning at the published settings.",
