@@ -38,6 +38,11 @@ def arrays(name: str, folder: Path | None) -> Arrays:
 
 def _file(name: str, folder: Path | None) -> Path:
     """The user's, where there is one of that name; else the package's."""
+    if folder is not None and not folder.is_dir():
+        got = f"{folder}, which is {'no directory' if folder.exists() else 'not there'}"
+        raise _check.bad(
+            "results", got, "a directory with what the recipes' commands wrote", "leave it out, or name one"
+        )
     own = None if folder is None else folder / name
     if own is not None and own.exists():
         return own
