@@ -92,4 +92,5 @@ def label(run: dict[str, Any]) -> str:
         method = "sgd"
     if method == "grda":
         return f"gRDA, c {run['c']:g}, μ {run['mu']:g}"
-    return {"sgd": "SGD"}.get(method, method)
+    words = {"sgd": "SGD", "rigl": "RigL", "gradual": "gradual magnitude", "one-shot": "one-shot magnitude"}
+    return words.get(method, method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,12 @@ def about(run: dict[str, Any], weights: int) -> str:
     if run.get("side"):
         cut.append(f"{run['side']} x {run['side']} pixels")
     data = known.get(data, data) + (f" cut to {', '.join(cut)}" if cut else "")
-    return f"{network.upper()} ({weights:,} weights) on {data}"
+    return f"{named(network)} ({weights:,} weights) on {data}"
+
+
+def named(network: str) -> str:
+    """A network of the recipes as it is written: WRN28x10."""
+    return re.sub(r"(?<=\d)X(?=\d)", "x", network.upper())
 
 
 def trained(run: dict[str, Any]) -> str:

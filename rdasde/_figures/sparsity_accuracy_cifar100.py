@@ -15,8 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "sparsity-accuracy-cifar100"
-_INKS = (_drawing.BLUE, _drawing.RED, _drawing.YELLOW, _drawing.TEAL, _drawing.SKY, _drawing.BLACK)
-_MARKS = "osD^vP"
+STYLES = {
+    "gRDA": ("o", _drawing.BLUE),
+    "gradual magnitude": ("s", _drawing.RED),
+    "one-shot magnitude": ("P", "0.55"),
+    "RigL": ("^", _drawing.TEAL),
+    "tuned magnitude": ("X", _drawing.RED),
+    "RigL-ERK 5x": ("<", _drawing.TEAL),
+    "STR": ("D", _drawing.YELLOW),
+    "AC/DC": ("v", _drawing.SKY),
+}
 
 
 def draw(results: Path | None = None) -> Figure:
@@ -28,7 +36,7 @@ def draw(results: Path | None = None) -> Figure:
     _panel(axes[0], ours, [run for run in runs if _method(run) == "SGD"])
     _quoted(axes[1], "cifar100-wrn28x10", "published, WRN28x10")
     _quoted(axes[2], "imagenet-resnet50", "published, ImageNet")
-    axes[0].set_title(f"measured, {str(runs[0]['recipe']).partition('-')[2].upper()}")
+    axes[0].set_title(f"measured, {_results.named(str(runs[0]['recipe']).partition('-')[2])}")
     for axis in axes[1:]:
         axis.set_ylabel("")
     handles = {text: handle for axis in axes for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
@@ -54,7 +62,8 @@ def _ours(runs: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
 
 
 def _panel(axis: Axes, found: dict[str, list[tuple[float, float]]], plain: list[dict[str, Any]]) -> None:
-    for (method, pairs), ink, mark in zip(found.items(), _INKS, _MARKS, strict=False):
+    for method, pairs in found.items():
+        mark, ink = STYLES[method]
         axis.plot(*zip(*pairs, strict=True), f"{mark}-", color=ink, label=method)
     for run in plain:
         axis.axhline(100.0 * (1.0 - run["test_accuracy"]), color="0.2", lw=0.8, label="SGD, all weights")

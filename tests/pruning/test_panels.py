@@ -260,7 +260,7 @@ def test_compare_reads_every_run(tmp_path, capsys):
     bare = network(3)
     with torch.no_grad():
         bare[0].weight.zero_()
-    saved(tmp_path / "cut.pt", bare, method="magnitude")
+    saved(tmp_path / "cut.pt", bare, method="gradual")
     (tmp_path / "cut.jsonl").unlink()
     compare.main([str(tmp_path), "--out", str(tmp_path / "new" / "runs.json")])
     out = capsys.readouterr().out.splitlines()
@@ -268,7 +268,7 @@ def test_compare_reads_every_run(tmp_path, capsys):
     assert out[4:7] == [
         "| sgd | SGD | 1 | 1 of 2 | 0.00 | 50.00 | 1.5000 | 1.0000 | CPU, float32, 2 s |",
         "| grda | gRDA, c 0.01, μ 0.6 | 1 | 2 | 25.00 | 60.00 | 1.5000 | 0.7500 | CPU, float32, 4 s |",
-        f"| cut | magnitude | 1 | 2 | {100 * 40 / 83:.2f} | not kept | not kept | not kept |  |",
+        f"| cut | gradual magnitude | 1 | 2 | {100 * 40 / 83:.2f} | not kept | not kept | not kept |  |",
     ]
     assert "| gRDA, μ .55 | 91.6 | 73.24 |" in out
     assert out[-1] == str(tmp_path / "new" / "runs.json")

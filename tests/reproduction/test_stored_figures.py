@@ -82,7 +82,7 @@ def test_captions_take_their_numbers_from_the_results(tmp_path):
     store(tmp_path)
     captions = {name: _figures.draw(name, tmp_path).caption for name in _figures.STORED}
     for caption in captions.values():
-        assert "WRN28X10 (36,000,000 weights) on CIFAR-100" in caption
+        assert "WRN28x10 (36,000,000 weights) on CIFAR-100" in caption
         assert "an accelerator" in caption
         assert "not measured" not in caption
     valley = captions["valley-cifar100"]
@@ -125,4 +125,4 @@ def test_methods_are_named_as_the_published_tables_have_them():
     assert _published.label(RUN) == "gRDA, c 0.003, μ 0.55"
     assert _published.label(PLAIN) == "SGD"
     assert _published.label({"c": 0.0}) == "SGD"
-    assert _published.label(RUN | {"method": "rigl"}) == "rigl"
+    assert _published.label(RUN | {"method": "rigl"}) == "RigL"

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from rdasde import _check
-from rdasde.pruning._training import folders
 from rdasde.pruning._training.distributed import shares
 from rdasde.pruning._training.pictures import Pictures, plain_batches, training_batches
 
@@ -61,7 +60,9 @@ def named(device: torch.device) -> str:
 
 def network(checkpoint: checkpoints.Checkpoint, argument: str) -> nn.Module:
     """The network of a checkpoint, with its weights, channels last in memory."""
-    module: nn.Module = _recipe(checkpoint, argument).network(**_given(checkpoint, "classes"))
+    from rdasde.pruning import recipes
+
+    module = recipes.network_of(_recipe(checkpoint, argument), checkpoint.settings.get("classes"))()
     checkpoints.load_into(module, checkpoint, argument)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from the stubs
     return module
@@ -69,17 +70,15 @@ def network(checkpoint: checkpoints.Checkpoint, argument: str) -> nn.Module:
 
 def load(checkpoint: checkpoints.Checkpoint, folder: Path | None, device: torch.device, argument: str) -> Pictures:
     """The pictures that a checkpoint was trained and tested on."""
-    recipe, given = _recipe(checkpoint, argument), _given(checkpoint, "pictures", "classes", "side")
-    if recipe.data not in folders.ON_DEVICE:
+    from rdasde.pruning import recipes
+
+    recipe = _recipe(checkpoint, argument)
+    cut = {name: checkpoint.settings.get(name) for name in ("pictures", "classes", "side")}
+    source = recipes.source_of(recipe, folder, device, **cut)
+    if not isinstance(source, Pictures):
         got = f"{checkpoint.path}, of {recipe.data}"
-        raise _check.bad(argument, got, f"one of {', '.join(folders.ON_DEVICE)}", "pass a run on one of these")
-    rows = given.pop("pictures", None)
-    return folders.read(recipe.data, folder, device, scale=recipe.scale or "cifar", rows=rows, **given)
-
-
-def _given(checkpoint: checkpoints.Checkpoint, *names: str) -> dict[str, Any]:
-    """Those of some settings that were given."""
-    return {name: checkpoint.settings[name] for name in names if checkpoint.settings.get(name) is not None}
+        raise _check.bad(argument, got, "one of pictures that lie on the device", "pass a run on CIFAR or smaller data")
+    return source
 
 
 def rate(checkpoint: checkpoints.Checkpoint, epoch: int) -> float:
