@@ -32,17 +32,17 @@ class Settings(NamedTuple):
 
 def differing(saved: Mapping[str, Any], settings: Settings) -> list[str]:
     """The names of what is otherwise in saved settings; what version 0.1 did not save was as the defaults are."""
-    return [name for name, value in _told(settings._asdict()).items() if _told(saved).get(name, value) != value]
+    there, here = _heeded(saved), _heeded(settings._asdict())
+    return [name for name in Settings._fields if name in there and name in here and there[name] != here[name]]
 
 
-def _told(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with every entry; those that a method does not heed are left out."""
-    there = dict(Settings._field_defaults) | dict(saved)
-    if there["method"] == "grda" and there.get("c") == 0.0:
+def _heeded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with every entry, but those that the method does not heed."""
+    there = dict.fromkeys(Settings._fields) | Settings._field_defaults | dict(settings)
+    if there["method"] == "grda" and there["c"] == 0.0:
         there["method"] = "sgd"
-    if there["method"] != "grda":
-        there |= {"c": 0.0, "mu": None, "spare": None}
-    return there
+    unheeded = () if there["method"] == "grda" else ("c", "mu", "spare")
+    return {name: value for name, value in there.items() if name not in unheeded}
 
 
 def checked_zeros(zeros: float | None, method: str) -> float | None:
