@@ -61,7 +61,7 @@ PUBLISHED = {
         "ImageNet, ResNet-50",
         IMAGENET,
         68.71,
-        f"gRDA: {_PAPER}, whose SGD is at a fixed rate; others as reported by their authors (Gale, Elsen & Hooker, "
+        f"gRDA by {_PAPER}, whose SGD is at a fixed rate; others as reported by their authors (Gale, Elsen & Hooker, "
         "arXiv 1902.09574, for magnitude), with other epochs and schedules: not at equal cost",
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,17 @@ def named(network: str) -> str:
     return re.sub(r"(?<=\d)X(?=\d)", "x", network.upper())
 
 
+def device(name: str) -> str:
+    """Where something ran; a processor is called one."""
+    if name == "CPU" or any(word in name for word in ("NVIDIA", "Tesla", "GeForce", "Instinct", "Radeon")):
+        return name
+    return f"CPU ({name})"
+
+
 def trained(run: dict[str, Any]) -> str:
     """Epochs, batches, device and time of a run in words."""
     words = f"{run['epoch']} epochs, batches of {run['batch_size']}"
-    where = [str(run[key]) for key in ("device", "precision") if run.get(key)]
+    where = [device(str(run["device"])), str(run["precision"])] if run.get("device") else []
     time = duration(run["seconds"]) if run.get("seconds") else ""
     return ", ".join([words, *where, *([time] if time else [])])
 
@@ -84,8 +92,10 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120.0 else f"{seconds / 60.0:.1f} min"
 
 
-def unmeasured(recipes: set[str]) -> str:
+def unmeasured(runs: Sequence[dict[str, Any]]) -> str:
     """What is not shown: the published network, where the results are of a smaller one."""
-    if FULL in recipes:
+    if any(run["recipe"] == FULL for run in runs):
         return ""
-    return " This is a small network; WRN28x10 on all of CIFAR-100 is not measured with this version."
+    places = sorted({device(str(run["device"])) for run in runs if run.get("device")})
+    where = f" on a {' and a '.join(places)}" if places else ""
+    return f" This is a small network{where}; WRN28x10 on all of CIFAR-100 is not measured with this version."

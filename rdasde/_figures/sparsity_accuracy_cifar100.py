@@ -29,7 +29,8 @@ STYLES = {
 
 def draw(results: Path | None = None) -> Figure:
     """Left: the runs at hand. Middle and right: published, of WRN28x10 on CIFAR-100 and of ResNet-50 on ImageNet."""
-    runs = [run for run in _results.numbers(NAME, results)["runs"] if run["test_accuracy"] is not None]
+    runs = [run for run in _results.numbers(NAME, results)["runs"] if run["epoch"] == run.get("epochs")]
+    runs = [run for run in runs if run["test_accuracy"] is not None]
     figure = _drawing.page(2.9)
     axes = figure.subplots(1, 3, width_ratios=(1.1, 0.9, 1.1))
     ours = _ours(runs)
@@ -89,7 +90,7 @@ def _text(runs: list[dict[str, Any]]) -> str:
     sparsest = max(pruned, key=lambda run: float(run["zeros"]))
     first, others = runs[0], len(runs) - len(plain) - len(pruned)
     seconds = sum(run["seconds"] for run in runs)
-    places = sorted({f"{run['device']}, {run['precision']}" for run in runs if run.get("device")})
+    places = sorted({f"{_results.device(run['device'])}, {run['precision']}" for run in runs if run.get("device")})
     wrn, resnet = (_published.PUBLISHED[name] for name in ("cifar100-wrn28x10", "imagenet-resnet50"))
     text = (
         f"**a**: {_results.about(first, first['weights'])}, {first['epochs']} epochs, batches of "
@@ -101,9 +102,9 @@ def _text(runs: list[dict[str, Any]]) -> str:
         text += f"SGD reaches {100 * plain[0]['test_accuracy']:.2f} %; "
     text += (
         f"gRDA at best {_said(best)}, at its sparsest {_said(sparsest)}. One seed: differences of the size of those "
-        f"between seeds are no findings. **b**: {wrn.about} ({wrn.source}). **c**: {resnet.about} ({resnet.source})."
+        f"between seeds are no findings. **b**: {wrn.about}: {wrn.source}. **c**: {resnet.about}: {resnet.source}."
     )
-    unmeasured = _results.unmeasured({str(run["recipe"]) for run in runs})
+    unmeasured = _results.unmeasured(runs)
     return text + (f"{unmeasured} {_published.EARLIER}." if unmeasured else "")
 
 

@@ -68,7 +68,7 @@ def _text(found: dict[str, Any], records: list[dict[str, Any]]) -> str:
         "flow: in its place the flow of the linearized gradient, for which curvature below one over the time is flat. "
         f"At the end the flow has {100 * flow['overlap']:.1f} % and {flow['cosine']:.3f}, the soft-threshold alone "
         f"{100 * threshold['overlap']:.1f} % and {threshold['cosine']:.3f}: the closed form is a local statement, for "
-        f"thresholds that are small beside the weights.{_results.unmeasured({str(pruned['recipe'])})}"
+        f"thresholds that are small beside the weights.{_results.unmeasured(found['runs'])}"
     )
 
 

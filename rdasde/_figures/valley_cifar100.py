@@ -32,7 +32,9 @@ def draw(results: Path | None = None) -> Figure:
     for part, name in (("train", "training"), ("test", "test")):
         plane = {"x": found["x"], "y": found["y"], "corners": found["corners"]}
         plane["loss"] = found[f"plane_{part}_loss"]
-        contours(figure, axes[part], plane, f"{name} loss", f"{name} loss on the plane", ends=ends)
+        top, end = float(found[f"{part}_loss"][1].max()), float(found[f"{part}_loss"][:, [0, -1]].max())
+        most = end + 4.0 * (top - end) if top > 1.1 * end else None  # the barrier is seen, not what lies far above it
+        contours(figure, axes[part], plane, f"{name} loss", f"{name} loss on the plane", ends=ends, most=most)
     _profiles(axes["loss"], axes["accuracy"], found, ends)
     _drawing.letters(axes[name] for name in ("train", "test", "loss", "accuracy"))
     _drawing.caption(figure, _text(found, settings, runs))
@@ -55,21 +57,22 @@ def _profiles(losses: Axes, accuracies: Axes, found: Arrays, ends: tuple[str, st
 
     for part, ink in (("train", _drawing.BLUE), ("test", _drawing.RED)):
         for row, style in ((0, "-"), (1, "--")):
-            losses.plot(found["t"], found[f"{part}_loss"][row], style, color=ink)
+            rise = found[f"{part}_loss"][row] - found[f"{part}_loss"][:, [0, -1]].max()
+            losses.plot(found["t"], rise, style, color=ink)
             accuracies.plot(found["t"], 100.0 * found[f"{part}_accuracy"][row], style, color=ink)
     low, high = _published.SEGMENT
     losses.axhspan(low, high, color="0.85", lw=0, zorder=0)
-    losses.set(yscale="log", ylabel="loss", title="loss along the way")
+    _drawing.zero_line(losses)
+    losses.set(ylabel="loss over the worse end", title="rise of the loss along the way")
     accuracies.set(ylabel="accuracy (%)", title="accuracy along the way")
     for axis in (losses, accuracies):
         over_the_way(axis, ends)
-    _drawing.decimal_ticks(losses, "y")
     handles = [
         Line2D([], [], color=_drawing.BLUE, label="training"),
         Line2D([], [], color=_drawing.RED, label="test"),
         Line2D([], [], color="0.4", label="curve"),
         Line2D([], [], color="0.4", ls="--", label="straight segment"),
-        Patch(color="0.85", lw=0, label="published, WRN28x10: top of the segment, training"),
+        Patch(color="0.85", lw=0, label="published, WRN28x10: top of the segment"),
     ]
     _drawing.legend_above(losses.figure, handles)
 
@@ -96,7 +99,7 @@ def _text(found: Arrays, settings: dict[str, Any], runs: list[dict[str, Any]]) -
         f"is {ends[0]:.4f} and {ends[1]:.4f} at the ends; on the segment it rises by {rise['segment']:.3f} over the "
         f"worse one, on the curve by {max(rise['curve'], 0.0):.4f}. Published, WRN28x10: {low:g} to {high:g} at the "
         f"top of the segment, below {_published.CURVE:g} all along the curve ({_published.VALLEY_SOURCE})."
-        f"{_results.unmeasured({str(run['recipe']) for run in runs})}"
+        f"{_results.unmeasured(runs)}"
     )
 
 

@@ -16,7 +16,7 @@ def error_axes(axis: Axes, left: Sequence[float]) -> None:
     low, high = axis.dataLim.intervaly
     wide = high > 2.0 * low
     axis.set(xscale="log", yscale="log" if wide else "linear", xlabel="weights left (%)", ylabel="test error (%)")
-    ticks = [tick for tick in (0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50) if 0.7 * min(left) <= tick <= 1.4 * max(left)]
+    ticks = [tick for tick in (0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 30, 50) if 0.7 * min(left) <= tick <= 1.4 * max(left)]
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
     if wide:

@@ -24,15 +24,16 @@ def contours(
     title: str,
     *,
     key: str = "loss",
-    most: float = 3.0,
+    most: float | None = None,
     ends: tuple[str, str] = ("gRDA", "SGD"),
 ) -> None:
-    """The loss on a plane (`key` of it, up to `most`), and on it the curve, the segment and what they go through."""
+    """The loss on a plane (`key` of it, in color up to `most`), and on it the curve, the segment, and their ends."""
     from matplotlib.colors import LogNorm
     from scipy.interpolate import RectBivariateSpline
 
     low = max(float(plane[key].min()), 1e-4)
-    high = max(min(float(plane[key].max()), most), 10.0 * low)
+    top = float(plane[key].max())
+    high = max(min(top, 3.0), 10.0 * low) if most is None else min(top, most)
     order = min(3, len(plane["x"]) - 1)
     spline = RectBivariateSpline(plane["y"], plane["x"], np.log(np.maximum(plane[key], low)), kx=order, ky=order)
     x, y = (np.linspace(plane[name][0], plane[name][-1], FINE) for name in ("x", "y"))
@@ -42,7 +43,8 @@ def contours(
         x, y, np.clip(loss, low, None), levels, cmap="cividis", norm=LogNorm(low, high), extend="max"
     )
     axis.contour(x, y, loss, levels, colors="white", linewidths=0.3, alpha=0.5)
-    ticks = [a * 10.0**k for k in range(-4, 2) for a in ((1, 2, 5) if high < 100.0 * low else (1,))]
+    digits = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8) if high < 5.0 * low else (1, 2, 5) if high < 100.0 * low else (1,)
+    ticks = [a * 10.0**k for k in range(-4, 2) for a in digits]
     ticks = [tick for tick in ticks if low <= tick <= 1.01 * high]
     bar = figure.colorbar(filled, ax=axis, orientation="horizontal", label=label, pad=0.02, aspect=30)
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])

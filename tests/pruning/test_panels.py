@@ -314,8 +314,11 @@ def test_mistakes_are_one_sentence(tmp_path):
         f"A.pt is {missing}, which is not there, but must be"
     )
     saved(file, network(1))
-    file.with_suffix(".jsonl").write_text("{")
-    assert said(lambda: compare.collect(tmp_path)).startswith("DIR is one whose file.jsonl cannot be read (")
+    (tmp_path / "lone.jsonl").write_text("{")
+    assert said(lambda: compare.collect(tmp_path)) == (
+        "DIR is one whose lone.jsonl is empty, but must be a directory with histories: remove that file."
+    )
+    (tmp_path / "lone.jsonl").unlink()
     saved(tmp_path / "other.pt", network(1), recipe="mnist5000-lenet")
     one, other = checkpoints.read(file), checkpoints.read(tmp_path / "other.pt")
     assert said(lambda: checkpoints.alike(one, other)) == (

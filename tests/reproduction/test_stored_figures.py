@@ -25,7 +25,7 @@ RUN = {
     "test_loss": 1.1,
     "train_loss": 0.01,
     "seconds": 270.0,
-    "device": "an accelerator",
+    "device": "NVIDIA something",
     "precision": "bf16",
     "weights": 36_000_000,
     "name": "grda",
@@ -44,7 +44,7 @@ def store(folder, runs=(RUN, PLAIN)):
         arrays[f"{part}_accuracy"] = 1.0 - 0.1 * np.array([0.01 * bump, bump])
         arrays[f"plane_{part}_loss"] = 0.01 + 0.1 * np.hypot(x - 2.0, y[:, None])
         arrays[f"plane_{part}_accuracy"] = np.ones((6, 6))
-    where = {"device": "an accelerator", "weights": 36_000_000, "runs": runs}
+    where = {"device": "NVIDIA something", "weights": 36_000_000, "runs": runs}
     plan = {"epochs": 10, "rate": 0.05, "points": 5, "grid": 6}
     settings = {"plan": plan, "where": where, "precision": "bfloat16", "rows": 10000, "grid_rows": 2000}
     np.savez(folder / "valley-cifar100.npz", settings=np.array(json.dumps(settings)), **arrays)
@@ -54,7 +54,7 @@ def store(folder, runs=(RUN, PLAIN)):
     form = {"zeros": 0.9, "agreement": 0.95, "overlap": 0.9, "cosine": 0.97}
     record = {"share": 0.002, "chance": 0.0005, "length": 3.0, "strength": 1.5, "zeros": 0.9, "eigenvalues": [3.0]}
     record |= {"residual": 0.01, "forms": {"flow": form, "top": form, "threshold": form | {"cosine": 0.9}}}
-    found = {"settings": {"top": 10, "rows": 1000}, "seconds": 90.0, "device": "an accelerator", "runs": runs}
+    found = {"settings": {"top": 10, "rows": 1000}, "seconds": 90.0, "device": "NVIDIA something", "runs": runs}
     found["records"] = [{"epoch": epoch} | record for epoch in (1, 44)]
     (folder / "theory-cifar100.json").write_text(json.dumps(found))
 
@@ -83,11 +83,11 @@ def test_captions_take_their_numbers_from_the_results(tmp_path):
     captions = {name: _figures.draw(name, tmp_path).caption for name in _figures.STORED}
     for caption in captions.values():
         assert "WRN28x10 (36,000,000 weights) on CIFAR-100" in caption
-        assert "an accelerator" in caption
+        assert "NVIDIA something" in caption
         assert "not measured" not in caption
     valley = captions["valley-cifar100"]
     assert "on the segment it rises by 0.300 over the worse one, on the curve by 0.0030" in valley
-    assert "94.0 % zeros, 75.89 % test accuracy, 44 epochs, batches of 128, an accelerator, bf16, 4.5 min" in valley
+    assert "94.0 % zeros, 75.89 % test accuracy, 44 epochs, batches of 128, NVIDIA something, bf16, 4.5 min" in valley
     assert "0.158 to 0.51" in valley
     assert "60 s; measured in 2.1 min" in valley
     accuracy = captions["sparsity-accuracy-cifar100"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import warnings
 from pathlib import Path
@@ -80,21 +79,6 @@ def kept(path: Path) -> dict[int, Path]:
 def is_kept(path: Path) -> bool:
     """Whether a file is one that --keep wrote."""
     return _KEPT.search(path.stem) is not None
-
-
-def history(path: Path) -> list[dict[str, Any]]:
-    """The epochs of a run, from the lines beside its checkpoint; none where there is no such file."""
-    file = path.with_suffix(".jsonl")
-    if not file.exists():
-        return []
-    try:
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if not all(isinstance(row, dict) and "epoch" in row for row in rows):
-            raise ValueError("a line is no epoch")
-    except ValueError as error:
-        got = f"one whose {file.name} cannot be read ({_check.show(' '.join(str(error).split()))})"
-        raise _check.bad("DIR", got, "a directory with what trainings wrote", "remove that file") from None
-    return rows
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint, argument: str) -> nn.Module:

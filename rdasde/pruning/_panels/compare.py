@@ -10,6 +10,7 @@ from typing import Any
 
 from rdasde import _check, _published
 from rdasde._engine.store import write_whole
+from rdasde.pruning._training import history
 
 from . import checkpoints
 
@@ -57,7 +58,7 @@ def run_of(file: Path) -> dict[str, Any]:
     """A checkpoint and the history beside it; without one, what the weights themselves say."""
     checkpoint = checkpoints.read(file)
     weights = checkpoints.parameters(checkpoint)
-    rows = [row for row in checkpoints.history(file) if row["epoch"] <= checkpoint.epoch]
+    rows = [row for row in history.read(history.file_of(file)) if row["epoch"] <= checkpoint.epoch]
     run = _summary(file.stem, checkpoint.settings, rows)
     run["weights"] = sum(value.numel() for value in weights)
     run["epoch"] = checkpoint.epoch
@@ -68,7 +69,7 @@ def run_of(file: Path) -> dict[str, Any]:
 
 def _logged(file: Path) -> dict[str, Any]:
     """A history whose checkpoint is not there any more."""
-    rows = checkpoints.history(file)
+    rows = history.read(history.file_of(file))
     if not rows:
         raise _check.bad("DIR", f"one whose {file.name} is empty", "a directory with histories", "remove that file")
     return _summary(file.stem, rows[-1], rows)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,41 +58,41 @@ def named(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-def network(checkpoint: checkpoints.Checkpoint, argument: str) -> nn.Module:
-    """The network of a checkpoint, with its weights, channels last in memory."""
-    from rdasde.pruning import recipes
+class Known(NamedTuple):
+    """The recipes, as the program that they make up hands them over."""
 
-    module = recipes.network_of(_recipe(checkpoint, argument), checkpoint.settings.get("classes"))()
-    checkpoints.load_into(module, checkpoint, argument)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from the stubs
-    return module
+    recipes: Mapping[str, Any]
+    network_of: Callable[..., Callable[[], nn.Module]]  # of a recipe, for so many classes
+    source_of: Callable[..., Any]  # of a recipe, from a folder, on a device
+    rate: float
 
+    def network(self, checkpoint: checkpoints.Checkpoint, argument: str) -> nn.Module:
+        """The network of a checkpoint, with its weights, channels last in memory."""
+        module = self.network_of(self._recipe(checkpoint, argument), checkpoint.settings.get("classes"))()
+        checkpoints.load_into(module, checkpoint, argument)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from the stubs
+        return module
 
-def load(checkpoint: checkpoints.Checkpoint, folder: Path | None, device: torch.device, argument: str) -> Pictures:
-    """The pictures that a checkpoint was trained and tested on."""
-    from rdasde.pruning import recipes
+    def pictures(
+        self, checkpoint: checkpoints.Checkpoint, folder: Path | None, device: torch.device, argument: str
+    ) -> Pictures:
+        """The pictures that a checkpoint was trained and tested on."""
+        recipe = self._recipe(checkpoint, argument)
+        cut = {name: checkpoint.settings.get(name) for name in ("pictures", "classes", "side")}
+        source = self.source_of(recipe, folder, device, **cut)
+        if not isinstance(source, Pictures):
+            got = f"{checkpoint.path}, of {recipe.data}"
+            raise _check.bad(argument, got, "one of pictures that lie on the device", "pass a run on smaller data")
+        return source
 
-    recipe = _recipe(checkpoint, argument)
-    cut = {name: checkpoint.settings.get(name) for name in ("pictures", "classes", "side")}
-    source = recipes.source_of(recipe, folder, device, **cut)
-    if not isinstance(source, Pictures):
-        got = f"{checkpoint.path}, of {recipe.data}"
-        raise _check.bad(argument, got, "one of pictures that lie on the device", "pass a run on CIFAR or smaller data")
-    return source
+    def rates(self, checkpoint: checkpoints.Checkpoint, argument: str) -> list[float]:
+        """The learning rates of the epochs of a checkpoint."""
+        recipe, epochs = self._recipe(checkpoint, argument), int(checkpoint.settings["epochs"])
+        return [self.rate * recipe.rate(epoch, epochs) for epoch in range(checkpoint.epoch)]
 
-
-def rate(checkpoint: checkpoints.Checkpoint, epoch: int) -> float:
-    """The learning rate of an epoch, from 0."""
-    from rdasde.pruning import recipes
-
-    return float(recipes.RATE * _recipe(checkpoint, "GRDA.pt").rate(epoch, int(checkpoint.settings["epochs"])))
-
-
-def _recipe(checkpoint: checkpoints.Checkpoint, argument: str) -> Any:
-    from rdasde.pruning import recipes
-
-    name = str(checkpoint.settings.get("recipe"))
-    if name not in recipes.RECIPES:
-        got = f"{checkpoint.path}, of a recipe {name!r}"
-        raise _check.bad(argument, got, f"one of {', '.join(recipes.RECIPES)}", "use the version that trained it")
-    return recipes.RECIPES[name]
+    def _recipe(self, checkpoint: checkpoints.Checkpoint, argument: str) -> Any:
+        name = str(checkpoint.settings.get("recipe"))
+        if name not in self.recipes:
+            got = f"{checkpoint.path}, of a recipe {name!r}"
+            raise _check.bad(argument, got, f"one of {', '.join(self.recipes)}", "use the version that trained it")
+        return self.recipes[name]

@@ -28,7 +28,7 @@ _BATCH = 100  # pictures that a product with the Hessian takes at a time
 _NORM_ROWS = 10000  # that batch-norm statistics are estimated on
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str], known: pictures.Known) -> None:
     """Parse, measure, say what came out."""
     parser = argparse.ArgumentParser(
         prog="python -m rdasde.pruning.recipes theory",
@@ -56,9 +56,12 @@ def main(arguments: Sequence[str]) -> None:
     }
     both = checkpoints.read(options.pruned, "GRDA.pt"), checkpoints.read(options.plain, "SGD.pt")
     checkpoints.alike(*both)
+    if both[0].settings.get("method", "grda") != "grda" or not both[0].settings.get("c"):
+        got = f"{options.pruned}, a run of {both[0].settings.get('method', 'sgd')}"
+        raise _check.bad("GRDA.pt", got, "one of gRDA", "give the two in this order")
     epochs = _epochs(options.pruned, options.plain)
     device = pictures.device()
-    there = pictures.load(both[0], options.folder, device, "GRDA.pt")
+    there = known.pictures(both[0], options.folder, device, "GRDA.pt")
     out = options.out or options.pruned.with_name(f"theory-{options.pruned.stem}-{options.plain.stem}.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     ends = [checkpoints.digest(checkpoints.flat(one)) for one in both]
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
             continue
         begun = time.perf_counter()
         pair = checkpoints.read(files[0], "GRDA.pt"), checkpoints.read(files[1], "SGD.pt")
-        record = {"epoch": epoch} | _meet(pair[0], pair[1], there, settings)
+        record = {"epoch": epoch} | _meet(pair[0], pair[1], known, there, settings)
         found["records"].append(record)
         found["seconds"] = round(found["seconds"] + time.perf_counter() - begun, 1)
         text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
@@ -116,12 +119,16 @@ def _begun(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _meet(
-    pruned: checkpoints.Checkpoint, plain: checkpoints.Checkpoint, there: Pictures, settings: dict[str, int]
+    pruned: checkpoints.Checkpoint,
+    plain: checkpoints.Checkpoint,
+    known: pictures.Known,
+    there: Pictures,
+    settings: dict[str, int],
 ) -> dict[str, Any]:
-    module = pictures.network(plain, "SGD.pt")
+    module = known.network(plain, "SGD.pt")
     strengths = thresholds(module, pruned.optimizer, bool(pruned.settings.get("spare")))
     network = Network(module.to(there.device))
-    sparse = checkpoints.vector(pictures.network(pruned, "GRDA.pt")).to(network.device)
+    sparse = checkpoints.vector(known.network(pruned, "GRDA.pt")).to(network.device)
     network.renorm(pictures.Plain(there, "train", _NORM_ROWS), _BATCH)
     rows = pictures.Plain(there, "train", settings["rows"], _BATCH)
     multiply = HessianProduct(network, functional.cross_entropy, rows, _BATCH)
@@ -134,16 +141,10 @@ def _meet(
         products=settings["products"],
         tolerance=0.01,
     )
-    clock = _clock(pruned, len(there.train_labels))
+    steps = -(-len(there.train_labels) // int(pruned.settings["batch_size"]))
+    clock = Clock(np.repeat(known.rates(pruned, "GRDA.pt"), steps), float(pruned.settings["mu"]))
     whole = checkpoints.vector(network.model)
     return meeting(sparse, whole, strengths.to(whole), space, multiply, clock, products=settings["memory"])
-
-
-def _clock(pruned: checkpoints.Checkpoint, rows: int) -> Clock:
-    """The rates of all steps so far: one a step of an epoch."""
-    steps = -(-rows // int(pruned.settings["batch_size"]))
-    rates = np.repeat([pictures.rate(pruned, epoch) for epoch in range(pruned.epoch)], steps)
-    return Clock(rates, float(pruned.settings["mu"]))
 
 
 def report(found: dict[str, Any]) -> str:

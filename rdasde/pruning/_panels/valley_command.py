@@ -22,7 +22,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 USUAL = Plan()
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str], known: pictures.Known) -> None:
     """Parse, measure, say what came out."""
     parser = argparse.ArgumentParser(
         prog="python -m rdasde.pruning.recipes valley",
@@ -57,9 +57,11 @@ def main(arguments: Sequence[str]) -> None:
     precision = options.precision or ("bfloat16" if device.type == "cuda" else "float32")
     both = checkpoints.read(options.a, "A.pt"), checkpoints.read(options.b, "B.pt")
     checkpoints.alike(*both)
-    networks = [pictures.network(both[0], "A.pt"), pictures.network(both[1], "B.pt")]
+    networks = [known.network(both[0], "A.pt"), known.network(both[1], "B.pt")]
     ends = [checkpoints.vector(network).double() for network in networks]
-    there = pictures.load(both[0], options.folder, device, "A.pt")
+    if bool((ends[0] == ends[1]).all()):
+        raise _check.bad("B.pt", f"{options.b}, with the weights of A.pt", "another run's", "pass two runs")
+    there = known.pictures(both[0], options.folder, device, "A.pt")
     model = networks[0].to(device)
     if precision != "float32":
         model = Autocast(model, device, PRECISIONS[precision])
