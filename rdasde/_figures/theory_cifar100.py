@@ -53,14 +53,16 @@ def draw(results: Path | None = None) -> Figure:
 def _text(found: dict[str, Any], records: list[dict[str, Any]]) -> str:
     settings, (pruned, plain), last = found["settings"], found["runs"], records[-1]
     flow, threshold = last["forms"]["flow"], last["forms"]["threshold"]
+    residual = max(record["residual"] / record["eigenvalues"][0] for record in records)
     seconds, times = _results.duration(found["seconds"]), last["share"] / last["chance"]
     return (
         f"{_results.about(pruned, pruned['weights'])}: {_math(label(pruned))} ({100 * pruned['zeros']:.1f} % zeros) "
         f"and {label(plain)} from the same initial weights and batches, {_results.trained(pruned)}; the weights of "
         f"both after {', '.join(str(record['epoch']) for record in records)} epochs ({seconds} on {found['device']}). "
         f"**a**: the share of their difference in the span of the {settings['top']} leading eigenvectors of the "
-        f"Hessian at SGD's weights ({settings['rows']:,} training pictures, batch-norm statistics held), a ratio of "
-        f"lengths: {last['share']:.4f} at the end, {times:.1f} times a random direction's. Published: "
+        f"Hessian at SGD's weights ({settings['rows']:,} training pictures, batch-norm statistics held; residuals up "
+        f"to {residual:.2g} of the largest eigenvalue), a ratio of lengths: "
+        f"{last['share']:.4f} at the end, {times:.1f} times a random direction's. Published: "
         f".002 to .003 for VGG16, {_published.SHARE['WRN28x10'][0]:g} for WRN28x10, whose random direction has .0005. "
         "**b**, **c**: gRDA's weights against directional pruning of SGD's in closed form, at the threshold that "
         f"gRDA's has grown to ({last['strength']:.2f} of SGD's median weight at the end): zeros in both, of those in "

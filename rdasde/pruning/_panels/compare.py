@@ -31,11 +31,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="keep the numbers there (JSON)")
     options = parser.parse_args(arguments)
     runs = collect(options.directory)
-    print(report(runs))
     if options.out is not None:
         text = json.dumps({"runs": runs}, indent=1, ensure_ascii=False) + "\n"
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(options.out, lambda stream: stream.write(text.encode()))
+    print(report(runs))  # the numbers are kept by now, whoever closes the pipe
+    if options.out is not None:
         print(f"\n{options.out}")
 
 
