@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure.add_argument("--all", action="store_true", help="all that take seconds")
     figure.add_argument("--studies", action="store_true", help="all that take minutes, with their tables")
     figure.add_argument("--store", type=Path, metavar="DIR", help="keep finished pieces of studies, to go on from")
+    figure.add_argument(
+        "--results", type=Path, metavar="DIR", help="draw figures of stored results from the files there, if they are"
+    )
     figure.add_argument("--small", action="store_true", help="studies at a small size, to see that they work")
     figure.add_argument("--caption", action="store_true", help="captions below the pictures, not only beside them")
     figure.add_argument(
@@ -115,7 +118,8 @@ def _figure(options: argparse.Namespace) -> int:
         options.out.mkdir(parents=True, exist_ok=True)  # said before anything is drawn
         if at_once:
             print(f"[0/{total}] {jobs} figures at once ...", file=sys.stderr, flush=True)
-            for number, drawn in enumerate(_figures.draw_at_once(at_once, options.out, jobs, options.caption), 1):
+            drawing = _figures.draw_at_once(at_once, options.out, jobs, options.caption, options.results)
+            for number, drawn in enumerate(drawing, 1):
                 print(f"[{number}/{total}] {drawn.name} {drawn.seconds:.1f} s", file=sys.stderr)
                 print("\n".join(map(str, drawn.files)), flush=True)
         for number, name in enumerate(one_by_one, 1 + len(at_once)):
@@ -126,13 +130,13 @@ def _figure(options: argparse.Namespace) -> int:
                 figure, table = _studies.run(name, pieces)
                 files = _figures.save(figure, name, options.out, table=table, caption=options.caption)
             else:
-                files = _figures.draw_and_save(name, options.out, options.caption).files
+                files = _figures.draw_and_save(name, options.out, options.caption, options.results).files
             print(f" {time.perf_counter() - begin:.1f} s", file=sys.stderr)
             print("\n".join(map(str, files)))
     except OSError as error:
         print(f"\nrdasde figure: {_unwritten(error)}", file=sys.stderr)
         return 1
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         print(f"\nrdasde figure: {error}", file=sys.stderr)
         return 1
     return 0

@@ -59,10 +59,14 @@ def batches(
     """Batches on the model's device; a pair of tensors is shuffled if there is a generator."""
     if is_pair(data):
         inputs, targets = data
-        number = len(inputs)
-        order = torch.arange(number) if generator is None else torch.randperm(number, generator=generator)
-        for part in order.split(batch_size):
-            yield inputs[part.to(inputs.device)].to(device), targets[part.to(targets.device)].to(device)
+        if generator is None:
+            for part in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+                yield part[0].to(device), part[1].to(device)
+            return
+        order = torch.randperm(len(inputs), generator=generator)
+        rows = order.to(inputs.device), order.to(targets.device)  # all at once: a copy a batch would be waited for
+        for rows_in, rows_out in zip(*(each.split(batch_size) for each in rows), strict=True):
+            yield inputs[rows_in].to(device), targets[rows_out].to(device)
     else:
         for number, batch in enumerate(each("data", data)):
             if not is_pair(batch):
@@ -139,6 +143,11 @@ def weights_of(name: str, solution: Any, number: int | None = None) -> Tensor:
     return vector
 
 
+def exact(device: torch.device) -> torch.dtype:
+    """Double precision, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def flatten(tensors: Iterable[Tensor]) -> Tensor:
     """One vector, whatever the layouts in memory."""
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
@@ -162,6 +171,14 @@ class Network:
             for module in self.model.modules()
             if isinstance(module, _BatchNorm) and module.running_mean is not None
         ]
+
+    def hold(self, vector: Tensor) -> Tensor:
+        """A vector of weights where places between such vectors are computed.
+
+        That is on the model's device. On a CPU in double precision, as it came; elsewhere in the model's own, for there
+        a double-precision copy at every place would cost more than the network.
+        """
+        return vector if self.device.type == "cpu" else vector.to(self.device, self.dtype)
 
     def move(self, vector: Tensor) -> None:
         """Take these weights."""
@@ -195,16 +212,20 @@ class Network:
     def measure(self, loss: Loss, data: Data, batch_size: int) -> tuple[float, float]:
         """Mean loss, and accuracy in [0, 1] where the targets are classes, NaN otherwise."""
         self.model.eval()
-        total, right, seen = 0.0, 0.0, 0
+        total = torch.zeros(
+            2, dtype=exact(self.device), device=self.device
+        )  # read once: each look waits for the device
+        seen = 0
         for inputs, targets in batches(data, batch_size, self.device):
             outputs, value = loss_of(loss, self.model, inputs, targets)
-            total += float(value) * len(inputs)
+            total[0] += value.to(total.dtype) * len(inputs)
             if targets.dtype.is_floating_point or outputs.ndim != 2:
-                right = float("nan")
+                total[1] = torch.nan
             else:
-                right += float((outputs.argmax(dim=1) == targets).sum())
+                total[1] += (outputs.argmax(dim=1) == targets).sum()
             seen += len(inputs)
-        return total / seen, right / seen
+        found, right = total.tolist()
+        return found / seen, right / seen
 
     def at(self, vector: Tensor, loss: Loss, data: Data, statistics: Data, batch_size: int) -> tuple[float, float]:
         """Loss and accuracy at these weights, batch-norm statistics estimated there first."""

@@ -11,7 +11,7 @@ import rdasde
 PACKAGE = Path(rdasde.__file__).parent
 # from the bottom up, files and folders of the package; __init__ is its public face, used by what stands on it
 FLOORS = [
-    ["_errors", "_check", "_frames", "_html", "_normal", "_directional", "_users"],
+    ["_errors", "_check", "_frames", "_html", "_normal", "_directional", "_users", "_published"],
     ["_compiled"],
     ["_losses"],
     ["_regularizers", "_problems"],

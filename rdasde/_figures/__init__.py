@@ -26,17 +26,21 @@ FIGURES = {
     "trajectories-logistic": "sparse logistic regression on scikit-learn's breast cancer rows",
     "network-trajectories": "the theory on a neural network of 442 weights: bands, exact zeros, training loss",
     "mirror-maps": "one problem under every regularizer",
+    "valley-cifar100": "CIFAR-100: the loss between gRDA and SGD, on the plane, a curve and a segment (stored results)",
+    "sparsity-accuracy-cifar100": "CIFAR-100: error against sparsity, published numbers beside (stored results)",
+    "theory-cifar100": "CIFAR-100: the steep share of gRDA minus SGD, and the closed form (stored results)",
 }
+STORED = ("valley-cifar100", "sparsity-accuracy-cifar100", "theory-cifar100")  # drawn from what the recipes measured
 _LONGEST = ("network-trajectories", "mirror-maps", "trajectories-digits", "trajectories-corrected")  # begun first
 
 
-def draw(name: str) -> Figure:
-    """Draw a figure by its name."""
+def draw(name: str, results: Path | None = None) -> Figure:
+    """Draw a figure by its name; those of stored results from the files of a directory, where these are there."""
     _check.choice("name", name, tuple(FIGURES))
     module = importlib.import_module(f"rdasde._figures.{name.replace('-', '_')}")
     with _drawing.printed(), warnings.catch_warnings():
         warnings.simplefilter("ignore", CostWarning)  # a law and its runs are both shown, whatever they cost
-        figure: Figure = module.draw()
+        figure: Figure = module.draw(results) if name in STORED else module.draw()
     return figure
 
 
@@ -65,19 +69,21 @@ class Drawn(NamedTuple):
     seconds: float
 
 
-def draw_and_save(name: str, directory: Path, caption: bool = False) -> Drawn:
+def draw_and_save(name: str, directory: Path, caption: bool = False, results: Path | None = None) -> Drawn:
     """Both, as one piece of work."""
     begin = time.perf_counter()
-    files = save(draw(name), name, directory, caption=caption)
+    files = save(draw(name, results), name, directory, caption=caption)
     return Drawn(name, files, time.perf_counter() - begin)
 
 
-def draw_at_once(names: Iterable[str], directory: Path, jobs: int, caption: bool = False) -> Iterator[Drawn]:
+def draw_at_once(
+    names: Iterable[str], directory: Path, jobs: int, caption: bool = False, results: Path | None = None
+) -> Iterator[Drawn]:
     """Several figures in as many processes, as they are finished: one compiles while another one runs."""
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
         ordered = sorted(names, key=lambda name: _LONGEST.index(name) if name in _LONGEST else len(_LONGEST))
-        for piece in as_completed([pool.submit(draw_and_save, name, directory, caption) for name in ordered]):
+        for piece in as_completed([pool.submit(draw_and_save, name, directory, caption, results) for name in ordered]):
             yield piece.result()
     finally:
         pool.shutdown(cancel_futures=True)

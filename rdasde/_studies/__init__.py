@@ -25,6 +25,7 @@ STUDIES: dict[str, str] = {
     "layerwise-sparsity": "the same runs: what gRDA and magnitude pruning leave in each layer (torch)",
     "valley": "LeNet on MNIST: the loss between SGD and gRDA, on a plane, a curve and a segment (torch)",
     "hessian-projection": "the same runs: the share of gRDA minus SGD in the Hessian's top eigenspace (torch)",
+    "closed-form": "a network: gRDA's zeros and directional pruning in closed form as the step size falls (torch)",
     "filters": "LeNet and ResNet-8: whole filters out by gRDA and by magnitude, accuracy against time (torch, filters)",
     "valley-filters": "LeNet: the loss between SGD and gRDA of whole filters, and groups in closed form (torch)",
     "autofis": "which pairs of fields gRDA keeps in a factorization machine, planted and on MovieLens (torch)",

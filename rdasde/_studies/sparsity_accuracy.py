@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from rdasde import _drawing
 from rdasde._engine.store import Arrays
+from rdasde._published import IMAGENET
 from rdasde._studies import _prunings
+from rdasde._studies._error_panels import error_axes
 from rdasde._studies._pieces import Pieces, Report, markdown
 from rdasde._studies._seeds import Interval, interval
 
@@ -19,18 +21,6 @@ if TYPE_CHECKING:
 MARGIN = 0.5  # points of accuracy
 INKS = {"gradual, fine-tuned": _drawing.RED, "gradual": _drawing.YELLOW, "one-shot": "0.55"}
 SHAPES = {"gradual, fine-tuned": "s", "gradual": "^", "one-shot": "v"}
-
-# top-1 accuracy at sparsity, both in %, as quoted by or beside Chao et al. (2020)
-IMAGENET = {
-    "gRDA, c .005, μ .501": [(86.1, 73.13)],
-    "gRDA, μ .55": [(91.6, 73.24)],
-    "gRDA, μ .6": [(95.0, 72.16)],
-    "gRDA, μ .7": [(98.2, 65.51)],
-    "tuned magnitude": [(90.0, 75.16), (95.0, 72.71), (96.5, 69.26)],
-    "STR": [(90.0, 74.31), (95.0, 70.23), (98.0, 61.46)],
-    "RigL-ERK 5x": [(90.0, 76.42), (95.0, 74.63), (96.5, 72.77)],
-    "AC/DC": [(90.0, 75.03), (95.0, 73.14), (98.0, 68.48)],
-}
 
 
 def last(runs: list[Arrays], key: str) -> NDArray[np.float64]:
@@ -150,15 +140,8 @@ def _errors(
     whole = interval(100 - dense)
     axis.axhline(whole.mean, color="0.2", lw=0.8, label="SGD, all weights")
     axis.axhspan(whole.mean - whole.half, whole.mean + whole.half, color="0.85", zorder=0)
-    axis.set(xscale="log", yscale="log", xlabel="weights left (%)", ylabel="test error (%)", title="error and sparsity")
-    ticks = [tick for tick in (0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 50) if 0.7 * min(left) <= tick <= 1.4 * max(left)]
-    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.minorticks_off()
-    low, high = axis.get_ylim()
-    ticks = [tick for tick in (1, 2, 3, 4, 5, 7, 10, 20, 30, 50, 90) if low <= tick <= high]
-    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.invert_xaxis()
-    _drawing.bare(axis)
+    axis.set(title="error and sparsity")
+    error_axes(axis, left)
 
 
 def _differences(

@@ -12,16 +12,15 @@ from rdasde._studies import _checkpoints
 from rdasde._studies._checkpoints import Plan
 from rdasde._studies._pieces import Pieces, Report, markdown
 from rdasde._studies._processes import in_processes
+from rdasde._studies._valley_panels import contours, over_the_way
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SEEDS, EPOCHS, POINTS = 5, 10, 25  # of the bend's training, of the measurements along a path
 SIZE, ROWS = 21, 1000  # of the grid on the plane, training rows it is measured on
 ROOM, POINT = 0.05, 0.01  # what the curve may cost: of the loss, of the accuracy
 RATE = 0.05
-FINE = 241  # points a side that the plane is drawn at
 
 
 def study(pieces: Pieces) -> Report:
@@ -48,7 +47,7 @@ def study(pieces: Pieces) -> Report:
 
     figure = _drawing.page(3.9)
     axes = figure.subplot_mosaic([["plane", "loss"], ["plane", "accuracy"]], width_ratios=(1.2, 1.0))
-    _contours(figure, axes["plane"], plane)
+    contours(figure, axes["plane"], plane, "training loss", "training loss, first seed")
     _profiles(axes["loss"], axes["accuracy"], curves)
     _drawing.letters(axes[name] for name in ("plane", "loss", "accuracy"))
 
@@ -145,44 +144,6 @@ def _plane(plan: Plan, size: int, rows: int, pruned: Arrays, plain: Arrays, curv
     return {"x": x, "y": y, "loss": surface["loss"].values, "corners": plane.corners}
 
 
-def _contours(figure: Figure, axis: Axes, plane: Arrays) -> None:
-    from matplotlib.colors import LogNorm
-    from scipy.interpolate import RectBivariateSpline
-
-    low = max(float(plane["loss"].min()), 1e-4)
-    high = max(min(float(plane["loss"].max()), 3.0), 10.0 * low)
-    order = min(3, len(plane["x"]) - 1)
-    spline = RectBivariateSpline(plane["y"], plane["x"], np.log(np.maximum(plane["loss"], low)), kx=order, ky=order)
-    x, y = (np.linspace(plane[name][0], plane[name][-1], FINE) for name in ("x", "y"))
-    loss = np.exp(spline(y, x))
-    levels = np.geomspace(low, high, 15)
-    filled = axis.contourf(
-        x, y, np.clip(loss, low, None), levels, cmap="cividis", norm=LogNorm(low, high), extend="max"
-    )
-    axis.contour(x, y, loss, levels, colors="white", linewidths=0.3, alpha=0.5)
-    ticks = [a * 10.0**k for k in range(-4, 2) for a in ((1, 2, 5) if high < 100.0 * low else (1,))]
-    ticks = [tick for tick in ticks if low <= tick <= 1.01 * high]
-    bar = figure.colorbar(filled, ax=axis, orientation="horizontal", label="training loss", pad=0.02, aspect=30)
-    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
-    bar.minorticks_off()
-    start, end, bend = plane["corners"]
-    t = np.linspace(0.0, 1.0, 101)[:, None]
-    axis.plot(*((1.0 - t) ** 2 * start + 2.0 * t * (1.0 - t) * bend + t**2 * end).T, color="white", lw=1.6)
-    axis.plot(*plane["corners"][:2].T, color="white", lw=0.9, ls="--")
-    for corner, name, mark in zip(plane["corners"], ("gRDA", "SGD", "bend"), "ooD", strict=True):
-        axis.plot(*corner, mark, color="black", mec="white", mew=0.6, ms=4.5 if mark == "o" else 3.5)
-        axis.annotate(
-            name,
-            corner,
-            xytext=(0, -10 if name == "bend" else 6),
-            textcoords="offset points",
-            ha="center",
-            va="top" if name == "bend" else "bottom",
-            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85},
-        )
-    axis.set(xlabel="along the segment", ylabel="across the segment", title="training loss, first seed")
-
-
 def _profiles(upper: Axes, lower: Axes, curves: list[Arrays]) -> None:
     from matplotlib.lines import Line2D
 
@@ -197,11 +158,8 @@ def _profiles(upper: Axes, lower: Axes, curves: list[Arrays]) -> None:
         Line2D([], [], color="0.4", label="curve"),
         Line2D([], [], color="0.4", ls="--", label="straight segment"),
     ]
-    lower.set(title="accuracy", xlabel="share of the way", ylabel="training accuracy (%)")
+    lower.set(title="accuracy", ylabel="training accuracy (%)")
     _drawing.legend_above(upper.figure, handles)
-    for axis in (upper, lower):
-        axis.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0], ["0\ngRDA", ".25", ".5", ".75", "1\nSGD"])
-        axis.margins(x=0.02)
-        _drawing.bare(axis)
-    upper.set_xticklabels([])
+    over_the_way(upper, named=False)
+    over_the_way(lower)
     _drawing.decimal_ticks(upper, "y")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._errors import note_partial
-from rdasde._network import Data, Loss, Network, batches, count_weights, flatten, loss_of
+from rdasde._network import Data, Loss, Network, batches, count_weights, exact, flatten, loss_of
 
 from ._given import checked_network, solution
 
@@ -109,15 +111,17 @@ def curve(
     generator = torch.Generator().manual_seed(_check.seed(seed))
 
     measurements = np.full((2, len(times), 2), np.nan)
-    training = Training([0.5 * (ends[0] + ends[1])], [])
+    steps = Steps(epochs, rate, momentum, rows)
+    training = Training.begin(network, *ends, generator)
+    middle = training.bend
     try:
-        _train(network, *ends, loss, data, epochs, rate, momentum, rows, generator, training)
+        train_bend(network, *ends, loss, lambda epoch: data, steps, training)
         measured = data if evaluate is None else evaluate
         # with the bend in the middle the curve is the segment
-        for k, through in enumerate((training.bends[-1], training.bends[0])):
+        for k, through in enumerate((training.bend, middle)):
+            points_of = BezierCurve(network, ends[0], through.to("cpu", torch.float64), ends[1])
             for i, t in enumerate(times):
-                place = bezier(ends[0], through, ends[1], t)
-                measurements[k, i] = network.at(place, loss, measured, data, max(rows, 512))
+                measurements[k, i] = network.at(points_of(t), loss, measured, data, max(rows, 512))
     except KeyboardInterrupt as interrupt:
         if training.losses:
             what = f"the bend after {len(training.losses)} of {epochs} epochs, and losses, NaN where not measured yet"
@@ -126,11 +130,40 @@ def curve(
     return _dataset(measurements, times, training)
 
 
-class Training(NamedTuple):
-    """The bend at the start and after the last finished epoch, and the mean loss of each epoch."""
+class BezierCurve:
+    """The weights at t, on the device of a network."""
 
-    bends: list[Tensor]
-    losses: list[float]
+    def __init__(self, network: Network, a: Tensor, bend: Tensor, b: Tensor) -> None:
+        self._a, self._bend, self._b = (network.hold(point) for point in (a, bend, b))
+
+    def __call__(self, t: float) -> Tensor:
+        return bezier(self._a, self._bend, self._b, t)
+
+
+class Steps(NamedTuple):
+    """How the bend is trained."""
+
+    epochs: int
+    rate: float
+    momentum: float
+    rows: int  # of a batch, where data are a pair of tensors
+
+
+@dataclasses.dataclass
+class Training:
+    """What the training of a bend goes on from after a finished epoch."""
+
+    bend: Tensor  # in the network's precision, on its device
+    speed: Tensor
+    generator: torch.Generator
+    losses: list[float]  # the mean of each epoch
+
+    @classmethod
+    def begin(cls, network: Network, a: Tensor, b: Tensor, generator: torch.Generator) -> Training:
+        """From the middle of the segment."""
+        start, end = (point.to(network.device, network.dtype) for point in (a, b))
+        bend = 0.5 * (start + end)
+        return cls(bend, torch.zeros_like(bend), generator, [])
 
 
 def _dataset(measurements: Floats, times: Floats, training: Training) -> xr.Dataset:
@@ -140,47 +173,47 @@ def _dataset(measurements: Floats, times: Floats, training: Training) -> xr.Data
         {
             "loss": (("path", "t"), measurements[..., 0]),
             "accuracy": (("path", "t"), measurements[..., 1]),
-            "bend": (("weight",), training.bends[-1].numpy()),
+            "bend": (("weight",), training.bend.to("cpu", torch.float64).numpy()),
             "training_loss": (("epoch",), np.array(training.losses)),
         },
         coords={"path": ["curve", "segment"], "t": times},
     )
 
 
-def _train(
+def train_bend(
     network: Network,
     a: Tensor,
     b: Tensor,
     loss: Loss,
-    data: Data,
-    epochs: int,
-    rate: float,
-    momentum: float,
-    rows: int,
-    generator: torch.Generator,
+    data: Callable[[int], Data],
+    steps: Steps,
     training: Training,
+    after_epoch: Callable[[Training], None] | None = None,
 ) -> None:
-    """Train the bend; after every epoch it is kept in `training`."""
+    """Train the bend on the data of each epoch, from where `training` is; after every epoch it is kept there."""
     start, end = (point.to(network.device, network.dtype) for point in (a, b))
-    bend = 0.5 * (start + end)
-    speed = torch.zeros_like(bend)
     parameters = list(network.model.parameters())
-    for epoch in range(epochs):
+    for epoch in range(len(training.losses), steps.epochs):
         network.model.train()
-        progress = epoch / epochs
-        now = rate * (1.0 if progress <= 0.5 else max(0.01, 1.0 - 0.99 * (progress - 0.5) / 0.4))
-        total, seen = 0.0, 0
-        for inputs, targets in batches(data, rows, network.device, generator):
-            t = float(torch.rand((), generator=generator, dtype=torch.float64))
+        progress = epoch / steps.epochs
+        now = steps.rate * (1.0 if progress <= 0.5 else max(0.01, 1.0 - 0.99 * (progress - 0.5) / 0.4))
+        bend, speed = training.bend, training.speed
+        total, seen = torch.zeros((), dtype=exact(network.device), device=network.device), 0
+        for inputs, targets in batches(data(epoch), steps.rows, network.device, training.generator):
+            t = float(torch.rand((), generator=training.generator, dtype=torch.float64))
             network.move(bezier(start, bend, end, t))
             _, value = loss_of(loss, network.model, inputs, targets)
             slope = torch.autograd.grad(value, parameters, materialize_grads=True)
-            speed = momentum * speed + 2.0 * t * (1.0 - t) * flatten(slope)
+            speed = steps.momentum * speed + 2.0 * t * (1.0 - t) * flatten(slope)
             bend = bend - now * speed
-            total, seen = total + float(value.detach()) * len(inputs), seen + len(inputs)
-        if not np.isfinite(total / seen):
+            total += value.detach().to(total.dtype) * len(inputs)
+            seen += len(inputs)
+        mean = float(total) / seen
+        if not np.isfinite(mean):
             raise ArithmeticError(
                 f"The training of the bend diverged in epoch {epoch + 1}: give a smaller learning_rate."
             )
-        training.bends[1:] = [bend.to("cpu", torch.float64)]
-        training.losses.append(total / seen)
+        training.bend, training.speed = bend, speed
+        training.losses.append(mean)
+        if after_epoch is not None:
+            after_epoch(training)

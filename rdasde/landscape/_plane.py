@@ -185,10 +185,11 @@ def surface(
     known = data if statistics is None else statistics
     measurements = np.full((len(wheres[1]), len(wheres[0]), 2), np.nan)
     finished = 0
+    held = Plane(network.hold(plane.origin), network.hold(plane.axes), plane.corners)
     try:
         for i, v in enumerate(wheres[1]):
             for j, u in enumerate(wheres[0]):
-                measurements[i, j] = network.at(plane.point(u, v), loss, data, known, rows)
+                measurements[i, j] = network.at(held.point(u, v), loss, data, known, rows)
                 finished += 1
     except KeyboardInterrupt as interrupt:
         if finished:

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 landscape = pytest.importorskip("rdasde.landscape")
+restarted_lanczos = pytest.importorskip("rdasde.landscape._restarted").restarted_lanczos
 functional = torch.nn.functional
 
 
@@ -337,3 +338,39 @@ def test_bad_input_is_refused_in_one_sentence(call, message):
         call()
     assert str(caught.value) == message
     assert len(message) <= 300
+
+
+@pytest.mark.parametrize("room", [8, 12, 60])
+def test_restarts_find_the_eigenpairs_in_little_memory(room):
+    generator = torch.Generator().manual_seed(4)
+    turn, _ = torch.linalg.qr(torch.randn(60, 60, generator=generator, dtype=torch.float64))
+    values = torch.cat([torch.tensor([9.0, 7.0, 6.5, 5.0, -8.0]), torch.linspace(-1.0, 2.0, 55)]).double()
+    matrix = (turn * values) @ turn.T
+    counts = []
+    space = restarted_lanczos(
+        lambda u: matrix @ u,
+        torch.randn(60, generator=generator, dtype=torch.float64),
+        4,
+        room=room,
+        products=400,
+        tolerance=1e-6,
+        after_product=counts.append,
+    )
+    assert counts == list(range(1, len(counts) + 1))
+    assert room < len(counts) < 400 or room == 60
+    torch.testing.assert_close(space.values, values[:4], rtol=0.0, atol=1e-8)
+    torch.testing.assert_close(space.vectors @ space.vectors.T, torch.eye(4, dtype=torch.float64))
+    true = matrix @ space.vectors.T - space.vectors.T * space.values
+    torch.testing.assert_close(true.norm(dim=0), space.residuals, rtol=1e-2, atol=1e-9)
+    # every vector lies along the true one
+    assert bool(((space.vectors @ turn[:, :4]).diagonal().abs() > 1.0 - 1e-10).all())
+
+
+def test_restarts_stop_after_the_products_allowed():
+    matrix = torch.diag(torch.linspace(0.0, 1.0, 200, dtype=torch.float64))
+    space = restarted_lanczos(
+        lambda u: matrix @ u, torch.ones(200, dtype=torch.float64), 3, room=6, products=11, tolerance=1e-9
+    )
+    assert space.vectors.shape == (3, 200)
+    assert float(space.residuals.max()) > 1e-9
+    assert bool((space.values <= 1.0 + 1e-12).all())

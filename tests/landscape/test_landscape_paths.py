@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 landscape = pytest.importorskip("rdasde.landscape")
+Network = pytest.importorskip("rdasde._network").Network
 functional = torch.nn.functional
 LOSS = functional.cross_entropy
 
@@ -159,6 +160,23 @@ def test_the_gradient_of_the_bend_is_that_of_the_loss_through_the_curve(rows):
     LOSS(torch.func.functional_call(model, weights, (inputs,)), targets).backward()
     target = bend.detach() - 0.3 * bend.grad
     np.testing.assert_allclose(curve["bend"].values, target.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_places_in_the_precision_of_the_model_are_those_in_double(rows, trained, monkeypatch):
+    # as on a GPU, where no place is computed in double precision
+    plane = landscape.plane(*trained, flat(network(3)))
+    places = {"x": [0.0, 1.0], "y": [0.0, 2.0]}
+    doubles = landscape.surface(trained[0], plane, LOSS, rows, **places)
+    curve = curve_of(rows, trained, LOSS)
+    monkeypatch.setattr("rdasde._network.Network.hold", lambda self, vector: vector.to(self.device, self.dtype))
+    moved = []
+    move = Network.move
+    monkeypatch.setattr("rdasde._network.Network.move", lambda self, vector: (moved.append(vector), move(self, vector)))
+    singles = landscape.surface(trained[0], plane, LOSS, rows, **places)
+    np.testing.assert_allclose(singles["loss"], doubles["loss"], rtol=1e-5)
+    np.testing.assert_allclose(curve_of(rows, trained, LOSS)["loss"], curve["loss"], rtol=1e-5)
+    assert {vector.dtype for vector in moved} == {torch.float32}
+    assert len(moved) == 4 + 6 + 6  # places; steps of the bend, points of both paths
 
 
 def test_targets_that_are_no_classes_have_no_accuracy():

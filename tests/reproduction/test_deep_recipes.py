@@ -59,7 +59,14 @@ def test_every_row_is_met_once_an_epoch(rows, batch_size, world):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["cifar10-vgg16"], "cifar10 is read through torchvision, which is not installed: pip install torchvision."),
+        (
+            ["imagenet-resnet50", "--folder", "."],
+            "imagenet is read through torchvision, which is not installed: pip install torchvision.",
+        ),
+        (
+            ["cifar10-vgg16"],
+            "folder is None, but must be the directory that holds cifar10: give --folder; nothing is downloaded.",
+        ),
         (
             ["digits-resnet8", "--mu", "2"],
             "mu is 2.0, but must be a finite number > 0 and <= 1: give one finite number.",
@@ -67,7 +74,7 @@ def test_every_row_is_met_once_an_epoch(rows, batch_size, world):
         (
             ["mnist"],
             "NAME is 'mnist', but must be one of 'cifar10-wrn28x10', 'cifar100-wrn28x10', 'cifar10-vgg16', "
-            "'imagenet-resnet50', 'mnist5000-lenet', 'digits-resnet8': choose one of these.",
+            "'imagenet-resnet50', 'cifar100-wrn10x1', 'mnist5000-lenet', 'digits-resnet8': choose one of these.",
         ),
     ],
 )
@@ -77,39 +84,35 @@ def test_bad_requests_get_one_sentence(monkeypatch, capsys, arguments, message):
     assert capsys.readouterr().err == f"rdasde.pruning.recipes: {message}\n"
 
 
-def test_a_folder_without_the_data_is_refused_and_nothing_is_downloaded(monkeypatch, capsys, tmp_path):
+def test_torchvision_reads_its_own_layout_and_nothing_is_downloaded(monkeypatch, capsys, tmp_path):
     asked = []
 
-    def cifar(root, train, transform, download):
+    def cifar(root, train, download):
         asked.append((root, train, download))
         raise RuntimeError("Dataset not found or corrupted. You can use download=True to download it")
 
-    def step(*arguments, **options):
-        return None
-
-    names = ("Compose", "ToTensor", "Normalize", "RandomHorizontalFlip", "RandomCrop")
-    transforms = types.SimpleNamespace(**dict.fromkeys(names, step))
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
-    monkeypatch.setitem(sys.modules, "torchvision.transforms", transforms)
     monkeypatch.setitem(sys.modules, "torchvision.datasets", types.SimpleNamespace(CIFAR10=cifar))
-    assert recipes.main(["cifar10-vgg16"]) == 1
     assert recipes.main(["cifar10-vgg16", "--folder", str(tmp_path)]) == 1
-    missing, wrong = capsys.readouterr().err.splitlines()
-    assert missing.endswith(
-        "folder is None, but must be the directory that holds cifar10: give --folder; nothing is downloaded."
-    )
-    assert wrong.endswith(
-        f"folder is {tmp_path}, but must be a directory with cifar10 (torchvision's layout): nothing is downloaded."
+    assert capsys.readouterr().err == (
+        f"rdasde.pruning.recipes: folder is {tmp_path}, but must be a directory with cifar10 (train/CLASS/*.png and "
+        "test/CLASS/*.png, its binary version, or torchvision's layout): nothing is downloaded.\n"
     )
     assert asked == [(str(tmp_path), True, False)]
+    pictures = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 32, 32, 3)
+    there = types.SimpleNamespace(data=pictures, targets=[3, 9], classes=list("abcdefghij"))
+    monkeypatch.setattr(sys.modules["torchvision.datasets"], "CIFAR10", lambda root, train, download: there)
+    read = recipes.source_of(recipes.RECIPES["cifar10-vgg16"], tmp_path, torch.device("cpu"))
+    assert torch.equal(read.test_inputs.permute(0, 2, 3, 1), torch.from_numpy(pictures))
+    assert read.train_labels.tolist() == [3, 9]
 
 
-def test_a_torchvision_for_another_torch_is_named(monkeypatch, capsys):
+def test_a_torchvision_for_another_torch_is_named(monkeypatch, capsys, tmp_path):
     def broken(name):
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("rdasde.pruning._training.folders.importlib.import_module", broken)
-    assert recipes.main(["cifar10-vgg16", "--folder", "."]) == 1
+    monkeypatch.setattr("rdasde.pruning._training.cifar.importlib.import_module", broken)
+    assert recipes.main(["cifar10-vgg16", "--folder", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (
         "rdasde.pruning.recipes: cifar10 is read through torchvision, and the one installed is for another PyTorch: "
         "install its match.\n"
@@ -135,11 +138,18 @@ def test_one_process_goes_on_from_its_checkpoint(tmp_path, capsys):
 
     with pytest.raises(Stopped, match=r"^epoch    1 "):
         _distributed.train(
-            recipe.network, recipes.parts(recipe, None), rate, settings, place, checkpoint=part, say=stop
+            recipe.network,
+            recipes.source_of(recipe, None, place.device),
+            rate,
+            settings,
+            place,
+            checkpoint=part,
+            say=stop,
         )
     assert recipes.main([*arguments, "--checkpoint", str(part)]) == 0
     same(whole, part)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["part.pt", "whole.pt"]  # no scratch is left
+    files = ["part.jsonl", "part.pt", "whole.jsonl", "whole.pt"]  # no scratch is left
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
     capsys.readouterr()
     assert recipes.main([*arguments, "--checkpoint", str(part), "--c", "0.01"]) == 1
     assert capsys.readouterr().err == (
@@ -180,7 +190,7 @@ def test_two_processes_killed_and_resumed_end_with_the_same_weights(tmp_path):
         "    return recipes.RATE * recipe.rate(epoch, epochs)\n"
         "with d.place() as here:\n"
         "    for file in sys.argv[1:]:\n"
-        "        d.train(recipe.network, recipes.parts(recipe, None), rate, settings, here,\n"
+        "        d.train(recipe.network, recipes.source_of(recipe, None, here.device), rate, settings, here,\n"
         "                checkpoint=Path(file))\n"
     )
     subprocess.run([*launch, str(script), str(part), str(whole)], env=environment, check=True, capture_output=True)

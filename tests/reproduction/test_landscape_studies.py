@@ -32,3 +32,18 @@ def test_hessian_projection(pieces):
     assert [row[1].strip() for row in rows] == ["1", "2"]
     assert all(0.0 <= float(row[2]) <= 1.0 for row in rows)
     assert all(float(row[5]) >= float(row[6]) for row in rows)
+
+
+def test_closed_form(pieces):
+    figure, table = _studies.run("closed-form", pieces)
+    assert len(figure.axes) == 3
+    rows = [line.split("|")[1:-1] for line in table.splitlines()[2:]]
+    assert [(row[0].strip(), row[1].strip()) for row in rows] == [
+        (c, rate) for c in ("0.005", "0.02") for rate in ("0.1", "0.05")
+    ]
+    for row in rows:
+        assert all(0.0 <= float(value) <= 1.0 for value in row[4:])
+    # at a smaller step the threshold is smaller beside the weights, and there are fewer zeros
+    for here, there in ((rows[0], rows[1]), (rows[2], rows[3])):
+        assert float(here[2]) > float(there[2])
+        assert float(here[3]) > float(there[3])

@@ -2,246 +2,243 @@
 
 from __future__ import annotations
 
-import gc
-import io
-import os
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
 
 from rdasde import _check
-from rdasde._engine.store import write_whole
 from rdasde.pruning._grda import GRDA
 from rdasde.pruning._groups import parameter_groups
 from rdasde.pruning._sparsity import sparsity
+from rdasde.pruning._training import checkpoints, history, precision, sources
+from rdasde.pruning._training.methods import Method, method, restore, saved
+from rdasde.pruning._training.processes import Place, agree, broadcast, place, shared_out, shares, summed, words
+from rdasde.pruning._training.settings import Settings
 
-_PARTS = {"settings", "epoch", "model", "optimizer"}  # of a checkpoint
-
-
-class Settings(NamedTuple):
-    """Everything but data, network and number of processes that determines the weights."""
-
-    recipe: str
-    epochs: int
-    batch_size: int
-    c: float
-    mu: float
-    spare: bool  # biases and batch norm are not thresholded
-    seed: int
+__all__ = ["Place", "Settings", "place", "shares", "train"]
 
 
-class Place(NamedTuple):
-    """Which process this is, of how many, and on what device."""
+class Run(NamedTuple):
+    """What an epoch needs: the module as it is saved, the one that is called, and, where compiled, its fast double."""
 
-    rank: int
-    world: int
-    device: torch.device
-
-
-@contextmanager
-def place() -> Iterator[Place]:
-    """The place that torchrun gave this process; without torchrun, the only one."""
-    gpu = torch.cuda.is_available()
-    if gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    device = torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")
-    if "RANK" not in os.environ:
-        yield Place(0, 1, device)
-        return
-    dist.init_process_group("nccl" if gpu else "gloo")
-    try:
-        yield Place(dist.get_rank(), dist.get_world_size(), device)
-        dist.barrier()  # a process that ends while another is still talking to it may be aborted
-    finally:
-        gc.collect()  # modules that are shared out hold on to the group, and their threads must end before it
-        dist.destroy_process_group()
+    module: nn.Module
+    called: nn.Module
+    quick: Callable[[Tensor], Tensor]
+    tested: Callable[[Tensor], Tensor]
+    updates: GRDA
+    method: Method
+    source: sources.Source
+    settings: Settings
+    here: Place
 
 
 def train(
     network: Callable[[], nn.Module],
-    parts: tuple[Dataset[Any], Dataset[Any]],
+    source: sources.Source,
     rate: Callable[[int, int], float],
     settings: Settings,
     here: Place,
     *,
     checkpoint: Path | None = None,
-    workers: int = 0,
+    start: dict[str, Tensor] | None = None,
+    compiled: bool = False,
+    keep: tuple[int, ...] = (),
     say: Callable[[str], None] = print,
-) -> dict[str, torch.Tensor]:
-    """Train by gRDA, saving after every epoch and going on from what was saved; returns the weights.
+    count: Callable[[int, int], object] = lambda epoch, pictures: None,
+) -> dict[str, Tensor]:
+    """Train, saving after every epoch and going on from what was saved; returns the weights.
 
     The batches are those of one process, shared out: `settings.batch_size` rows together. Every random number of an
     epoch comes from seed, epoch and rank, so that a run that was killed and goes on ends with the same weights as one
     that was not (on GPUs: up to what their kernels do).
+
+    Parameters
+    ----------
+    network : callable
+        Returns a new module.
+    source : Pictures or Loaded
+        The data.
+    rate : callable
+        The learning rate of an epoch, of so many.
+    settings : Settings
+        What determines the weights.
+    here : Place
+        Which process this is.
+    checkpoint : Path, optional
+        Saved after every epoch, and gone on from; what each epoch did is told beside it, in lines of JSON.
+    start : dict, optional
+        First weights, in place of drawn ones.
+    compiled : bool
+        Compile the module, forward and backward, for full batches; a short last one goes through it as it is.
+    keep : tuple of int
+        Numbers of epochs after which the checkpoint is kept, under a name of its own.
+    say, count : callable
+        Called with a line about each epoch; with epoch, from 0 on, and number of pictures of each step.
     """
     if settings.batch_size % here.world:
         raise _check.bad(
             "batch_size", settings.batch_size, f"a multiple of the {here.world} processes", "change either"
         )
+    precision.checked(settings.precision, here.device)
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[here.device] if here.gpu else []))
+        stack.enter_context(precision.in_force(settings.precision, here.device))
+        run, done = _begun(network, source, rate, settings, here, checkpoint, start, compiled)
+        for epoch in range(done, settings.epochs):
+            lr = rate(epoch, settings.epochs)
+            for group in run.updates.param_groups:
+                group["lr"] = lr
+            told = _told(run, epoch, lr, compiled, count)
+            if here.rank == 0:
+                if checkpoint is not None:
+                    _save(run, told, checkpoint, keep)
+                say(_line(told))
+        return run.module.state_dict()
+
+
+def _begun(
+    network: Callable[[], nn.Module],
+    source: sources.Source,
+    rate: Callable[[int, int], float],
+    settings: Settings,
+    here: Place,
+    checkpoint: Path | None,
+    start: dict[str, Tensor] | None,
+    compiled: bool,
+) -> tuple[Run, int]:
+    """A run as it was saved, or at its start, and the number of epochs done."""
     torch.manual_seed(settings.seed)
-    module = network().to(here.device)
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from the stubs
+    module = network()
+    if start is not None:
+        checkpoints.start_from(module, start)
+    module.to(here.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from the stubs
     groups = parameter_groups(module, c=settings.c) if settings.spare else module.parameters()
     updates = GRDA(groups, lr=rate(0, settings.epochs), c=0.0 if settings.spare else settings.c, mu=settings.mu)
-    done = _resume(module, updates, settings, checkpoint, here)
-    shared: nn.Module = module
-    if here.world > 1:
-        shared = nn.parallel.DistributedDataParallel(
-            module, device_ids=[here.device.index] if here.device.type == "cuda" else None
-        )
-    for epoch in range(done, settings.epochs):
-        lr = rate(epoch, settings.epochs)
-        for group in updates.param_groups:
-            group["lr"] = lr
-        loss = _epoch(shared, updates, parts[0], settings, epoch, workers, here)
-        _agree(module, here)
-        test_loss, accuracy = _evaluate(module, parts[1], settings.batch_size // here.world, workers, here)
-        if here.rank == 0:
-            if checkpoint is not None:
-                _save(module, updates, settings, epoch + 1, checkpoint)
-            say(
-                f"epoch {epoch + 1:4d}  rate {lr:.4g}  train loss {loss:.4f}  test loss {test_loss:.4f}  "
-                f"test accuracy {100 * accuracy:.2f} %  zeros {100 * sparsity(module).share:.2f} %"
-            )
-    return module.state_dict()
+    ours = method(module, settings, -(-sources.rows(source)[0] // settings.batch_size))
+    done = _resumed(module, updates, ours, settings, checkpoint, here)
+    if not done:
+        ours.begin()
+    called = shared_out(module, here)
+    quick: Any = torch.compile(called, dynamic=False) if compiled else called
+    tested: Any = torch.compile(module, dynamic=False) if compiled else module
+    return Run(module, called, quick, tested, updates, ours, source, settings, here), done
 
 
-def shares(rows: int, batch_size: int, seed: int, epoch: int, rank: int, world: int) -> list[list[int]]:
-    """This process' rows of every batch of an epoch: the batches of one process, split evenly.
+def _resumed(
+    module: nn.Module, updates: GRDA, ours: Method, settings: Settings, checkpoint: Path | None, here: Place
+) -> int:
+    """The number of epochs done; the first process reads for all, which need not share a disk."""
+    content = b""
+    if here.rank == 0 and checkpoint is not None and checkpoint.exists():
+        content = checkpoint.read_bytes()
+    content = broadcast(content, here)
+    done = 0
+    if content:
+        state = checkpoints.opened(content, settings, here.device)
+        module.load_state_dict(state["model"])
+        updates.load_state_dict(state["optimizer"])
+        restore(ours, module, state.get("masks", []))
+        done = int(state["epoch"])
+    if here.rank == 0 and checkpoint is not None:
+        history.rewind(history.file_of(checkpoint), done)
+    return done
 
-    The last batch is filled up with rows from the start of the order where it cannot be split.
-    """
-    order = np.random.default_rng([seed, epoch]).permutation(rows)
-    order = np.concatenate([order, order[: -rows % world]])
-    return [order[i : i + batch_size][rank::world].tolist() for i in range(0, len(order), batch_size)]
+
+def _told(run: Run, epoch: int, lr: float, compiled: bool, count: Callable[[int, int], object]) -> dict[str, Any]:
+    """Train an epoch and test; what is told of it."""
+    begin = time.perf_counter()
+    loss = _epoch(run, epoch, count)  # a number: the device has done everything
+    seconds = time.perf_counter() - begin
+    agree(run.module, run.here)
+    test_loss, accuracy = _tested(run)
+    settings = run.settings
+    return {
+        "recipe": settings.recipe,
+        "method": settings.method,
+        "epoch": epoch + 1,
+        "epochs": settings.epochs,
+        "rate": lr,
+        "train_loss": loss,
+        "test_loss": test_loss,
+        "test_accuracy": accuracy,
+        "zeros": sparsity(run.module).share,
+        "seconds": seconds,  # of training, without testing
+        "images_per_second": sources.rows(run.source)[0] / seconds,
+        "device": words(run.here),
+        "precision": settings.precision,
+        "compiled": compiled,
+        "c": settings.c,
+        "mu": settings.mu,
+        "seed": settings.seed,
+        "version": history.version(),
+    }
 
 
-def _epoch(
-    module: nn.Module,
-    updates: torch.optim.Optimizer,
-    part: Dataset[Any],
-    settings: Settings,
-    epoch: int,
-    workers: int,
-    here: Place,
-) -> float:
-    seed = int(np.random.SeedSequence([settings.seed, epoch, here.rank]).generate_state(1, np.uint64)[0] >> 1)
-    torch.manual_seed(seed)  # dropout, and augmentation without workers
-    rows = shares(len(part), settings.batch_size, settings.seed, epoch, here.rank, here.world)  # type: ignore[arg-type]
-    generator = torch.Generator().manual_seed(seed)  # of the workers' seeds
-    loader = DataLoader(part, batch_sampler=rows, num_workers=workers, generator=generator, pin_memory=_gpu(here))
-    module.train()
+def _line(told: dict[str, Any]) -> str:
+    return (
+        f"epoch {told['epoch']:4d}  rate {told['rate']:.4g}  train loss {told['train_loss']:.4f}  "
+        f"test loss {told['test_loss']:.4f}  test accuracy {100 * told['test_accuracy']:.2f} %  "
+        f"zeros {100 * told['zeros']:.2f} %  {told['images_per_second']:.0f} pictures/s"
+    )
+
+
+def _save(run: Run, told: dict[str, Any], checkpoint: Path, keep: tuple[int, ...]) -> None:
+    """The line first: killed between the two, the run does the epoch again, and its line is taken back."""
+    epoch = told["epoch"]
+    history.append(history.file_of(checkpoint), told)
+    files = [checkpoints.beside(checkpoint, f"epoch{epoch}")] if epoch in keep else []
+    masks = saved(run.method.masks)
+    checkpoints.save(run.module, run.updates, masks, run.settings, epoch, *files, checkpoint)
+
+
+def _epoch(run: Run, epoch: int, count: Callable[[int, int], object]) -> float:
+    """Mean loss of an epoch of training. Nothing in it waits for the device, but the last line."""
+    settings, here = run.settings, run.here
+    stream = int(np.random.SeedSequence([settings.seed, epoch, here.rank]).generate_state(1, np.uint64)[0] >> 1)
+    torch.manual_seed(stream)  # dropout, and augmentation of a loader without workers
+    there = sources.rows(run.source)[0]
+    rows = shares(there, settings.batch_size, settings.seed, epoch, here.rank, here.world)
+    run.module.train()
     total = torch.zeros(2, dtype=torch.float64, device=here.device)
-    for inputs, labels in loader:
-        inputs, labels = _on(inputs, here), labels.to(here.device, non_blocking=True)
-        updates.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(module(inputs), labels)
+    step, full = epoch * len(rows), len(rows[0])
+    for inputs, labels in sources.train_batches(run.source, rows, settings.seed, epoch, stream, here):
+        step += 1
+        run.updates.zero_grad(set_to_none=True)
+        forward = run.quick if len(labels) == full else run.called  # another size would be compiled anew
+        with precision.autocast(settings.precision, here.device):
+            loss = functional.cross_entropy(forward(inputs), labels)
         loss.backward()
-        updates.step()
-        total += torch.stack([loss.detach().double() * len(labels), torch.tensor(len(labels), device=here.device)])
-    if here.world > 1:
-        dist.all_reduce(total)
-    return float(total[0] / total[1])
-
-
-def _agree(module: nn.Module, here: Place) -> None:
-    """Batch-norm statistics: each process has its own, from its share of the rows; take their mean."""
-    if here.world > 1:
-        for buffer in module.buffers():
-            if buffer.is_floating_point():
-                dist.all_reduce(buffer)
-                buffer.div_(here.world)
+        if not run.method.instead(step):
+            run.updates.step()
+            run.method.after(step)
+        total[0].add_(loss.detach(), alpha=len(labels))
+        count(epoch, len(labels) * here.world)
+    total[1] += sum(map(len, rows))
+    mean: Tensor = torch.div(*summed(total, here))
+    return float(mean)
 
 
 @torch.no_grad()
-def _evaluate(module: nn.Module, part: Dataset[Any], batch_size: int, workers: int, here: Place) -> tuple[float, float]:
-    mine = range(here.rank, len(part), here.world)  # type: ignore[arg-type]
-    rows = [list(mine[i : i + batch_size]) for i in range(0, len(mine), batch_size)]
-    module.eval()
-    total = torch.zeros(3, dtype=torch.float64, device=here.device)
-    for inputs, labels in DataLoader(part, batch_sampler=rows, num_workers=workers, pin_memory=_gpu(here)):
-        scores, labels = module(_on(inputs, here)), labels.to(here.device)
-        loss = functional.cross_entropy(scores, labels, reduction="sum")
-        right = (scores.argmax(1) == labels).sum()
-        total += torch.stack([loss.double(), right.double(), torch.tensor(len(labels), device=here.device).double()])
-    if here.world > 1:
-        dist.all_reduce(total)
+def _tested(run: Run) -> tuple[float, float]:
+    """Mean loss and accuracy on the test set."""
+    here, size = run.here, run.settings.batch_size // run.here.world
+    run.module.eval()
+    total = torch.zeros(2, dtype=torch.float64, device=here.device)
+    full = tested = 0
+    for inputs, labels in sources.test_batches(run.source, size, here):
+        full = full or len(labels)
+        forward = run.tested if len(labels) == full else run.module
+        with precision.autocast(run.settings.precision, here.device):
+            scores = forward(inputs)
+        total[0] += functional.cross_entropy(scores.float(), labels, reduction="sum")
+        total[1] += (scores.argmax(1) == labels).sum()
+        tested += len(labels)
+    total = summed(torch.cat([total, total.new_full((1,), tested)]), here)
     return float(total[0] / total[2]), float(total[1] / total[2])
-
-
-def _gpu(here: Place) -> bool:
-    return here.device.type == "cuda"
-
-
-def _on(inputs: torch.Tensor, here: Place) -> torch.Tensor:
-    return inputs.to(here.device, non_blocking=True, memory_format=torch.channels_last)
-
-
-def _save(module: nn.Module, updates: torch.optim.Optimizer, settings: Settings, epoch: int, checkpoint: Path) -> None:
-    state: dict[str, Any] = {"settings": settings._asdict(), "epoch": epoch}
-    state |= {"model": module.state_dict(), "optimizer": updates.state_dict()}
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-
-    def write(stream: BinaryIO) -> None:
-        torch.save(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())  # a machine may go down in the hours until the next one
-
-    write_whole(checkpoint, write)
-
-
-def _resume(
-    module: nn.Module, updates: torch.optim.Optimizer, settings: Settings, checkpoint: Path | None, here: Place
-) -> int:
-    """The number of epochs done; the first process reads for all, which need not share a disk."""
-    saved = b""
-    if here.rank == 0 and checkpoint is not None and checkpoint.exists():
-        saved = checkpoint.read_bytes()
-    saved = _broadcast(saved, here)
-    if not saved:
-        return 0
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is no checkpoint: that is said below
-            state = torch.load(io.BytesIO(saved), map_location=here.device, weights_only=True)  # executes nothing
-        if set(state) != _PARTS:
-            raise ValueError(f"it holds {sorted(map(str, state))}")
-    except Exception as error:  # whatever the unpickler stumbles over
-        got = f"a file that holds something else ({_check.show(' '.join(str(error).split()))})"
-        raise _check.bad(
-            "checkpoint", got, "that of a run of this program", "remove it, or give another --checkpoint"
-        ) from None
-    if state["settings"] != settings._asdict():
-        changed = [name for name, value in settings._asdict().items() if state["settings"].get(name) != value]
-        raise _check.bad(
-            "checkpoint",
-            f"that of a run with another {', '.join(changed)}",
-            "one of these settings",
-            "give those settings again, or another --checkpoint",
-        )
-    module.load_state_dict(state["model"])
-    updates.load_state_dict(state["optimizer"])
-    return int(state["epoch"])
-
-
-def _broadcast(saved: bytes, here: Place) -> bytes:
-    if here.world == 1:
-        return saved
-    length = torch.tensor([len(saved)], device=here.device)
-    dist.broadcast(length, 0)
-    if not int(length):
-        return b""
-    content = torch.zeros(int(length), dtype=torch.uint8, device=here.device)
-    if here.rank == 0:
-        content.copy_(torch.frombuffer(bytearray(saved), dtype=torch.uint8))
-    dist.broadcast(content, 0)
-    return content.cpu().numpy().tobytes()

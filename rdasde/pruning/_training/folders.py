@@ -1,22 +1,65 @@
-"""The standard folders of CIFAR and ImageNet, read through torchvision; nothing is downloaded."""
+"""The data of a recipe from where they lie: on the device as bytes, or ImageNet picture by picture from its folders."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rdasde import _check
+from rdasde.pruning._training import cifar, data, pictures
 
 # mean and standard deviation by channel, as in the paper's public code
 SCALES = {
     "cifar": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
+ON_DEVICE = (*cifar.CLASSES, *data.SOURCES)
 
 
-def load(name: str, folder: Path | None, scale: str) -> tuple[Any, Any]:
-    """Training set, with random crops and flips, and test set: `cifar10`, `cifar100` or `imagenet`.
+def read(
+    name: str,
+    folder: Path | None,
+    device: torch.device,
+    *,
+    scale: str = "cifar",
+    rows: int | None = None,
+    classes: int | None = None,
+    side: int | None = None,
+) -> pictures.Pictures:
+    """One of `ON_DEVICE`, as it is kept there: `cifar10`, `cifar100` from a folder, the others from packages.
+
+    Parameters
+    ----------
+    name : str
+        What `Recipe.data` says.
+    folder : Path or None
+        Where CIFAR lies.
+    device : torch.device
+        Where the tensors are wanted.
+    scale : {"cifar", "imagenet"}
+        Whose mean and standard deviation by channel CIFAR's bytes are scaled with.
+    rows, classes, side : int, optional
+        Fewer training pictures, classes, pixels a side; see `pictures.reduced`.
+
+    Raises
+    ------
+    ImportError
+        Where a package is missing that the data are read through.
+    ValueError
+        Where the folder does not hold the data set, or so many of something are not there.
+    """
+    _check.choice("name", name, ON_DEVICE)
+    if name in data.SOURCES:
+        whole = pictures.of_numbers(data.load(name), torch.device("cpu"))
+    else:
+        whole = pictures.of_bytes(*cifar.read(name, folder), SCALES[scale], torch.device("cpu"))
+    return pictures.reduced(whole, rows=rows, classes=classes, side=side).to(device)
+
+
+def imagenet(folder: Path | None) -> tuple[Any, Any]:
+    """Training set, with random crops and flips, and test set, read from their folders as they are asked for.
 
     Raises
     ------
@@ -25,38 +68,21 @@ def load(name: str, folder: Path | None, scale: str) -> tuple[Any, Any]:
     ValueError
         Where the folder does not hold the data set.
     """
-    _check.choice("name", name, ("cifar10", "cifar100", "imagenet"))
-    try:
-        transforms: Any = importlib.import_module("torchvision.transforms")
-        datasets: Any = importlib.import_module("torchvision.datasets")
-    except ImportError:
-        raise ImportError(
-            f"{name} is read through torchvision, which is not installed: pip install torchvision."
-        ) from None
-    except RuntimeError:  # operators that this PyTorch does not know
-        raise ImportError(
-            f"{name} is read through torchvision, and the one installed is for another PyTorch: install its match."
-        ) from None
     if folder is None:
-        raise _check.bad("folder", None, f"the directory that holds {name}", "give --folder; nothing is downloaded")
-    finish = [transforms.ToTensor(), transforms.Normalize(*SCALES[scale])]
-    flip = transforms.RandomHorizontalFlip()
+        raise _check.bad("folder", None, "the directory that holds imagenet", "give --folder; nothing is downloaded")
+    transforms, datasets = cifar.torchvision("imagenet", "transforms"), cifar.torchvision("imagenet", "datasets")
+    finish = [transforms.ToTensor(), transforms.Normalize(*SCALES["imagenet"])]
+    crop = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), *finish]
+    whole = [transforms.Resize(256), transforms.CenterCrop(224), *finish]
     try:
-        if name == "imagenet":
-            crop = [transforms.RandomResizedCrop(224), flip, *finish]
-            whole = [transforms.Resize(256), transforms.CenterCrop(224), *finish]
-            return (
-                datasets.ImageFolder(str(folder / "train"), transforms.Compose(crop)),
-                datasets.ImageFolder(str(folder / "val"), transforms.Compose(whole)),
-            )
-        crop = [transforms.RandomCrop(32, padding=4), flip, *finish]
-        kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
         return (
-            kind(str(folder), train=True, transform=transforms.Compose(crop), download=False),
-            kind(str(folder), train=False, transform=transforms.Compose(finish), download=False),
+            datasets.ImageFolder(str(folder / "train"), transforms.Compose(crop)),
+            datasets.ImageFolder(str(folder / "val"), transforms.Compose(whole)),
         )
     except (OSError, RuntimeError):
-        inside = "train/ and val/, a folder a class" if name == "imagenet" else "torchvision's layout"
         raise _check.bad(
-            "folder", str(folder), f"a directory with {name} ({inside})", "nothing is downloaded"
+            "folder",
+            str(folder),
+            "a directory with imagenet (train/ and val/, a folder a class)",
+            "nothing is downloaded",
         ) from None

@@ -25,29 +25,34 @@ def cut(module: nn.Module, count: int) -> list[Tensor]:
     left = torch.ones_like(sizes)
     left[sizes.topk(count, largest=False).indices] = 0.0
     masks = [
-        mask.view(weight.shape)
+        torch.empty_like(weight, requires_grad=False).copy_(mask.view(weight.shape))  # laid out as the weight is
         for mask, weight in zip(left.split([weight.numel() for weight in weights]), weights, strict=True)
     ]
-    for weight, mask in zip(weights, masks, strict=True):
-        weight.mul_(mask)
+    mask_out(weights, masks)
     return masks
 
 
-def gradually(count: int, steps: int, every: int) -> Callable[[nn.Module, int], None]:
+@torch.no_grad()
+def mask_out(weights: Sequence[Tensor], masks: list[Tensor]) -> None:
+    """Set to zero what is not left, in place."""
+    torch._foreach_mul_(list(weights), masks)
+
+
+def gradually(
+    count: int, steps: int, every: int, masks: list[Tensor] | None = None
+) -> Callable[[nn.Module, int], None]:
     """Cut up to `count` weights in the course of `steps` steps, most of them early, and keep them cut.
 
     After step n, a multiple of `every`, ``count (1 - (1 - n / steps)^3)`` weights are zero (Zhu & Gupta 2017,
-    arXiv 1710.01878, equation 1).
+    arXiv 1710.01878, equation 1). The masks in force are kept in the list `masks`, if one is given.
     """
-    masks: list[Tensor] = []
+    masks = [] if masks is None else masks
 
     def after_step(module: nn.Module, step: int) -> None:
         if step == steps or (step < steps and step % every == 0):
             masks[:] = cut(module, round(count * (1.0 - (1.0 - step / steps) ** 3)))
         elif masks:
-            with torch.no_grad():
-                for weight, mask in zip(tensors(module), masks, strict=True):
-                    weight.mul_(mask)
+            mask_out(tensors(module), masks)
 
     return after_step
 

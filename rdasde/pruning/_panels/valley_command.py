@@ -1,0 +1,110 @@
+"""``valley A.pt B.pt``: from two checkpoints to a file that the figure is drawn from."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rdasde import _check
+from rdasde._engine.store import Arrays
+from rdasde.pruning._training.pictures import Pictures
+
+from . import checkpoints, pictures
+from .compare import run_of
+from .valley import Autocast, Plan, Rows, valley
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+USUAL = Plan()
+
+
+def main(arguments: Sequence[str], known: pictures.Known) -> None:
+    """Parse, measure, say what came out."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rdasde.pruning.recipes valley",
+        description="The loss between two trained networks: along a curve whose bend is trained, along the straight "
+        "segment, and on the plane through both and the bend. Killed, the same command goes on.",
+    )
+    parser.add_argument("a", type=Path, metavar="A.pt", help="a checkpoint, of gRDA say")
+    parser.add_argument("b", type=Path, metavar="B.pt", help="another of the same network and data, of SGD say")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="where the pictures lie")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the results (default: beside A.pt)")
+    parser.add_argument("--epochs", type=int, default=USUAL.epochs, metavar="N", help="of the bend")
+    parser.add_argument("--batch-size", type=int, default=USUAL.batch_size, metavar="N", help="of the bend")
+    parser.add_argument("--rate", type=float, default=USUAL.rate, help="of the bend")
+    parser.add_argument("--points", type=int, default=USUAL.points, metavar="N", help="measured along each path")
+    parser.add_argument("--grid", type=int, default=USUAL.grid, metavar="N", help="places along each axis of the plane")
+    parser.add_argument("--rows", type=int, default=10000, metavar="N", help="pictures that paths are measured on")
+    parser.add_argument("--grid-rows", type=int, default=2000, metavar="N", help="pictures for the plane")
+    parser.add_argument("--precision", choices=tuple(PRECISIONS), help="default: bfloat16 on a GPU, else float32")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    options = parser.parse_args(arguments)
+    plan = Plan(
+        _check.count("epochs", options.epochs),
+        _check.count("batch_size", options.batch_size),
+        _check.number("rate", options.rate, above=0.0),
+        USUAL.momentum,
+        _check.seed(options.seed),
+        _check.count("points", options.points, least=2),
+        _check.count("grid", options.grid, least=2),
+    )
+    rows, grid_rows = (_check.count(name, getattr(options, name)) for name in ("rows", "grid_rows"))
+    device = pictures.device()
+    precision = options.precision or ("bfloat16" if device.type == "cuda" else "float32")
+    both = checkpoints.read(options.a, "A.pt"), checkpoints.read(options.b, "B.pt")
+    checkpoints.alike(*both)
+    networks = [known.network(both[0], "A.pt"), known.network(both[1], "B.pt")]
+    ends = [checkpoints.vector(network).double() for network in networks]
+    if bool((ends[0] == ends[1]).all()):
+        raise _check.bad("B.pt", f"{options.b}, with the weights of A.pt", "another run's", "pass two runs")
+    there = known.pictures(both[0], options.folder, device, "A.pt")
+    model = networks[0].to(device)
+    if precision != "float32":
+        model = Autocast(model, device, PRECISIONS[precision])
+    out = options.out or options.a.with_name(f"valley-{options.a.stem}-{options.b.stem}.npz")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    about: dict[str, Any] = {
+        "a": checkpoints.digest(ends[0]),
+        "b": checkpoints.digest(ends[1]),
+        "precision": precision,
+        "rows": rows,
+        "grid_rows": grid_rows,
+        "where": {
+            "device": pictures.named(device),
+            "weights": len(ends[0]),
+            "runs": [run_of(options.a), run_of(options.b)],
+        },
+    }
+    arrays = valley(
+        model,
+        ends[0],
+        ends[1],
+        functools.partial(pictures.Training, there, plan.batch_size, plan.seed),
+        _rows(there, rows),
+        _rows(there, grid_rows),
+        plan,
+        about,
+        out,
+        functools.partial(print, flush=True),
+    )
+    print(summary(arrays))
+    print(out)
+
+
+def _rows(there: Pictures, most: int) -> Rows:
+    train = pictures.Plain(there, "train", most)
+    return Rows(train, train, pictures.Plain(there, "test", most))
+
+
+def summary(arrays: Arrays) -> str:
+    """The numbers that matter, as a table in Markdown."""
+    lines = ["| loss | at A | at B | top of the curve | top of the segment |", "|---|---|---|---|---|"]
+    for part, name in (("train", "training"), ("test", "test")):
+        loss = arrays[f"{part}_loss"]
+        cells = [loss[0, 0], loss[0, -1], loss[0].max(), loss[1].max()]
+        lines.append("| " + " | ".join([name, *(f"{value:.4f}" for value in cells)]) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,119 @@
+"""What ``python -m rdasde.pruning.recipes`` does with checkpoints: valley, compare, theory, on a few digits."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+recipes = pytest.importorskip("rdasde.pruning.recipes")
+
+TRAIN = ["digits-resnet8", "--epochs", "2", "--keep", "1", "--pictures", "200", "--seed", "3"]
+VALLEY = ["--epochs", "1", "--points", "3", "--grid", "2", "--rows", "60", "--grid-rows", "40"]
+THEORY = ["--top", "2", "--rows", "40", "--memory", "6", "--products", "20"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Checkpoints of gRDA and of SGD, and the weights both had after one epoch."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert recipes.main([*TRAIN, "--c", "0.02", "--checkpoint", str(folder / "grda.pt")]) == 0
+    assert recipes.main([*TRAIN, "--method", "sgd", "--checkpoint", str(folder / "sgd.pt")]) == 0
+    return folder
+
+
+def test_valley(runs, tmp_path, capsys):
+    out = tmp_path / "new" / "valley.npz"
+    command = ["valley", str(runs / "grda.pt"), str(runs / "sgd.pt"), *VALLEY, "--out", str(out)]
+    assert recipes.main(command) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == str(out)
+    assert said[-5] == "| loss | at A | at B | top of the curve | top of the segment |"
+    with np.load(out) as found:
+        arrays = {name: found[name] for name in found.files}
+    assert arrays["train_loss"].shape == (2, 3)
+    assert arrays["plane_test_loss"].shape == (2, 2)
+    settings = json.loads(str(arrays["settings"]))
+    assert settings["where"]["runs"][0]["c"] == 0.02
+    assert settings["where"]["runs"][1]["method"] == "sgd"
+    assert settings["where"]["weights"] == 19810
+    assert recipes.main(command) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"{out} is complete."
+    # bfloat16 inside is another run, near to this one
+    half = [*command[:-1], str(tmp_path / "half.npz"), "--precision", "bfloat16"]
+    assert recipes.main(half) == 0
+    with np.load(tmp_path / "half.npz") as found:
+        np.testing.assert_allclose(found["train_loss"][:, 0], arrays["train_loss"][:, 0], rtol=0.05)
+        assert not np.array_equal(found["train_loss"], arrays["train_loss"])
+
+
+def test_compare(runs, tmp_path, capsys):
+    assert recipes.main(["compare", str(runs), "--out", str(tmp_path / "runs.json")]) == 0
+    found = json.loads((tmp_path / "runs.json").read_text())["runs"]
+    assert [run["name"] for run in found] == ["sgd", "grda"]  # what was kept on the way is no run
+    assert found[0]["zeros"] == 0.0 < found[1]["zeros"]
+    assert all(run["epoch"] == 2 and run["pictures"] == 200 and run["device"] for run in found)
+    assert "| sgd | SGD | 3 | 2 | 0.00 |" in capsys.readouterr().out
+
+
+def test_theory(runs, tmp_path, capsys):
+    out = tmp_path / "theory.json"
+    command = ["theory", str(runs / "grda.pt"), str(runs / "sgd.pt"), *THEORY, "--out", str(out)]
+    assert recipes.main(command) == 0
+    found = json.loads(out.read_text())
+    assert [record["epoch"] for record in found["records"]] == [1, 2]
+    for record in found["records"]:
+        assert 0.0 < record["share"] < 1.0
+        assert record["strength"] > 0.0
+        for form in record["forms"].values():
+            assert 0.5 < form["cosine"] <= 1.0
+            assert 0.0 <= form["overlap"] <= form["agreement"] + 1.0
+    assert found["records"][0]["strength"] < found["records"][1]["strength"]
+    # killed after an epoch, it goes on with the others
+    whole = out.read_text()
+    out.write_text(json.dumps(found | {"records": found["records"][:1]}))
+    capsys.readouterr()
+    assert recipes.main(command) == 0
+    assert "epoch 1  share" not in capsys.readouterr().out
+    again, before = json.loads(out.read_text()), json.loads(whole)
+    assert again["records"] == before["records"]
+    assert recipes.main([*command, "--top", "3"]) == 1
+    assert capsys.readouterr().err == (
+        f"rdasde.pruning.recipes theory: out is {out}, which holds a run with another top, but must be a file of this "
+        "run, or a new one: give another --out, or remove it.\n"
+    )
+
+
+def test_mistakes_are_one_sentence(runs, tmp_path, capsys):
+    grda, sgd = str(runs / "grda.pt"), str(runs / "sgd.pt")
+
+    def said(*arguments):
+        assert recipes.main(list(arguments)) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert said("theory", sgd, grda) == (
+        f"rdasde.pruning.recipes theory: GRDA.pt is {sgd}, a run of sgd, but must be one of gRDA: give the two in this "
+        "order."
+    )
+    other = torch.load(sgd, weights_only=True)
+    other["settings"] |= {"recipe": "mnist5000-lenet"}
+    torch.save(other, tmp_path / "other.pt")
+    assert "(recipe digits-resnet8 and mnist5000-lenet), but must be one of the same network and data" in said(
+        "valley", grda, str(tmp_path / "other.pt")
+    )
+    other["settings"] |= {"recipe": "unheard-of"}
+    torch.save(other, tmp_path / "other.pt")
+    assert f"A.pt is {tmp_path / 'other.pt'}, of a recipe 'unheard-of', but must be one of cifar10-wrn28x10," in said(
+        "valley", str(tmp_path / "other.pt"), str(tmp_path / "other.pt")
+    )
+    assert said("valley", grda, str(tmp_path / "none.pt")) == (
+        f"rdasde.pruning.recipes valley: B.pt is {tmp_path / 'none.pt'}, which is not there, but must be one that "
+        "python -m rdasde.pruning.recipes NAME --checkpoint wrote: train one."
+    )
+    assert said("valley", grda, grda) == (
+        f"rdasde.pruning.recipes valley: B.pt is {grda}, with the weights of A.pt, but must be another run's: pass two "
+        "runs."
+    )
+    assert said("compare", str(tmp_path / "none")).startswith("rdasde.pruning.recipes compare: DIR is ")
