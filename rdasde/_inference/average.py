@@ -105,6 +105,7 @@ class Average:
         self._model, self.distinct, self.reason = model, distinct, ""
         self._head = stream.head
         self._origin = stream
+        self._columns = len(stream.dual) // model.predictors
         if model.is_linearized and stream.is_short and distinct >= 2 * len(stream.dual) and not stream.has_one_class:
             solution = stream.head.solution() if stream.head is not None else None
             if solution is None:
@@ -128,13 +129,13 @@ class Average:
         """Why Newton's method finds nothing."""
         if self._head is not None and self._head.is_concave:
             return f"second derivatives of the loss are negative or not finite{where}"
-        separated = f"the classes are separated{where}, or " if self._model.is_binary else ""
+        separated = f"the classes are separated{where}, or " if self._model.is_labelled else ""
         return f"{separated}columns are linearly dependent{where and ' there'}"
 
     @property
     def freedom(self) -> float:
         """Of Student's t, where rows are independent."""
-        return float(self.distinct - len(self.centre))
+        return float(self.distinct - self._columns)
 
     @staticmethod
     def _is_moving(stream: Stream) -> bool:
@@ -207,8 +208,8 @@ class Average:
                 )
         if scaled:
             squares, units = scaling.scale(counts, sums @ inverse.T)
-            # the sums add up to zero along all d coefficients, not only along the bridge
-            squares *= self.distinct / (self.distinct - d) / (scaling.mean(units) * self.distinct)
+            # the sums add up to zero along all columns, not only along the bridge
+            squares *= self.distinct / (self.distinct - self._columns) / (scaling.mean(units) * self.distinct)
             return Law(self.centre, np.sqrt(squares + np.diag(more)), " ".join(notes), units=units)
         variance = variance + more
         center = self.centre
@@ -262,13 +263,15 @@ class Average:
         away = stretch.coef - self.centre
         if self._origin.is_short:
             total, begin = np.zeros_like(stretch.hessian), self.first.rows
-            leverage = Leverage(np.asarray(np.linalg.inv(stretch.hessian), dtype=np.float64), self.distinct)
+            inverse, several = np.asarray(np.linalg.inv(stretch.hessian), dtype=np.float64), self._model.predictors
+            leverage = Leverage(inverse, self.distinct, several)
 
             def add(row: int, moments: Moments) -> None:
                 nonlocal total
                 low, high = max(begin - row, 0), min(self._origin.block, self._origin.rows - row)
                 if high > low:
-                    part = (moments.roots[low:high], moments.gradients[low:high], moments.path[low:high])
+                    roots = moments.roots[low * several : high * several]
+                    part = (roots, moments.gradients[low:high], moments.path[low:high])
                     total += products(_padded(self._psi(*part, leverage)))
 
             self._origin.replay(self._stream.linearization, add)
@@ -278,7 +281,7 @@ class Average:
         if float(away @ stretch.hessian @ away) * float(np.trace(stretch.hessian)) < 1e-3 * float(np.trace(by_units)):
             return by_units
         gradients, roots, _ = self._head.terms(self.centre, self.centre, self._stream.linearization.parameters)
-        more = roots * (roots @ away)[:, None] - away @ stretch.hessian
+        more = self._of_rows(roots * (roots @ away)[:, None]) - away @ stretch.hessian
         rows = len(self._head.taken()[0])
         cross = gradients[:rows].T @ more[:rows]
         noise = by_units - (cross + cross.T + more[:rows].T @ more[:rows]) / rows
@@ -287,11 +290,21 @@ class Average:
 
     def _psi(self, roots: Floats, gradients: Floats, path: Floats, leverage: Leverage) -> Floats:
         """Of each row; gradients at the centre are too small, as the row has pulled it to itself."""
-        fitted = leverage.factors(roots)[:, None]
         moving = path - self.stretch.coef
-        there = gradients - roots * np.sum(roots * (path - self.centre), axis=1)[:, None]
-        psi: Floats = fitted * there + roots * np.sum(roots * moving, axis=1)[:, None] - moving @ self.stretch.hessian
-        return psi
+        alone = leverage.without(roots, gradients - self._curved(roots, path - self.centre))
+        return alone + self._curved(roots, moving) - moving @ self.stretch.hessian
+
+    def _curved(self, roots: Floats, ways: Floats) -> Floats:
+        """``H_k`` times the way of each row."""
+        if self._model.predictors > 1:
+            ways = np.repeat(ways, self._model.predictors, axis=0)
+        return self._of_rows(roots * np.sum(roots * ways, axis=1)[:, None])
+
+    def _of_rows(self, by_roots: Floats) -> Floats:
+        """What is there for each root, added up for each row."""
+        several = self._model.predictors
+        total: Floats = np.sum(by_roots.reshape(-1, several, by_roots.shape[1]), axis=1) if several > 1 else by_roots
+        return total
 
 
 def _padded(rows: Floats) -> Floats:

@@ -39,7 +39,7 @@ def fit(
 
     Parameters
     ----------
-    problem_class : {rs.LinearRegression, rs.LogisticRegression, rs.OnlinePCA}, or Loss
+    problem_class : {rs.LinearRegression, rs.LogisticRegression, rs.SoftmaxRegression, rs.OnlinePCA}, or Loss
         The class itself, or a loss of the linear predictor x'w: ``rs.PoissonLoss()``, ``rs.HuberLoss()``,
         ``rs.QuantileLoss(0.9)``, ``rs.SquaredHingeLoss()``, a ``rs.CustomLoss``, ... ``rs.SquaredLoss()`` and
         ``rs.LogisticLoss()`` give what the classes give, bit for bit. There is no intercept: add a column of ones. PCA
@@ -49,7 +49,8 @@ def fit(
         that all of them never need to be in memory: a generator, a ``torch.utils.data.DataLoader``, a list of pairs.
         Batches without rows are skipped. Dense only; columns of a DataFrame are numbers or truth values.
     y : array_like of shape (n,), Series, or None
-        Responses: numbers, labels in {0, 1} or counts, as the loss has it; None for PCA and where X yields batches.
+        Responses: numbers, labels in {0, 1} or counts, as the loss has it; for `SoftmaxRegression` labels 0 to K - 1,
+        each of them at least once in the first batch. None for PCA and where X yields batches.
     algorithm : RDA
         Step size, regularizer, schedule, batch size.
     passes : int
@@ -66,7 +67,8 @@ def fit(
         estimate alone, without Sigma, also for rows that depend on rows shortly before; intervals are about a third
         wider on average, and their width varies. Not for PCA.
     names : sequence of str, optional
-        Of the columns; by default those of a DataFrame, or "0", "1", ...
+        Of the columns; by default those of a DataFrame, or "0", "1", ... Coordinates of several classes are called
+        "1: dose", ..., "2: dose", ...
 
     Returns
     -------
@@ -116,6 +118,11 @@ def fit(
     kernel estimate, with Hall & Sheather's bandwidth for the kept rows, falling like ``n^(-1/5)`` as more come; what
     gradients are beyond that slope is taken off jump for jump.
 
+    **Several classes.** Class k has the probability ``exp(x'w_k) / sum_j exp(x'w_j)``, ``w_0 = 0`` (one vector could be
+    added to all K): coordinates are those of ``w_1, ..., w_(K-1)``, class by class, log odds against class 0, so
+    that ``d = (K - 1) p`` for p columns. A threshold pulls classes towards class 0: which one that is matters to
+    `support`, and to the average hardly. A row takes about ``K d^2 / 2`` multiplications.
+
     **Random scaling.** ``mean w - shift`` over the first rows of a stretch, times their number, is a sum of martingale
     differences: threshold, start and curvature are no part of it, so that its partial sums S_k tend to a Brownian
     motion under every threshold. ``V = 1/b sum_k (S_k - k/b S_b)^2 / b`` over the ends of b = 56 to 128 units of rows
@@ -123,11 +130,12 @@ def fit(
     (`rdasde._inference.scaling`; 6.747 for 95 % as b grows, as published). ``std_error`` is ``sqrt(V / m)`` scaled to
     be right on average. Fewer than 8 units, and rows that come again, have no such law: NaN.
 
-    **Noise.** Sigma is the mean square of gradients around their mean on the path, so that the way from the start to
-    w* is not taken for noise: for each of the kept rows exactly, later by runs of rows. Where all rows are still kept
-    each of these gradients is divided by 1 less the leverage of its row (HC3), and quantiles are those of Student's t
-    with ``m - d`` degrees of freedom. With fewer than ``4 d`` rows, or where a coefficient rests on fewer than 20 rows
-    whose entries are large, the note says that standard errors are rough.
+    **Noise.** Sigma is the mean square of gradients around their mean on the path, so that the way from the start to w*
+    is not taken for noise: for each of the kept rows exactly, later by runs of rows. Where all rows are still kept each
+    of these gradients is divided by 1 less the leverage of its row (HC3; a matrix for several classes), and quantiles
+    are those of Student's t with ``m - d`` degrees of freedom (for several classes ``m - p``: each has all rows for its
+    p columns). With fewer than ``4 d`` rows, or where a coefficient rests on fewer than 20 rows whose entries are
+    large, the note says that standard errors are rough.
 
     **Independence** is tested when the average is read: the squares of sums of centred gradients over 64 to 128 runs
     of consecutive rows, whitened, against what they are for independent rows (a chi-squared law, of the right

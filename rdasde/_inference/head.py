@@ -13,6 +13,7 @@ from rdasde._inference.density import bandwidth
 from rdasde._inference.laws import weak_direction
 from rdasde._inference.row_loop import Rows, add_products, terms_at
 from rdasde._problems.row_terms import DensityModel, Moments, RowModel
+from rdasde._problems.softmax_rows import margins
 
 _PIECE = 256  # rows looked at, at a time
 _TRIES = 60
@@ -30,7 +31,7 @@ class Terms(NamedTuple):
     """Of each kept row, and zeros up to a multiple of eight."""
 
     gradients: Floats
-    roots: Floats
+    roots: Floats  # one after another where a row has several
     bends: Floats  # what gradients are beyond their linearization
 
 
@@ -41,11 +42,15 @@ class Head:
     point, such as what a gradient is there beyond its linearization elsewhere. A copy shares the rows.
     """
 
-    def __init__(self, model: RowModel, size: int, dimension: int) -> None:
+    def __init__(self, model: RowModel, size: int, columns: int) -> None:
         self._model, self._taken = model, 0
-        self.rows, self.response = np.empty((size, dimension)), np.empty(size)
+        self.rows, self.response = np.empty((size, columns)), np.empty(size)
         self.has_separated = False  # whether `solution` found that the classes are
         self.is_concave = False  # or that a second derivative is negative, or not a number
+
+    @property
+    def _dimension(self) -> int:
+        return self.rows.shape[1] * self._model.predictors
 
     def keep(self, x: Floats, y: Floats) -> None:
         """As many of these rows as there is room for."""
@@ -60,12 +65,13 @@ class Head:
     def terms(self, w: Floats, centre: Floats, parameters: Any) -> Terms:
         """Gradients at w, roots at `centre`, and what gradients are beyond their linearization there."""
         x, y = self.taken()
-        d = len(w)
-        terms = Terms(*np.zeros((3, -(-len(x) // 8) * 8, d)))
+        d, several, lines = len(w), self._model.predictors, -(-len(x) // 8) * 8
+        terms = Terms(np.zeros((lines, d)), np.zeros((lines * several, d)), np.zeros((lines, d)))
         for low in range(0, len(x), _PIECE):
             high = min(low + _PIECE, len(x))
-            part = (*(array[low:high] for array in terms), np.zeros(d))
-            moments = Moments(np.zeros(d), centre.copy(), np.zeros(d), *part)
+            gradients, bends = terms.gradients[low:high], terms.bends[low:high]
+            roots = terms.roots[low * several : high * several]
+            moments = Moments(np.zeros(d), centre.copy(), np.zeros(d), gradients, roots, bends, np.zeros(d))
             terms_at(parameters, Rows(x[low:high], y[low:high], 0, 0), w, moments)
         return terms
 
@@ -88,14 +94,24 @@ class Head:
     def is_separated(self, w: Floats) -> bool:
         """Whether w tells the labels apart without an error."""
         x, y = self.taken()
+        if self._model.classes:
+            return bool(np.all(margins(x, y, w) > 0.0))
         return self._model.is_binary and bool(np.all((2.0 * y - 1.0) * (x @ w) > 0.0))
+
+    def loses_nothing(self, step: Floats) -> bool:
+        """Whether no row of several classes is worse off however far w goes this way: some class is told apart."""
+        x, y = self.taken()
+        if not self._model.classes:
+            return False
+        along = margins(x, y, step)
+        return bool(np.min(along) >= -1e-6 * np.max(np.abs(along)))
 
     def solution(self) -> Linearization | None:
         """Where the mean gradient over the kept rows is zero; None where Newton's method does not get there.
 
         Where it jumps, that of the smoothed loss.
         """
-        n, d = self._taken, self.rows.shape[1]
+        n, d = self._taken, self._dimension
         self.has_separated = self.is_concave = False
         if n < 2 * d:
             return None
@@ -120,7 +136,7 @@ class Head:
         if self._model.is_real:
             x, y = self.taken()
             yield np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], dtype=np.float64)
-        yield np.zeros(self.rows.shape[1])
+        yield np.zeros(self._dimension)
 
     def _zero(self, w: Floats, parameters: Any) -> Floats | None:
         """Of the mean gradient, from w on.
@@ -129,12 +145,16 @@ class Head:
         """
         n = self._taken
         gradient, hessian = self._mean(w, parameters)
+        last: Floats | None = None
         for _ in range(_TRIES):
             self.has_separated = self.is_separated(w)
             self.is_concave = not np.all(np.isfinite(hessian))
-            if self.has_separated or self.is_concave or weak_direction(hessian):
+            if self.has_separated or self.is_concave:
                 return None
-            step = np.linalg.solve(hessian, gradient)
+            if weak_direction(hessian):
+                self.has_separated = last is not None and self.loses_nothing(-last)
+                return None
+            step = np.asarray(np.linalg.solve(hessian, gradient), dtype=np.float64)
             # a millionth of the standard error that the information gives: this step is the last one to change anything
             if float(step @ gradient) * n <= 1e-12:
                 return w - step
@@ -146,7 +166,7 @@ class Head:
                 length *= 0.5
             else:
                 return None
-            w = w - length * step
+            w, last = w - length * step, step
             gradient, hessian = after
         return None
 

@@ -25,6 +25,7 @@ from rdasde._inference.stream import Stream
 from rdasde._inference.subject import Subject, subject
 from rdasde._losses.base import Loss
 from rdasde._problems.base import Problem
+from rdasde._problems.row_terms import RowModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +49,11 @@ class OnlineFit:
     support : ndarray of shape (d,), bool
         Where the last iterate is not exactly zero.
     names : list of str
-        Of the coordinates: those given, those of a DataFrame's columns, or "0", "1", ...
+        Of the coordinates: those given, those of a DataFrame's columns, or "0", "1", ... For several classes each with
+        its class before it, "1: dose", ..., "2: dose", ...
+    classes : int or None
+        K of a softmax regression. Its coordinates are the coefficients of class 1 against class 0, then those of class
+        2, ...: ``coef.reshape(K - 1, p)`` has a line for each.
     rows, steps : int
         Taken so far.
     rows_averaged : int
@@ -145,9 +150,10 @@ class OnlineFit:
             if self._stream is None:
                 self._names = self._named(batch, rows.shape[1])
                 # judging the step size is done here: the stream needs no function for it, which pickle might not take
-                fresh = Stream(self._subject.model._replace(gaussian=None), self.algorithm, rows.shape[1])
-                self._warn_if_unstable(rows)
-                self._labels, self._stream = None, fresh
+                named = self._subject.of_labels(response)
+                fresh = Stream(named.model._replace(gaussian=None), self.algorithm, rows.shape[1])
+                self._warn_if_unstable(rows, named.model)
+                self._labels, self._subject, self._stream = None, named, fresh
             self._labels = self._labels or _frames.labels(batch.X)
             for part in self._stream.slices(rows, response):
                 try:
@@ -172,7 +178,8 @@ class OnlineFit:
         return rows, self._subject.responses(name, _frames.plain("y" + name, batch.y), len(rows))
 
     def _matrix(self, argument: str, X: Any) -> NDArray[Any]:
-        d, labels = None if self._stream is None else self.dimension, _frames.labels(X)
+        d = None if self._stream is None else self.dimension // self._subject.model.predictors
+        labels = _frames.labels(X)
         if d is not None and labels is not None:
             self._compare(argument, labels)
         mend = "give one row for each observation" if d is None else f"give the {d} columns as before"
@@ -180,11 +187,12 @@ class OnlineFit:
 
     def _compare(self, argument: str, labels: list[str]) -> None:
         """A DataFrame's columns with those of the first one; with the names where rows have come without labels."""
-        if self._labels is not None:
-            same = "fit.names" if self._labels == self.names else _check.show(self._labels)
-            _frames.same_columns(argument, labels, self._labels, f"pass X[{same}]")
-        elif sorted(labels) == sorted(self.names):
-            _frames.same_columns(argument, labels, self.names, "pass X[fit.names]")
+        first, columns = self._labels, list(self._names or [])
+        if first is None and sorted(labels) == sorted(columns):
+            first = columns
+        if first is not None:
+            same = "fit.names" if first == self.names else _check.show(first)
+            _frames.same_columns(argument, labels, first, f"pass X[{same}]")
 
     def _named(self, batch: Batch, dimension: int) -> list[str]:
         names = self._names or _frames.labels(batch.X) or [f"{j}" for j in range(dimension)]
@@ -192,9 +200,9 @@ class OnlineFit:
             raise _check.bad("names", f"of length {len(names)}", f"of length {dimension}", "give one for each column")
         return names
 
-    def _warn_if_unstable(self, rows: NDArray[Any]) -> None:
+    def _warn_if_unstable(self, rows: NDArray[Any], model: RowModel) -> None:
         """As for Gaussian rows with the second moments of the first ones, if there are many."""
-        gaussian, d = self._subject.model.gaussian, rows.shape[1]
+        gaussian, d = model.gaussian, rows.shape[1]
         n = min(len(rows), max(1000, 50 * d))
         if gaussian is None or n < 20 * d:
             return
@@ -223,7 +231,14 @@ class OnlineFit:
 
     @property
     def names(self) -> list[str]:
-        return list(self._names or [])
+        columns = list(self._names or [])
+        if self.classes is None:
+            return columns
+        return [f"{k}: {name}" for k in range(1, self.classes) for name in columns]
+
+    @property
+    def classes(self) -> int | None:
+        return self._subject.model.classes or None
 
     @property
     def dimension(self) -> int:
@@ -290,12 +305,13 @@ class OnlineFit:
 
         Returns
         -------
-        ndarray of shape (n,)
+        ndarray of shape (n,), or (n, K) for several classes
             ``x'coef`` through the loss's `mean_response`: a probability for a logistic regression, a count for a
-            Poisson regression; for PCA the projections ``x'coef``.
+            Poisson regression; for a softmax regression the probability of each class; for PCA the projections
+            ``x'coef``.
         """
         rows = self._matrix("X", X)
-        return self._subject.mean_response(np.asarray(rows @ self.coef, dtype=np.float64))
+        return self._subject.predict(rows, self.coef)
 
     def _estimates(self) -> tuple[Estimate, Estimate]:
         stream, known = self._run, self._known

@@ -45,7 +45,8 @@ def estimates(stream: Stream, model: RowModel, method: Method, level: float) -> 
             )
         notes.insert(0, note)
     if distinct < _ROWS_PER_COLUMN * len(last.dual):
-        notes.append(f"Standard errors are rough with fewer than {_ROWS_PER_COLUMN} rows for each column.")
+        what = "column" if model.predictors == 1 else "coefficient"
+        notes.append(f"Standard errors are rough with fewer than {_ROWS_PER_COLUMN} rows for each {what}.")
     shift = stretch.coef - law.center if law.is_known else unknown
     known = Estimate(stretch.coef, shift, law.std_error, level, " ".join(notes), law.freedom, law.units)
     return known, _iterate(stream, model, average, known)
@@ -60,7 +61,8 @@ def _without_theory(stream: Stream, model: RowModel, stretch: Stretch, distinct:
     if not np.all(np.isfinite(stretch.coef)) or (not curved and not model.is_linearized):
         return "The sums have overflowed: the stream diverges."
     if distinct < 2 * d:
-        return f"Standard errors need at least {2 * d} rows, twice as many as columns."
+        what = "columns" if model.predictors == 1 else "coefficients"
+        return f"Standard errors need at least {2 * d} rows, twice as many as {what}."
     if stream.has_one_class and model.is_count:
         return "All counts are zero: no finite coefficient is the best."
     if stream.has_one_class:
@@ -74,7 +76,7 @@ def _without_theory(stream: Stream, model: RowModel, stretch: Stretch, distinct:
         return ""
     if model.is_directional:
         return "The average is not near a leading eigenvector whose eigenvalue stands alone."
-    if model.is_linearized and not model.is_binary:
+    if model.is_linearized and not model.is_labelled:
         return "Some direction has no curvature: columns are linearly dependent, or the loss is flat there."
     return "Some direction has no curvature: columns are linearly dependent, or the classes are separated."
 

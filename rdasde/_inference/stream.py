@@ -42,7 +42,8 @@ class Stream:
     model : RowModel
         Where it is directional, the dual starts at the first row that is not zero, scaled to length 1, instead of 0.
     algorithm : RDA
-    dimension : int
+    columns : int
+        Of X; the dimension d is as many times that as a row has predictors.
     fixed : Linearization, optional
         Where gradients are linearized from the first row to the last; chosen along the way if it is not given.
 
@@ -60,27 +61,32 @@ class Stream:
         From which row on gradients are linearized where.
     """
 
-    def __init__(self, model: RowModel, algorithm: RDA, dimension: int, fixed: Linearization | None = None) -> None:
+    def __init__(self, model: RowModel, algorithm: RDA, columns: int, fixed: Linearization | None = None) -> None:
+        several = model.predictors
+        dimension = columns * several
         algorithm.mirror.check_dimension(dimension)
         self._model, self.algorithm = model, algorithm
         self.block = algorithm.batch_size * -(-_BLOCK // algorithm.batch_size)
         kept = self.block
         while kept < max(_HEAD, _HEAD_PER_COLUMN * dimension):
             kept *= 2
-        need_memory(
-            8.0 * dimension * (12.0 * dimension + 3.0 * self.block + kept), "Sums of outer products", "drop columns"
-        )
+        numbers = dimension * (12.0 * dimension + (2.0 + several) * self.block) + float(kept) * columns
+        if several > 1:  # while the kept rows are looked at; one root a row takes no more than there is anyway
+            numbers += float(kept) * several * dimension
+        need_memory(8.0 * numbers, "Sums of outer products", "drop columns")
         self.rows = 0
         v, pending, total, curvature, bent = (np.zeros(dimension) for _ in range(5))
         w = algorithm.mirror.prox(v, self.threshold(np.zeros(1))[0])
         self._state = State(v, w, pending)
-        gradients, roots, path = np.zeros((3, -(-self.block // 8) * 8, dimension))
+        lines = -(-self.block // 8) * 8
+        gradients, path = np.zeros((2, lines, dimension))
+        roots = np.zeros((lines * several, dimension))
         start = np.zeros(dimension) if fixed is None or fixed.centre is None else fixed.centre.copy()
         self._moments = Moments(total, start, curvature, gradients, roots, path, bent)
         follow = model.is_linearized and fixed is None
         self._rule = Rule(np.zeros(0), algorithm.step_size, algorithm.batch_size, follow, model.is_linearized)
         self._is_replay = fixed is not None
-        self.head = None if self._is_replay or model.is_directional else Head(model, kept, dimension)
+        self.head = None if self._is_replay or model.is_directional else Head(model, kept, columns)
         self.centres = [(0, fixed or Linearization(None, model.parameters))]
         self._behind = 0  # rows that the last one was estimated from
         self.units = Units(self.block, dimension)
@@ -232,11 +238,11 @@ class Stream:
         """Everything up to now."""
         place = self.rows % self.block
 
-        def product(total: Floats, block: Floats) -> Floats:
+        def product(total: Floats, block: Floats, lines: int) -> Floats:
             total = total.copy()
-            if place:
+            if lines:
                 part = np.zeros_like(block)
-                part[:place] = block[:place]
+                part[:lines] = block[:lines]
                 add_products(part, total)
             return np.triu(total) + np.triu(total, 1).T
 
@@ -246,8 +252,8 @@ class Stream:
             self.dual.copy(),
             self.primal.copy(),
             self._moments.total.copy(),
-            product(self._roots, self._moments.roots),
-            product(self._gradients, self._moments.gradients),
+            product(self._roots, self._moments.roots, place * self._model.predictors),
+            product(self._gradients, self._moments.gradients, place),
             self._moments.bent.copy(),
         )
 

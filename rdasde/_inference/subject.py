@@ -18,6 +18,7 @@ from rdasde._problems.base import Problem
 from rdasde._problems.linear_regression import LinearRegression
 from rdasde._problems.logistic_regression import LogisticRegression
 from rdasde._problems.row_terms import DensityModel, LossModel, RowModel
+from rdasde._problems.softmax_rows import first_labels, probabilities
 
 
 class Subject(NamedTuple):
@@ -37,7 +38,11 @@ class Subject(NamedTuple):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By what the user has said: a row model may hold functions that have no name."""
-        return subject, (self.kind,)
+        return subject, (self.kind, self.model.classes)
+
+    def of_labels(self, response: NDArray[Any]) -> Subject:
+        """With as many classes as the first rows have, where that is to be read from them."""
+        return self if self.model.by_classes is None else subject(self.kind, int(np.max(response)) + 1)
 
     def responses(self, name: str, y: Any, count: int) -> NDArray[Any]:
         """Those of so many rows, checked; `name` says which batch they are of."""
@@ -54,7 +59,25 @@ class Subject(NamedTuple):
             if np.any(wrong):
                 got = f"{response[np.argmax(wrong)]:g} somewhere"
                 raise _check.bad("y" + name, got, "labels in {0, 1}", "recode them, for example y > 0")
+        if self.model.by_classes is not None:
+            first_labels("y" + name, response, " in the first rows", "let these have every class")
+        elif self.model.classes:
+            self._check_classes("y" + name, response)
         return response
+
+    def _check_classes(self, argument: str, labels: NDArray[Any]) -> None:
+        last = self.model.classes - 1
+        strange = labels[(labels < 0) | (labels > last) | (labels != np.floor(labels))]
+        if strange.size:
+            accepted = f"labels 0 to {last}, as in the first rows"
+            mend = "fit anew with first rows that have every class"
+            raise _check.bad(argument, f"{strange[0]:g} somewhere", accepted, mend)
+
+    def predict(self, rows: NDArray[Any], coef: Floats) -> Floats:
+        """What to expect of y for each row; of several classes the probability of each."""
+        if not self.model.classes:
+            return self.mean_response(np.asarray(rows @ coef, dtype=np.float64))
+        return probabilities(rows, coef)
 
     def mean_response(self, scores: Floats) -> Floats:
         """What to expect of y where x'w is this; the score itself where there is no y."""
@@ -63,19 +86,23 @@ class Subject(NamedTuple):
         return LogisticLoss().mean_response(scores) if issubclass(self.kind, LogisticRegression) else scores
 
 
-def subject(kind: Any) -> Subject:
-    """Of a problem class, or of a loss; TypeError for anything else."""
+def subject(kind: Any, classes: int = 0) -> Subject:
+    """Of a problem class, or of a loss; TypeError for anything else. `classes` where they are known."""
     if isinstance(kind, Loss):
         return Subject(kind, repr(kind), _of_loss(kind))
     if isinstance(kind, type) and issubclass(kind, Problem) and kind.row_model is not None:
-        return Subject(kind, kind.__name__, kind.row_model)
+        model = kind.row_model
+        if classes and model.by_classes is not None:
+            return Subject(kind, f"{kind.__name__} with {classes} classes", model.by_classes(classes))
+        return Subject(kind, kind.__name__, model)
     mend = "pass the class itself"
     if isinstance(kind, type) and issubclass(kind, Loss):
         mend = f"pass an instance, for example rs.{kind.__name__}()"
     raise _check.wrong_kind(
         "problem_class",
         kind,
-        "rs.LinearRegression, rs.LogisticRegression, rs.OnlinePCA, or a loss such as rs.PoissonLoss()",
+        "rs.LinearRegression, rs.LogisticRegression, rs.SoftmaxRegression, rs.OnlinePCA, or a loss such as "
+        "rs.PoissonLoss()",
         mend,
     )
 

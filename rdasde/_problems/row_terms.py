@@ -41,6 +41,13 @@ class RowModel(NamedTuple):
         well, and what linearizations leave is looked at instead.
     is_real, is_count : bool
         Whether y is any number, so that least squares is a first guess; whether it is 0, 1, 2, ...
+    predictors : int
+        Linear predictors x'w_k of a row, so that there are as many coefficients for each column, those of one predictor
+        after those of another, and so many roots of a row.
+    classes : int
+        K, where y is a label 0, 1, ..., K - 1 of several classes, else 0.
+    by_classes : callable or None
+        Where K is to be read from the first labels: from K to the model.
     """
 
     parameters: NamedTuple
@@ -52,6 +59,14 @@ class RowModel(NamedTuple):
     largest_slope: float | None = None
     is_real: bool = False
     is_count: bool = False
+    predictors: int = 1
+    classes: int = 0
+    by_classes: Callable[[int], RowModel] | None = None
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether y says of which class a row is."""
+        return self.is_binary or self.classes > 0
 
 
 class Row(NamedTuple):
@@ -69,7 +84,7 @@ class Moments(NamedTuple):
     centre: Floats  # (d,): where gradients are linearized
     curvature: Floats  # (d,): gains what the gradient of a row is beyond its linearization
     gradients: Floats  # (block, d): of each row of the block
-    roots: Floats  # (block, d): r of each row, where r r' averages to H
+    roots: Floats  # (block * predictors, d): r of each row, one after another, where the sum of r r' averages to H
     path: Floats  # (block, d): the w at which the gradient of each row was taken
     bent: Floats  # (d,): the sum of `curvature` over all rows
 
@@ -77,6 +92,8 @@ class Moments(NamedTuple):
 @generic
 def row_terms(model, row, w, moments):
     """The gradient at `w` on a `Row`, and its root, into line ``row.place`` of ``moments.gradients`` and ``.roots``.
+
+    Where a row has several roots, they go into as many lines from ``row.place * predictors`` on.
 
     Where f is not quadratic, ``moments.curvature`` gains what the gradient at `w` is beyond its linearization at
     ``moments.centre``, where H is taken too.

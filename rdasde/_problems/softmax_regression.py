@@ -13,6 +13,7 @@ from rdasde._problems.base import Expectations
 from rdasde._problems.row_minimizer import damped, whitening
 from rdasde._problems.rows import RowNoise, blocks, mean_square_growth
 from rdasde._problems.softmax_regression_lanes import SoftmaxParameters, softmax_layout
+from rdasde._problems.softmax_rows import first_labels, softmax_rows
 
 _STEPS, _POLISH = 60, 2  # of Newton's method; after the first step that hardly moves
 _CLOSE = 1e-10  # in units of the scores
@@ -48,6 +49,8 @@ class SoftmaxRegression(RowNoise):
     >>> problem.classes, problem.dimension, problem.minimizer.reshape(3, 2).shape
     (3, 6, (3, 2))
     """
+
+    row_model = softmax_rows(2)._replace(by_classes=softmax_rows)
 
     def __init__(self, X: ArrayLike, y: ArrayLike, replacement: bool = True) -> None:
         X, y = _frames.pair(X, y)
@@ -212,16 +215,7 @@ class SoftmaxRegression(RowNoise):
 
 def _labels(y: ArrayLike, count: int) -> NDArray[np.int64]:
     labels = _check.array("y", y, (count,), mend="give one label for each row of X")
-    accepted, mend = "labels 0, 1, ..., K - 1, each at least once", "pass np.unique(y, return_inverse=True)[1]"
-    strange = labels[(labels < 0.0) | (labels != np.floor(labels))]
-    if strange.size:
-        raise _check.bad("y", f"{strange[0]:g} somewhere", accepted, mend)
-    kinds = np.unique(labels)
-    if len(kinds) < 2:
-        raise _check.bad("y", f"{kinds[0]:g} everywhere", accepted, "give at least two classes")
-    absent = np.flatnonzero(kinds != np.arange(len(kinds)))
-    if absent.size:
-        raise _check.bad("y", f"without a label {absent[0]} but with {kinds[-1]:g}", accepted, mend)
+    first_labels("y", labels)
     return labels.astype(np.int64)
 
 

@@ -435,11 +435,12 @@ X4, Y4 = np.arange(12.0).reshape(4, 3), np.array([0.0, 1.0, 1.0, 0.0])
 HOLE = np.where(X4 == 4.0, np.nan, X4)
 CASES = {
     "problem_class is the class StochasticProblem (ABCMeta), but must be rs.LinearRegression, rs.LogisticRegression, "
-    "rs.OnlinePCA, or a loss such as rs.PoissonLoss(): pass the class itself.": lambda: rs.fit(
+    "rs.SoftmaxRegression, rs.OnlinePCA, or a loss such as rs.PoissonLoss(): pass the class itself.": lambda: rs.fit(
         rs.StochasticProblem, X4, Y4, SGD
     ),
     "problem_class is LinearRegression(<coef, d=1>, covariance=None, noise_std=1) (LinearRegression), but must be "
-    "rs.LinearRegression, rs.LogisticRegression, rs.OnlinePCA, or a loss such as rs.PoissonLoss(): "
+    "rs.LinearRegression, rs.LogisticRegression, rs.SoftmaxRegression, rs.OnlinePCA, or a loss such as "
+    "rs.PoissonLoss(): "
     "pass the class itself.": lambda: rs.fit(rs.LinearRegression([1.0]), X4, Y4, SGD),
     "algorithm is 0.1 (float), but must be an algorithm: pass for example rs.RDA(step_size=1e-3).": lambda: rs.fit(
         rs.LinearRegression, X4, Y4, 0.1

@@ -238,9 +238,8 @@ CASES = {
         lambda X, y: rs.fit(rs.SquaredHingeLoss(), X, y + 1.0, L1)
     ),
     "problem_class is the class PoissonLoss (ABCMeta), but must be rs.LinearRegression, rs.LogisticRegression, "
-    "rs.OnlinePCA, or a loss such as rs.PoissonLoss(): pass an instance, for example rs.PoissonLoss().": (
-        lambda X, y: rs.fit(rs.PoissonLoss, X, y, L1)
-    ),
+    "rs.SoftmaxRegression, rs.OnlinePCA, or a loss such as rs.PoissonLoss(): pass an instance, for example "
+    "rs.PoissonLoss().": (lambda X, y: rs.fit(rs.PoissonLoss, X, y, L1)),
     "y is None, but must be the responses for HuberLoss(delta=1.345): pass one number for each row of X.": (
         lambda X, y: rs.fit(rs.HuberLoss(), X, None, L1)
     ),

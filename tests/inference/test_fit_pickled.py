@@ -1,6 +1,7 @@
 """A fit in a file, or in another process, is the same fit."""
 
 import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -28,6 +29,7 @@ KINDS = {
     "smoothed QuantileLoss": (rs.QuantileLoss(0.7, bandwidth=0.5), "real"),
     "SquaredHingeLoss": (rs.SquaredHingeLoss(), "label"),
     "CustomLoss": (rs.CustomLoss(log_cosh), "real"),
+    "SoftmaxRegression": (rs.SoftmaxRegression, "class"),
 }
 
 
@@ -39,6 +41,7 @@ def rows_of(response, n):
         "real": eta + rng.standard_normal(n),
         "label": (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))).astype(float),
         "count": rng.poisson(np.exp(eta)),
+        "class": np.digitize(eta + rng.logistic(size=n), [-0.5, 0.8]),
         "none": None,
     }[response]
     return X, y
@@ -60,7 +63,10 @@ def test_a_fit_that_was_put_away_goes_on(kind, again):
     """Bit for bit, from within the first block, from the kept rows, from beyond them; read before or not."""
     what, response = KINDS[kind]
     X, y = rows_of(response, 5001)
-    fit = rs.fit(what, *part(X, y, 0, 101), ALGORITHM, names=["one", "a", "b"])
+    algorithm = ALGORITHM
+    if response == "class":
+        algorithm = dataclasses.replace(ALGORITHM, regularizer=rs.L1([0.0, 1.0, 1.0] * 2))
+    fit = rs.fit(what, *part(X, y, 0, 101), algorithm, names=["one", "a", "b"])
     other = again(fit)
     for low, high in ((101, 1703), (1703, 4300), (4300, 5001)):
         fit.update(*part(X, y, low, high))

@@ -15,6 +15,7 @@ KINDS = {
     "logistic": rs.LogisticRegression,
     "poisson": rs.PoissonLoss(),
     "pca": rs.OnlinePCA,
+    "softmax": rs.SoftmaxRegression,
 }
 NOTE = "The fit of the {} rows before is in .partial of this exception; .partial.update goes on with it."
 
@@ -28,6 +29,10 @@ def rows_of(kind, n, d=4, seed=0):
     mean = np.exp(X @ np.linspace(1.0, -0.5, d))
     if isinstance(kind, rs.PoissonLoss):
         return X, rng.poisson(mean)
+    if kind is rs.SoftmaxRegression:
+        classes = (3.0 * rng.random(n) + X[:, 0] > 1.0) * rng.integers(1, 3, n)
+        classes[:3] = 0, 1, 2  # which the first rows have to have
+        return X, classes
     return X, (rng.random(n) < mean / (1.0 + mean)).astype(float)
 
 
@@ -87,7 +92,7 @@ def check_interruptions(rounds, seed):
         n = int(rng.choice([700, 2100, 9000]))
         X, y = rows_of(kind, n, seed=number)
         inference = "plug-in" if kind is rs.OnlinePCA or number % 2 else "random-scaling"
-        start = int(rng.integers(1, 300))
+        start = max(int(rng.integers(1, 300)), 3)
         fit = rs.fit(kind, *part(X, y, 0, start), ALGORITHM, inference=inference)
         error = interrupted(lambda fit=fit, X=X, y=y, a=start, n=n: fit.update(*part(X, y, a, n)), rng.integers(1, 600))
         stopped += error is not None
