@@ -144,7 +144,9 @@ def _meet(
     steps = -(-len(there.train_labels) // int(pruned.settings["batch_size"]))
     clock = Clock(np.repeat(known.rates(pruned, "GRDA.pt"), steps), float(pruned.settings["mu"]))
     whole = checkpoints.vector(network.model)
-    return meeting(sparse, whole, strengths.to(whole), space, multiply, clock, products=settings["memory"])
+    followed = HessianProduct(Network(network.model), functional.cross_entropy, rows, _BATCH)
+    followed.in_training()
+    return meeting(sparse, whole, strengths.to(whole), space, followed, clock, products=settings["memory"])
 
 
 def report(found: dict[str, Any]) -> str:
