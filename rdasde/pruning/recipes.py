@@ -17,7 +17,7 @@ Two recipes run on data that arrive with Python packages, to try the program. On
 tried with a small network on small pictures in minutes::
 
     python -m rdasde.pruning.recipes cifar100-wrn10x1 --folder DIR --pictures 5000 --classes 10 --side 16 \\
-        --checkpoint small.pt --c 0,0.003
+        --checkpoint small.pt --c 0,0.01
 """
 
 from __future__ import annotations

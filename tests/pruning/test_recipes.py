@@ -1,7 +1,9 @@
 """The training program: what it saves and tells, several runs in a call, methods to compare with, precision."""
 
 import functools
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -415,6 +417,30 @@ def test_nothing_waits_for_the_device_in_an_epoch():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert len(done) == 3 * steps
+
+
+def test_a_bar_tells_speed_and_time_left(monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    seen = Terminal()
+    monkeypatch.setattr(sys, "stderr", seen)
+    bar = _training.Bar(100, 4)
+    for _ in range(3):
+        bar(2, 30)  # it goes on with the third epoch
+    bar._bar.refresh()
+    bar.close()
+    said = seen.getvalue()
+    assert "epoch 3/4" in said
+    assert "290/400 pictures" in said
+    assert "pictures/s" in said
+    assert " left" in said
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    bar = _training.Bar(100, 4)
+    bar(0, 30)
+    bar.close()
+    assert sys.stderr.getvalue() == ""  # no terminal
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch, capsys):
