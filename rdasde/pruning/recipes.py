@@ -243,6 +243,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, OSError, ValueError) as error:
         print(f"rdasde.pruning.recipes: {error}", file=sys.stderr)
         return 1
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        cause = _check.show(" ".join(str(error).split()))
+        print(f"rdasde.pruning.recipes: this machine cannot compile ({cause}): leave out --compile.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         kept = "the same command goes on from the last epoch" if options.checkpoint else "nothing was saved"
         print(f"\nrdasde.pruning.recipes: interrupted; {kept}.", file=sys.stderr)

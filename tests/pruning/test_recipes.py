@@ -401,6 +401,21 @@ def test_full_batches_alone_are_compiled(tmp_path, monkeypatch):
     run(digits(2), checkpoint=quick)  # it goes on without
 
 
+def test_a_machine_that_cannot_compile(monkeypatch, capsys):
+    def backend(graph, inputs):
+        raise OSError("no compiler found")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    assert command("--epochs", 1, "--compile") == 1
+    torch._dynamo.reset()
+    said = capsys.readouterr().err
+    assert said.startswith("rdasde.pruning.recipes: this machine cannot compile (")
+    assert "no compiler found" in said
+    assert said.endswith("): leave out --compile.\n")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_nothing_waits_for_the_device_in_an_epoch():
     here = _distributed.Place(0, 1, torch.device("cuda", torch.cuda.current_device()))
