@@ -174,6 +174,21 @@ def test_sgd_is_a_plain_loop():
     assert same(weights, module.state_dict())
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_datasets_that_are_read_as_it_goes_on_train_alike(tmp_path, workers):
+    there = SOURCE()
+    train = torch.utils.data.TensorDataset(there.train_inputs, there.train_labels)
+    test = torch.utils.data.TensorDataset(there.test_inputs, there.test_labels)
+    loaded = _training.Loaded(train, test, workers)
+    for name, source in (("device", there), ("loaded", loaded)):
+        file = tmp_path / f"{name}.pt"
+        _distributed.train(RECIPE.network, source, lambda epoch, epochs: 0.1, digits(1), HERE, checkpoint=file, say=str)
+    assert same(load(tmp_path / "device.pt")["model"], load(tmp_path / "loaded.pt")["model"])
+    one, two = (lines(tmp_path / f"{name}.jsonl")[0] for name in ("device", "loaded"))
+    assert one["test_accuracy"] == two["test_accuracy"]
+    assert one["test_loss"] == pytest.approx(two["test_loss"], rel=1e-6)
+
+
 def test_training_leaves_no_state_behind():
     torch.manual_seed(99)
     wanted = torch.rand(3)
