@@ -18,6 +18,7 @@ from rdasde._engine.store import write_whole
 from rdasde._network import Network
 from rdasde.landscape._hessian import HessianProduct
 from rdasde.landscape._restarted import restarted_lanczos
+from rdasde.pruning._training import precision
 from rdasde.pruning._training.pictures import Pictures
 
 from . import checkpoints, pictures
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
             continue
         begun = time.perf_counter()
         pair = checkpoints.read(files[0], "GRDA.pt"), checkpoints.read(files[1], "SGD.pt")
-        record = {"epoch": epoch} | _meet(pair[0], pair[1], known, there, settings)
+        with precision.in_force("fp32", device):
+            record = {"epoch": epoch} | _meet(pair[0], pair[1], known, there, settings)
         found["records"].append(record)
         found["seconds"] = round(found["seconds"] + time.perf_counter() - begun, 1)
         text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
