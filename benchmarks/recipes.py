@@ -28,8 +28,8 @@ HEADER = """# Recipes
 Written by `benchmarks/recipes.py`: seconds an epoch of training through the recipe, its loader included, against a bare
 loop on one batch; medians over epochs in turn, the first of each left out.
 
-| device | recipe | precision | compiled | recipe, s | bare, s | over bare | aim, s |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| device | recipe | precision | compiled | recipe, s | bare, s | over bare | with test and checkpoint, s | aim, s |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -72,11 +72,13 @@ def measure(options, here):
     optimizer = GRDA(module.parameters(), lr=0.001, c=recipe.c, mu=recipe.mu)
     quick = torch.compile(module, dynamic=False) if options.compile else module
     batch = next(pictures.plain_batches(source, source.train_inputs, source.train_labels, size))
-    alone = []
+    alone, whole, begin = [], [], [time.perf_counter()]
 
     def after_an_epoch(line):  # in the precision of the recipe, whose epoch is over
+        whole.append(time.perf_counter() - begin[0])
         module.train()
         alone.append(bare(quick, optimizer, batch, options.rows, options, here.device))
+        begin[0] = time.perf_counter()
 
     settings = _training.Settings(
         options.recipe, options.epochs, size, recipe.c, recipe.mu, False, 1, precision=options.precision
@@ -95,16 +97,17 @@ def measure(options, here):
         say=after_an_epoch,
     )
     told = [json.loads(line) for line in checkpoint.with_suffix(".jsonl").read_text().splitlines()]
-    return [line["seconds"] for line in told][1:], alone[1:]
+    return [line["seconds"] for line in told][1:], alone[1:], whole[1:]
 
 
-def row(options, device, through, alone):
+def row(options, device, through, alone, whole):
     ratio = statistics.median(one / two for one, two in zip(through, alone, strict=True))
     what = (
         options.recipe if not options.quick else f"{options.recipe}, {options.rows} of {options.side} x {options.side}"
     )
     aim = next((f"{aim:g}" for name, aim in AIMS.items() if name in device and not options.quick), "")
-    numbers = f"{statistics.median(through):.2f} | {statistics.median(alone):.2f} | {ratio:.3f}"
+    first, second, third = (f"{statistics.median(seconds):.2f}" for seconds in (through, alone, whole))
+    numbers = f"{first} | {second} | {ratio:.3f} | {third}"
     return f"| {device} | {what} | {options.precision} | {'yes' if options.compile else 'no'} | {numbers} | {aim} |"
 
 
@@ -115,7 +118,9 @@ def table(new):
     rows = {key: line for key, line in rows.items() if "---" not in line and not line.startswith("| device")}
     for name, aim in AIMS.items():
         if not any(name in line for line in [*rows.values(), new]):
-            rows[name] = f"| {name} | cifar100-wrn28x10 | bf16 | yes | not measured | not measured | | {aim:g} |"
+            rows[name] = (
+                f"| {name} | cifar100-wrn28x10 | bf16 | yes | not measured | not measured | | not measured | {aim:g} |"
+            )
         elif name in new:
             rows = {key: line for key, line in rows.items() if not (name in line and "not measured" in line)}
     rows[new.split(" | ")[0] + str(new.split(" | ")[1:4])] = new

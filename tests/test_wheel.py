@@ -38,6 +38,8 @@ def run(command, site, folder):
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {"rdasde/py.typed", "rdasde/print.mplstyle", "rdasde/dark.mplstyle"} <= set(names)
+    kept = ("valley-cifar100.npz", "sparsity-accuracy-cifar100.json", "theory-cifar100.json")
+    assert {f"rdasde/_figures/results/{name}" for name in kept} <= set(names)
     assert {name for name in names if name.endswith(".pyi")} == {
         f"rdasde/{folder}__init__.pyi"
         for folder in ("", "interactions/", "landscape/", "plot/", "pruning/", "testing/", "validate/")

@@ -44,6 +44,11 @@ class HessianProduct:
         self.dimension = count_weights(network.model)
         self.device, self.dtype = self._network.device, self._network.dtype
 
+    def in_training(self) -> None:
+        """From now on of the loss that training follows: batch norm takes the statistics of each batch."""
+        for norm in self._network.norms:
+            norm.train()
+
     def __call__(self, u: Tensor) -> Tensor:
         accepted, mend = f"a tensor of shape ({self.dimension},)", "give one number for each weight"
         _check.instance("u", u, Tensor, accepted, f"{mend}, by torch.from_numpy if they are NumPy's")

@@ -17,7 +17,7 @@ Two recipes run on data that arrive with Python packages, to try the program. On
 tried with a small network on small pictures in minutes::
 
     python -m rdasde.pruning.recipes cifar100-wrn10x1 --folder DIR --pictures 5000 --classes 10 --side 16 \\
-        --checkpoint small.pt --c 0,0.003
+        --checkpoint small.pt --c 0,0.01
 """
 
 from __future__ import annotations
@@ -250,6 +250,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _train(options)
     except (ImportError, OSError, ValueError) as error:
         print(f"rdasde.pruning.recipes: {error}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        cause = _check.show(" ".join(str(error).split()))
+        print(f"rdasde.pruning.recipes: this machine cannot compile ({cause}): leave out --compile.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         kept = "the same command goes on from the last epoch" if options.checkpoint else "nothing was saved"

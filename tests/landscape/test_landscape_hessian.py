@@ -374,3 +374,27 @@ def test_restarts_stop_after_the_products_allowed():
     assert space.vectors.shape == (3, 200)
     assert float(space.residuals.max()) > 1e-9
     assert bool((space.values <= 1.0 + 1e-12).all())
+
+
+def test_the_hessian_of_training_has_the_statistics_of_each_batch():
+    from rdasde._network import Network
+    from rdasde.landscape._hessian import HessianProduct
+
+    model, (inputs, targets) = network(batch_norm=True), data()
+    product = HessianProduct(Network(model), functional.cross_entropy, (inputs, targets), 70)
+    held = product(torch.ones(product.dimension, dtype=torch.float64))
+    product.in_training()
+    moving = product(torch.ones(product.dimension, dtype=torch.float64))
+    names = [name for name, _ in model.named_parameters()]
+    shapes = [p.shape for p in model.parameters()]
+    start = torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+    model.train()
+
+    def loss(vector):
+        parts = vector.split([shape.numel() for shape in shapes])
+        weights = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
+        return functional.cross_entropy(torch.func.functional_call(model, weights, (inputs,)), targets)
+
+    dense = torch.autograd.functional.hessian(loss, start)
+    torch.testing.assert_close(moving, dense.sum(dim=1), rtol=1e-8, atol=1e-10)
+    assert not torch.allclose(held, moving, rtol=1e-3)

@@ -44,7 +44,7 @@ def ends():
 
 
 PLAN = panels.Plan(epochs=3, batch_size=50, points=3, grid=3)
-ABOUT = {"a": "one", "b": "two", "precision": "float32", "rows": 200, "grid_rows": 150, "where": {"device": "CPU"}}
+ABOUT = {"a": "one", "b": "two", "precision": "fp32", "rows": 200, "grid_rows": 150, "where": {"device": "CPU"}}
 
 
 class Killed(Exception):
@@ -146,7 +146,7 @@ def test_files_of_other_runs_and_damaged_ones_are_refused(rows, ends, tmp_path):
 
 
 def test_reduced_precision_is_inside_the_network_alone(ends):
-    model = panels.Autocast(ends[0].eval(), torch.device("cpu"), torch.bfloat16)
+    model = panels.Autocast(ends[0].eval(), torch.device("cpu"), "bf16")
     inputs = torch.ones(2, 4)
     with torch.no_grad():
         outputs, whole = model(inputs), ends[0](inputs)

@@ -147,7 +147,10 @@ def test_moves_depend_on_seed_and_epoch_alone():
 
 
 def test_the_transform_of_torchvision_agrees():
-    transforms = pytest.importorskip("torchvision.transforms")
+    try:
+        from torchvision import transforms
+    except (ImportError, RuntimeError):  # RuntimeError: it is for another PyTorch
+        pytest.skip("needs torchvision")
     parts, pictures = some()
     mean, std = _training.SCALES["cifar"]
     finish = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])

@@ -1,7 +1,9 @@
 """The training program: what it saves and tells, several runs in a call, methods to compare with, precision."""
 
 import functools
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -170,6 +172,21 @@ def test_sgd_is_a_plain_loop():
             torch.nn.functional.cross_entropy(module(inputs[rows]), SOURCE().train_labels[rows]).backward()
             updates.step()
     assert same(weights, module.state_dict())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_datasets_that_are_read_as_it_goes_on_train_alike(tmp_path, workers):
+    there = SOURCE()
+    train = torch.utils.data.TensorDataset(there.train_inputs, there.train_labels)
+    test = torch.utils.data.TensorDataset(there.test_inputs, there.test_labels)
+    loaded = _training.Loaded(train, test, workers)
+    for name, source in (("device", there), ("loaded", loaded)):
+        file = tmp_path / f"{name}.pt"
+        _distributed.train(RECIPE.network, source, lambda epoch, epochs: 0.1, digits(1), HERE, checkpoint=file, say=str)
+    assert same(load(tmp_path / "device.pt")["model"], load(tmp_path / "loaded.pt")["model"])
+    one, two = (lines(tmp_path / f"{name}.jsonl")[0] for name in ("device", "loaded"))
+    assert one["test_accuracy"] == two["test_accuracy"]
+    assert one["test_loss"] == pytest.approx(two["test_loss"], rel=1e-6)
 
 
 def test_training_leaves_no_state_behind():
@@ -399,6 +416,21 @@ def test_full_batches_alone_are_compiled(tmp_path, monkeypatch):
     run(digits(2), checkpoint=quick)  # it goes on without
 
 
+def test_a_machine_that_cannot_compile(monkeypatch, capsys):
+    def backend(graph, inputs):
+        raise OSError("no compiler found")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    assert command("--epochs", 1, "--compile") == 1
+    torch._dynamo.reset()
+    said = capsys.readouterr().err
+    assert said.startswith("rdasde.pruning.recipes: this machine cannot compile (")
+    assert "no compiler found" in said
+    assert said.endswith("): leave out --compile.\n")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_nothing_waits_for_the_device_in_an_epoch():
     here = _distributed.Place(0, 1, torch.device("cuda", torch.cuda.current_device()))
@@ -415,6 +447,30 @@ def test_nothing_waits_for_the_device_in_an_epoch():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert len(done) == 3 * steps
+
+
+def test_a_bar_tells_speed_and_time_left(monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    seen = Terminal()
+    monkeypatch.setattr(sys, "stderr", seen)
+    bar = _training.Bar(100, 4)
+    for _ in range(3):
+        bar(2, 30)  # it goes on with the third epoch
+    bar._bar.refresh()
+    bar.close()
+    said = seen.getvalue()
+    assert "epoch 3/4" in said
+    assert "290/400 pictures" in said
+    assert "pictures/s" in said
+    assert " left" in said
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    bar = _training.Bar(100, 4)
+    bar(0, 30)
+    bar.close()
+    assert sys.stderr.getvalue() == ""  # no terminal
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch, capsys):

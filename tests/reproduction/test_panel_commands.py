@@ -41,7 +41,7 @@ def test_valley(runs, tmp_path, capsys):
     assert recipes.main(command) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"{out} is complete."
     # bfloat16 inside is another run, near to this one
-    half = [*command[:-1], str(tmp_path / "half.npz"), "--precision", "bfloat16"]
+    half = [*command[:-1], str(tmp_path / "half.npz"), "--precision", "bf16"]
     assert recipes.main(half) == 0
     with np.load(tmp_path / "half.npz") as found:
         np.testing.assert_allclose(found["train_loss"][:, 0], arrays["train_loss"][:, 0], rtol=0.05)
@@ -115,5 +115,8 @@ def test_mistakes_are_one_sentence(runs, tmp_path, capsys):
     assert said("valley", grda, grda) == (
         f"rdasde.pruning.recipes valley: B.pt is {grda}, with the weights of A.pt, but must be another run's: pass two "
         "runs."
+    )
+    assert said("valley", grda, sgd, "--precision", "fp64").startswith(
+        "rdasde.pruning.recipes valley: precision is 'fp64', but must be one of "
     )
     assert said("compare", str(tmp_path / "none")).startswith("rdasde.pruning.recipes compare: DIR is ")

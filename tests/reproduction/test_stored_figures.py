@@ -46,7 +46,7 @@ def store(folder, runs=(RUN, PLAIN)):
         arrays[f"plane_{part}_accuracy"] = np.ones((6, 6))
     where = {"device": "NVIDIA something", "weights": 36_000_000, "runs": runs}
     plan = {"epochs": 10, "rate": 0.05, "points": 5, "grid": 6}
-    settings = {"plan": plan, "where": where, "precision": "bfloat16", "rows": 10000, "grid_rows": 2000}
+    settings = {"plan": plan, "where": where, "precision": "bf16", "rows": 10000, "grid_rows": 2000}
     np.savez(folder / "valley-cifar100.npz", settings=np.array(json.dumps(settings)), **arrays)
     others = [RUN | {"method": "gradual", "test_accuracy": 0.75, "name": "gradual"}]
     others.append(RUN | {"mu": 0.6, "zeros": 0.97, "test_accuracy": 0.751})

@@ -91,7 +91,7 @@ def meeting(
     space : Eigenspace
         Of the Hessian at SGD's weights, on their device.
     multiply : callable
-        Products with that Hessian.
+        Products with the Hessian that the flow is of: that of the loss in training.
     clock : Clock
         When the threshold grew.
     products : int

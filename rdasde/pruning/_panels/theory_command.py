@@ -18,6 +18,7 @@ from rdasde._engine.store import write_whole
 from rdasde._network import Network
 from rdasde.landscape._hessian import HessianProduct
 from rdasde.landscape._restarted import restarted_lanczos
+from rdasde.pruning._training import precision
 from rdasde.pruning._training.pictures import Pictures
 
 from . import checkpoints, pictures
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
             continue
         begun = time.perf_counter()
         pair = checkpoints.read(files[0], "GRDA.pt"), checkpoints.read(files[1], "SGD.pt")
-        record = {"epoch": epoch} | _meet(pair[0], pair[1], known, there, settings)
+        with precision.in_force("fp32", device):
+            record = {"epoch": epoch} | _meet(pair[0], pair[1], known, there, settings)
         found["records"].append(record)
         found["seconds"] = round(found["seconds"] + time.perf_counter() - begun, 1)
         text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
@@ -144,7 +146,9 @@ def _meet(
     steps = -(-len(there.train_labels) // int(pruned.settings["batch_size"]))
     clock = Clock(np.repeat(known.rates(pruned, "GRDA.pt"), steps), float(pruned.settings["mu"]))
     whole = checkpoints.vector(network.model)
-    return meeting(sparse, whole, strengths.to(whole), space, multiply, clock, products=settings["memory"])
+    followed = HessianProduct(Network(network.model), functional.cross_entropy, rows, _BATCH)
+    followed.in_training()
+    return meeting(sparse, whole, strengths.to(whole), space, followed, clock, products=settings["memory"])
 
 
 def report(found: dict[str, Any]) -> str:

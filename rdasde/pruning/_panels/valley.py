@@ -23,6 +23,7 @@ from rdasde._engine.store import Arrays, load_arrays, save_arrays, write_whole
 from rdasde._network import Data, Network
 from rdasde.landscape._curve import BezierCurve, Steps, Training, train_bend
 from rdasde.landscape._plane import Plane, plane
+from rdasde.pruning._training.precision import autocast
 
 PATHS = ("curve", "segment")
 FOUND = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -54,12 +55,12 @@ class Plan(NamedTuple):
 class Autocast(nn.Module):
     """A network in reduced precision inside, in single precision outside."""
 
-    def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Module, device: torch.device, precision: str) -> None:
         super().__init__()
-        self.module, self._kind, self._dtype = module, device.type, dtype
+        self.module, self._device, self._precision = module, device, precision
 
     def forward(self, inputs: Tensor) -> Tensor:
-        with torch.autocast(self._kind, self._dtype):
+        with autocast(self._precision, self._device):
             outputs: Tensor = self.module(inputs)
         return outputs.float()
 

@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rdasde import _check
 from rdasde._engine.store import Arrays
+from rdasde.pruning._training import precision
 from rdasde.pruning._training.pictures import Pictures
 
 from . import checkpoints, pictures
 from .compare import run_of
 from .valley import Autocast, Plan, Rows, valley
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 USUAL = Plan()
 
 
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
     parser.add_argument("--grid", type=int, default=USUAL.grid, metavar="N", help="places along each axis of the plane")
     parser.add_argument("--rows", type=int, default=10000, metavar="N", help="pictures that paths are measured on")
     parser.add_argument("--grid-rows", type=int, default=2000, metavar="N", help="pictures for the plane")
-    parser.add_argument("--precision", choices=tuple(PRECISIONS), help="default: bfloat16 on a GPU, else float32")
+    parser.add_argument("--precision", metavar="WORD", help="bf16 (usual on a GPU), tf32 or fp32 (usual on a CPU)")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     options = parser.parse_args(arguments)
     plan = Plan(
@@ -54,7 +52,7 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
     )
     rows, grid_rows = (_check.count(name, getattr(options, name)) for name in ("rows", "grid_rows"))
     device = pictures.device()
-    precision = options.precision or ("bfloat16" if device.type == "cuda" else "float32")
+    word = precision.checked(options.precision or ("bf16" if device.type == "cuda" else "fp32"), device)
     both = checkpoints.read(options.a, "A.pt"), checkpoints.read(options.b, "B.pt")
     checkpoints.alike(*both)
     networks = [known.network(both[0], "A.pt"), known.network(both[1], "B.pt")]
@@ -63,14 +61,14 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
         raise _check.bad("B.pt", f"{options.b}, with the weights of A.pt", "another run's", "pass two runs")
     there = known.pictures(both[0], options.folder, device, "A.pt")
     model = networks[0].to(device)
-    if precision != "float32":
-        model = Autocast(model, device, PRECISIONS[precision])
+    if word == "bf16":
+        model = Autocast(model, device, word)
     out = options.out or options.a.with_name(f"valley-{options.a.stem}-{options.b.stem}.npz")
     out.parent.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {
         "a": checkpoints.digest(ends[0]),
         "b": checkpoints.digest(ends[1]),
-        "precision": precision,
+        "precision": word,
         "rows": rows,
         "grid_rows": grid_rows,
         "where": {
@@ -79,18 +77,19 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
             "runs": [run_of(options.a), run_of(options.b)],
         },
     }
-    arrays = valley(
-        model,
-        ends[0],
-        ends[1],
-        functools.partial(pictures.Training, there, plan.batch_size, plan.seed),
-        _rows(there, rows),
-        _rows(there, grid_rows),
-        plan,
-        about,
-        out,
-        functools.partial(print, flush=True),
-    )
+    with precision.in_force(word, device):
+        arrays = valley(
+            model,
+            ends[0],
+            ends[1],
+            functools.partial(pictures.Training, there, plan.batch_size, plan.seed),
+            _rows(there, rows),
+            _rows(there, grid_rows),
+            plan,
+            about,
+            out,
+            functools.partial(print, flush=True),
+        )
     print(summary(arrays))
     print(out)
 
