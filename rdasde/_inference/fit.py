@@ -119,9 +119,9 @@ def fit(
     gradients are beyond that slope is taken off jump for jump.
 
     **Several classes.** Class k has the probability ``exp(x'w_k) / sum_j exp(x'w_j)``, ``w_0 = 0`` (one vector could be
-    added to all K): coordinates are those of ``w_1, ..., w_(K-1)``, class by class, log odds against class 0, so
-    that ``d = (K - 1) p`` for p columns. A threshold pulls classes towards class 0: which one that is matters to
-    `support`, and to the average hardly. A row takes about ``K d^2 / 2`` multiplications.
+    added to all K): coordinates are those of ``w_1, ..., w_(K-1)``, class by class, log odds against class 0, so that
+    ``d = (K - 1) p`` for p columns. A threshold pulls classes towards class 0: which one that is matters to `support`,
+    and to the average hardly. A row takes about ``K d^2 / 2`` multiplications.
 
     **Random scaling.** ``mean w - shift`` over the first rows of a stretch, times their number, is a sum of martingale
     differences: threshold, start and curvature are no part of it, so that its partial sums S_k tend to a Brownian

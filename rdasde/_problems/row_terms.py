@@ -85,7 +85,7 @@ class Moments(NamedTuple):
     curvature: Floats  # (d,): gains what the gradient of a row is beyond its linearization
     gradients: Floats  # (block, d): of each row of the block
     roots: Floats  # (block * predictors, d): r of each row, one after another, where the sum of r r' averages to H
-    path: Floats  # (block, d): the w at which the gradient of each row was taken
+    path: Floats  # (block, d): the w at which the gradient of each row was taken, set once `row_terms` is done
     bent: Floats  # (d,): the sum of `curvature` over all rows
 
 

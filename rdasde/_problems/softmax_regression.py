@@ -37,6 +37,8 @@ class SoftmaxRegression(RowNoise):
 
     Notes
     -----
+    `fit` has the coefficients of classes 1 to K - 1 against class 0, ``w_k - w_0``.
+
     In the closure the scores of a row are taken as normal, and functions of them are averaged over 2 K points that
     have its covariance, exactly up to third order.
 

@@ -15,56 +15,56 @@ from rdasde._problems.row_terms import RowModel, dot, row_terms
 
 
 class SoftmaxModel(NamedTuple):
-    """Of K classes: scratch alone, each (K,), class 0 first, whose score is 0."""
-
-    here: Floats  # probabilities at w
-    there: Floats  # and at the centre
-    moves: Floats  # of the scores, from there to here
+    classes: int  # K
 
 
 @compilable
-def _probabilities(x, w, out):
-    p, largest, total = x.size, 0.0, 0.0
-    out[0] = 0.0
-    for k in range(1, out.size):
-        out[k] = dot(x, w[(k - 1) * p : k * p])
-        largest = max(largest, out[k])
-    for k in range(out.size):
-        out[k] = np.exp(out[k] - largest)
-        total += out[k]
-    for k in range(out.size):
-        out[k] /= total
+def _probabilities(x, w, classes, out):
+    """Of classes 1, 2, ... into `out`; that of class 0, whose score is 0, is returned."""
+    p, largest = x.size, 0.0
+    for k in range(1, classes):
+        out[k - 1] = dot(x, w[(k - 1) * p : k * p])
+        largest = max(largest, out[k - 1])
+    first = np.exp(-largest)
+    total = first
+    for k in range(1, classes):
+        out[k - 1] = np.exp(out[k - 1] - largest)
+        total += out[k - 1]
+    for k in range(1, classes):
+        out[k - 1] /= total
+    return first / total
 
 
 @implements(row_terms, SoftmaxModel)
 def _(model, row, w, moments):
     # gradient (p - e) (x) x, H = (diag q - q q') (x) x x', roots L_k (x) x with the columns of the Cholesky factor L
     x, y, place = row
-    here, there, moves = model
-    gradient, curvature, centre, p = moments.gradients[place], moments.curvature, moments.centre, x.size
-    last = there.size - 1
-    _probabilities(x, w, here)
-    _probabilities(x, centre, there)
+    p, several = x.size, model.classes - 1
+    gradient, curvature, centre = moments.gradients[place], moments.curvature, moments.centre
+    first = place * several
+    # probabilities, and moves of scores, in lines of this row that are filled later: two from the last class down, the
+    # path by the caller
+    here, there, moves = gradient, moments.path[place], moments.roots[first]
+    _probabilities(x, w, model.classes, here)
+    rest = _probabilities(x, centre, model.classes, there)  # of class 0, and then of those after k
     mean = 0.0
-    for k in range(1, last + 1):
-        low = (k - 1) * p
-        moves[k] = dot(x, w[low : low + p]) - dot(x, centre[low : low + p])
+    for k in range(several):
+        moves[k] = dot(x, w[k * p : k * p + p]) - dot(x, centre[k * p : k * p + p])
         mean = fma(there[k], moves[k], mean)
-    rest = there[0]  # the probability of class 0 and of those after k
-    for k in range(last, 0, -1):
-        low, root = (k - 1) * p, moments.roots[place * last + k - 1]
-        pull = here[k] - (1.0 if y == k else 0.0)
+    for k in range(several - 1, -1, -1):
+        pull = here[k] - (1.0 if y == k + 1 else 0.0)
         bend = here[k] - there[k] - there[k] * (moves[k] - mean)
         total = rest + there[k]
         scale = 0.0 if rest == 0.0 else np.sqrt(there[k] * rest / total)
+        root, low = moments.roots[first + k], k * p
         for j in range(low):
             root[j] = 0.0
         for j in range(p):
             gradient[low + j] = pull * x[j]
             curvature[low + j] = fma(bend, x[j], curvature[low + j])
             root[low + j] = scale * x[j]
-        for i in range(k, last):
-            across = 0.0 if rest == 0.0 else -scale * there[i + 1] / rest
+        for i in range(k + 1, several):
+            across = 0.0 if rest == 0.0 else -scale * there[i] / rest
             for j in range(p):
                 root[i * p + j] = across * x[j]
         rest = total
@@ -74,7 +74,7 @@ def softmax_rows(classes: int) -> RowModel:
     """The row model of so many classes."""
     bound = 0.25 if classes == 2 else 0.5  # of diag q - qq'
     return RowModel(
-        SoftmaxModel(*np.zeros((3, classes))),
+        SoftmaxModel(classes),
         lambda second: LinearRegression(np.zeros(len(second)), bound * second),
         is_linearized=True,
         largest_slope=bound,

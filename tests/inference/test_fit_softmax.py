@@ -1,6 +1,7 @@
 """`fit` of several classes: the stream against a NumPy twin, the maximum likelihood estimate, intervals, refusals."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from scipy.special import softmax
 
 import rdasde as rs
+from rdasde._inference.reading import estimates
 
 S, SGD = rs.SoftmaxRegression, rs.RDA(0.02)
 COEF = np.array([[0.3, 0.6, -0.4, 0.0], [-0.2, 0.0, 0.5, 0.3]])  # of classes 1 and 2 against class 0
@@ -206,6 +208,18 @@ def test_however_the_stream_is_cut(inference):
         np.testing.assert_array_equal(other.iterate.interval, whole.iterate.interval)
         for one, two in zip(other.sums(), whole.sums(), strict=True):
             np.testing.assert_array_equal(one, two)
+
+
+def test_reading_in_several_threads():
+    """Compiled code lets other threads run: what it works in is no other reader's."""
+    fit = rs.fit(S, *rows_of(1500), L1)
+
+    def read(_):
+        return estimates(fit._run, fit._subject.model, fit.method, 0.95)[0].interval
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(read, range(16)):
+            np.testing.assert_array_equal(found, fit.interval)
 
 
 def test_names_and_predictions():
