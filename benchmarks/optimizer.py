@@ -1,6 +1,7 @@
 """Measure GRDA against SGD: ``python benchmarks/optimizer.py`` prints a report and writes it beside this file.
 
-Steps of the optimizers alone, on the same weights and gradients, interleaved; ratios are taken within rounds.
+Steps of the optimizers alone, on the same weights and gradients, interleaved; ratios are taken within rounds. On a GPU
+`optimizer_gpu.py` adds its tables in the same run; those of other devices stay.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import optimizer_gpu
 import torch
 from torch import nn
 
 from rdasde.pruning import GRDA, parameter_groups
+from rdasde.pruning._training.networks import wide_resnet
 
 RESULTS = Path(__file__).with_name("optimizer.md")
 
@@ -36,12 +39,22 @@ def many_small():
     return nn.Sequential(*(nn.Sequential(nn.Conv2d(n, m, 3, bias=False), nn.BatchNorm2d(m)) for n, m in pairs))
 
 
+def wide_residual():
+    """The wide residual network of the paper, 28 layers, ten times as wide: 36.5 million weights."""
+    return wide_resnet(100)
+
+
 OPTIMIZERS = {
     "SGD(foreach=True)": lambda model: torch.optim.SGD(model.parameters(), lr=1e-6, foreach=True),
     "SGD(foreach=False)": lambda model: torch.optim.SGD(model.parameters(), lr=1e-6, foreach=False),
     "GRDA": lambda model: GRDA(parameter_groups(model, c=1e-3), lr=1e-6),
+    "GRDA(fused=True)": lambda model: GRDA(parameter_groups(model, c=1e-3), lr=1e-6, fused=True),
+    "GRDA(fused=False)": lambda model: GRDA(parameter_groups(model, c=1e-3), lr=1e-6, fused=False),
     "GRDA(foreach=True)": lambda model: GRDA(parameter_groups(model, c=1e-3), lr=1e-6, foreach=True),
     "GRDA, group lasso": lambda model: GRDA(parameter_groups(model, c=1e-3, regularizer="group_lasso"), lr=1e-6),
+    "GRDA(fused=False), group lasso": lambda model: GRDA(
+        parameter_groups(model, c=1e-3, regularizer="group_lasso"), lr=1e-6, fused=False
+    ),
     "GRDA, momentum": lambda model: GRDA(parameter_groups(model, c=1e-3), lr=1e-6, momentum=0.9),
     "SGD(foreach=True), momentum": lambda model: torch.optim.SGD(
         model.parameters(), lr=1e-6, foreach=True, momentum=0.9
@@ -142,6 +155,7 @@ def main():
         f"more, {(ours - theirs) / copy:.2f} float32 copies of the weights ({copy:.1f} MiB).\n"
     )
     print(parts[-1])
+    parts.append(optimizer_gpu.sections(RESULTS, [wide_residual, ten_million], rounds))
     RESULTS.write_text("\n".join(parts))
 
 

@@ -68,6 +68,8 @@ def _row(w: Tensor, grad: Any, a: Tensor, momentum: Any, axis: int | None, joint
         return None
     if any(t.device != w.device or t.shape != w.shape for t in others) or not _alike(w, others):
         return None
+    if w.numel() and not all(t.data_ptr() for t in (w, *others)):  # zeros that nobody has written down
+        return None
     mapped = a is not w and not joint
     group = _entries_of_a_group(w, axis) if mapped and axis is not None else 1
     if group is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -44,6 +45,11 @@ def on_device(values: Any, device: torch.device) -> Tensor:
         return there
     here = torch.from_numpy(np.array(values, np.int64))
     return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here
+
+
+def current(device: torch.device) -> Any:
+    """Within it, launches go to this device."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _chunks(entries: Sequence[int], stretch: Sequence[int]) -> Any:
@@ -124,11 +130,12 @@ def step(group: dict[str, Any], batch: Any, thresholds: Sequence[Any], kept: dic
         numbers = (rate, group["momentum"], sign * group["weight_decay"], threshold)
         # where nothing is read of an address, any will do
         given = (launch.table, grads, launch.chunks, launch.table if rate_at is None else rate_at, *numbers)
-        if launch.by_groups:
-            kernels.by_groups[len(launch.chunks),](*given, **options, BLOCK=_OF_A_GROUP)
-        else:
-            options |= {"MAPPED": launch.mapped, "ELASTIC": elastic, "BLOCK": _BLOCK}
-            kernels.by_entries[len(launch.chunks),](*given, group["l2"] if elastic else 0.0, **options)
+        with current(batch.device):
+            if launch.by_groups:
+                kernels.by_groups[len(launch.chunks),](*given, **options, BLOCK=_OF_A_GROUP)
+            else:
+                options |= {"MAPPED": launch.mapped, "ELASTIC": elastic, "BLOCK": _BLOCK}
+                kernels.by_entries[len(launch.chunks),](*given, group["l2"] if elastic else 0.0, **options)
 
 
 def rate_on(device: torch.device, rate: Any) -> Tensor:
@@ -152,4 +159,5 @@ def raise_thresholds(group: dict[str, Any], states: Sequence[dict[str, Any]], ke
             kept[key] = addresses, there
     rate, options = rate_on(device, group["lr"]), {"C": group["c"], "MU": group["mu"], "BLOCK": _COUNTERS}
     count = len(states)
-    kernels.raise_thresholds[-(-count // _COUNTERS),](there, rate, count, **options)
+    with current(device):
+        kernels.raise_thresholds[-(-count // _COUNTERS),](there, rate, count, **options)
