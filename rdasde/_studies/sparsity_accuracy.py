@@ -33,33 +33,6 @@ IMAGENET = {
 }
 
 
-# 40 epochs on 3 200 of the training pictures, validated on the other 800, seeds from 100 on: the test pictures have no
-# part in the choice. Learning rate; setting; folds; zeros, %; validation accuracy minus that of SGD at the same
-# rate; last training loss
-TRIED = (
-    ("0.1", "c .02, μ .55", 2, "98.3", "−.19", ".010"),
-    ("0.1", "c .02, μ .51", 2, "97.7", "−.25", ".008"),
-    ("0.1", "c .02, μ .55, threshold at rest after 70 % of the epochs", 2, "98.2", "−.07", ".007"),
-    ("0.1", "c .02, μ .55, threshold at rest after 50 %", 1, "97.7", "−.25", ".004"),
-    ("0.1", "c .03, μ .55, half of c in convolution 2, none in first and last layer", 2, "97.5", "−.32", ".008"),
-    ("0.1", "the same, threshold at rest after 70 %", 2, "97.4", "−.25", ".005"),
-    ("0.1", "target 97.5 % within 50 %, μ .51", 2, "97.4", "−.25", ".006"),
-    ("0.1", "target 97 % within 50 %, μ .6", 1, "96.9", "−.25", ".006"),
-    ("0.1", "target 98 % within 50 %, μ .6", 1, "97.9", "−.38", ".007"),
-    ("0.1", "the same, then at rest", 1, "97.5", "−.25", ".004"),
-    ("0.15", "target 97.5 % within 50 %, μ .6", 3, "97.4", "−.25", ".002"),
-    ("0.2", "target 97.5 % within 50 %, μ .6", 3, "97.4", "+.08", ".002"),
-    ("0.2", "target 98.5 % within 50 %, μ .6", 1, "98.4", "−1.00", ".002"),
-    ("0.2", "target 97.5 % within 30 %, μ .6", 2, "97.4", "−.38; diverged", ".001"),
-    ("0.2", "c .01, μ .55", 2, "98.1", "−.32", ".004"),
-    ("0.2", "c .01, μ .55, threshold at rest after 70 %", 2, "97.9", "−.25", ".002"),
-    ("0.2", "c .01, μ .55, rate held for 70 %", 1, "98.3", "−.25", ".003"),
-    ("0.2", "c .008, μ .55", 2, "97.2", "+.06", ".004"),
-    ("0.2", "c .01, μ .51", 2, "97.2", "−.06", ".003"),
-    ("0.2", "c .004, μ .65", 1, "96.3", "+.38", ".004"),
-)
-
-
 def last(runs: list[Arrays], key: str) -> NDArray[np.float64]:
     """The last entry of a history, by seed."""
     return np.array([float(run[key][-1]) for run in runs])
@@ -140,7 +113,7 @@ def study(pieces: Pieces) -> Report:
         table[f"magnitude, {how}, %"] = ["", *(f"{trimmed[name, how].mean():.2f}" for name in names)]
         table[f"minus magnitude, {how}"] = ["", *(str(to_trim[name, how]) for name in names)]
     early = _early(_prunings.early(pieces), dense, plan.rate)
-    return Report(figure, f"{markdown(table)}\n{early}\n{_tried()}\n{_published()}")
+    return Report(figure, f"{markdown(table)}\n{early}\n{_published()}")
 
 
 def _errors(
@@ -244,19 +217,6 @@ def _early(runs: _prunings.Early, slow: NDArray[np.float64], slow_rate: float) -
         + f"\nThe same seeds, pictures, epochs and schedule. Of {len(sparse)} settings with at least 97 % zeros, the "
         f"whole interval is above {-MARGIN:g} points for {within[0]} against SGD at the same rate, for {within[1]} "
         f"against SGD at a learning rate of {slow_rate:g}.\n"
-    )
-
-
-def _tried() -> str:
-    """What was tried before the settings were chosen, in Markdown."""
-    headings = ("learning rate", "setting", "folds", "zeros, %", "minus SGD, points", "last training loss")
-    columns = {heading: [str(row[k]) for row in TRIED] for k, heading in enumerate(headings)}
-    return (
-        "### Tried before, on the training pictures alone\n\n"
-        + markdown(columns)
-        + "\nOne network a fold, 40 epochs on 3 200 pictures, validated on the other 800 (a picture is .125 points, "
-        "folds differ by about half a point): single settings are not told apart. "
-        "At a learning rate of 0.2 one run of 20 diverged, at 0.3 three of 4, both of SGD among them.\n"
     )
 
 
