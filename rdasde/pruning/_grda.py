@@ -65,7 +65,9 @@ class GRDA(torch.optim.Optimizer):
         its power law into the one that makes this share of each group's weights zero after `total_steps`; from then
         on the share is kept from falling. A group that sets its own `c` keeps it, and has no target.
     total_steps : int, optional
-        Steps over which `sparsity_target` is reached.
+        Steps over which `sparsity_target` is reached. Where a schedule lowers the learning rate, no more than the steps
+        before it does: a threshold that still has to rise while steps are short outruns what they can fit. From then
+        on it rests, but for what holds the share, and the weights that are left are fitted.
     foreach : bool, optional
         All tensors at once (True) or one after the other (False), by PyTorch's operations; None takes the faster.
     fused : bool, optional

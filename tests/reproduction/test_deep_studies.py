@@ -20,6 +20,11 @@ def runs(pieces):
     return _prunings.runs(pieces)
 
 
+@pytest.fixture(scope="module")
+def early(pieces):
+    return _prunings.early(pieces)
+
+
 def test_methods_are_compared_at_equal_sparsity(runs):
     assert len(runs.dense) == runs.plan.seeds
     for (name, _), trimmed in runs.trimmed.items():
@@ -36,8 +41,18 @@ def test_the_shares_of_zeros_asked_for_are_reached(runs):
             assert not run["layer_zeros"][[k for k in range(len(runs.layers)) if k not in weights]].any()
 
 
+def test_targets_reached_before_the_rate_falls_are_held_to_the_end(early):
+    assert early.plan.rate == early.plan.early_rate
+    for target, name in zip(early.plan.early_targets, early.directional, strict=False):
+        for run in early.directional[name]:
+            weights = [k for k, layer in enumerate(run["layers"]) if str(layer).endswith("weight")]
+            assert abs(run["layer_zeros"][weights].sum() / run["sizes"][weights].sum() - target) < 0.01
+            there = run["zeros"][early.plan.early_epochs - 1] / run["sizes"][weights].sum()
+            assert abs(there - target) < 0.01
+
+
 @pytest.mark.parametrize("name", ["sparsity-accuracy", "layerwise-sparsity"])
-def test_draws_and_tabulates_from_the_same_pieces(pieces, runs, name, monkeypatch):
+def test_draws_and_tabulates_from_the_same_pieces(pieces, runs, early, name, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("a finished piece is computed again")
 
