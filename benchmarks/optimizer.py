@@ -133,6 +133,11 @@ def main():
     ]
     for threads in sorted({1, os.cpu_count()}):
         torch.set_num_threads(threads)
+        busy = os.getloadavg()[0]
+        if threads > 1 and busy > threads:  # threads then wait for those that get no core, and times say nothing
+            heading = f"## {threads} threads\n\nNot measured: the load average was {busy:.1f} on {threads} cores.\n"
+            parts.append(heading)
+            continue
         for make, repetitions in ((ten_million, 3), (many_small, 10)):
             taken = measure(make, rounds, repetitions)
             base = taken["SGD(foreach=True)"]
