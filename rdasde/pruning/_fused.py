@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from . import _fused_cpu
 
 _MANY = 2**18  # entries on a CPU: from here on it is worth what loading the compiled code takes
 _PLAIN = {Tensor, nn.Parameter}
@@ -47,17 +49,19 @@ def has_triton() -> bool:
     return _triton_is_there() and not _failed
 
 
-def wanted(group: dict[str, Any], ws: Sequence[Tensor]) -> bool:
-    """Whether a fused step is asked for, or the faster where nothing is said."""
+def many(tensors: Iterable[Sequence[Tensor]]) -> bool:
+    """Whether there are so many weights that the compiled code is worth loading."""
+    return sum(sum(map(Tensor.numel, ws)) for ws in tensors) >= _MANY
+
+
+def wanted(group: dict[str, Any], ws: Sequence[Tensor], many: bool) -> bool:
+    """Whether a fused step is asked for, or the faster where nothing is said; `many`: whether weights are."""
     fused = group.get("fused")
     if fused is False or (group["foreach"] is not None and not fused) or torch.compiler.is_compiling():
         return False
-    w = ws[0]
-    if w.is_cuda:
+    if ws[0].is_cuda:
         return has_triton()
-    if not w.is_cpu or group["capturable"]:
-        return False
-    return bool(fused) or sum(map(Tensor.numel, ws)) >= _MANY
+    return ws[0].is_cpu and not group["capturable"] and (bool(fused) or many)
 
 
 def _row(w: Tensor, grad: Any, a: Tensor, momentum: Any, axis: int | None, joint: bool) -> Row | None:
@@ -106,6 +110,7 @@ class Batch(NamedTuple):
     device: torch.device
     dtype: torch.dtype
     chosen: list[int]
+    entries: int
     table: Any
 
 
@@ -149,7 +154,8 @@ def plan(
             chosen.append(k)
             rows.append(found)
     batches = [
-        Batch(device, dtype, chosen, np.array(rows, np.int64)) for (device, dtype), (chosen, rows) in alike.items()
+        Batch(device, dtype, chosen, sum(found.entries for found in rows), np.array(rows, np.int64))
+        for (device, dtype), (chosen, rows) in alike.items()
     ]
     taken = {k for batch in batches for k in batch.chosen}
     return Plan(signature, batches, [k in taken for k in range(len(ws))])
@@ -193,14 +199,15 @@ def numbers(group: dict[str, Any]) -> tuple[float, float, float]:
 
 
 def _on_cpu(group: dict[str, Any], batch: Batch, thresholds: Sequence[float], _: dict[Any, Any]) -> bool:
-    from . import _fused_cpu
-
     kind: Any = np.float64 if batch.dtype == torch.float64 else np.float32
-    levels = np.empty((len(thresholds), 2))
+    levels = np.empty((len(thresholds), 2), kind)
     levels[:, 0] = thresholds
-    levels[:, 1] = 1.0 + (group["l2"] if group["regularizer"] == "elastic_net" else 0.0) * levels[:, 0]
+    if group["regularizer"] == "elastic_net":
+        levels[:, 1] = [1.0 + group["l2"] * threshold for threshold in thresholds]
+    else:
+        levels[:, 1] = 1.0
     half = batch.dtype == torch.bfloat16
-    _fused_cpu.step(batch.table, levels.astype(kind), np.array(numbers(group), kind), half)
+    _fused_cpu.step(batch.table, batch.entries, levels, np.array(numbers(group), kind), half)
     return True
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +17,8 @@ from rdasde._compiled.jit import Kernel, array_at, compilable, fma
 
 _STRETCH = 1024  # entries: those of all tensors of a weight are in the innermost cache
 _FEW = 32  # numbers that are summed one after the other
-_TOO_FEW = 2**18  # entries for each thread: below it a thread costs more than it saves
+_SHARES = 8  # for each thread
+_TOO_FEW = 2**20  # entries for each thread: below it a thread costs more than it saves
 
 
 @compilable
@@ -201,16 +204,27 @@ def _threads(process: int, count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, "rdasde-step")
 
 
-def step(table: Any, thresholds: Any, numbers: Any, half: bool) -> None:
-    """A step on all tensors of a table, in as many threads as PyTorch's own operations take."""
-    parts = max(1, min(torch.get_num_threads(), int(table[:, 4].sum()) // _TOO_FEW))
-    if parts == 1:
+def step(table: Any, entries: int, thresholds: Any, numbers: Any, half: bool) -> None:
+    """A step on all tensors of a table, in as many threads as PyTorch's own operations take.
+
+    Who is free takes the next share: PyTorch's threads keep a core busy for a while after they are done, and a thread
+    of ours that gets none is not waited for.
+    """
+    threads = max(1, min(torch.get_num_threads(), entries // _TOO_FEW))
+    if threads == 1:
         _kernel(table, thresholds, numbers, half, 0, 1)
         return
-    pool = _threads(os.getpid(), parts - 1)
-    others: list[Future[None]] = [
-        pool.submit(_kernel, table, thresholds, numbers, half, part, parts) for part in range(1, parts)
-    ]
-    _kernel(table, thresholds, numbers, half, 0, parts)
+    parts = _SHARES * threads
+    left = deque(range(parts))
+
+    def work() -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                _kernel(table, thresholds, numbers, half, left.popleft(), parts)
+
+    pool = _threads(os.getpid(), threads - 1)
+    others: list[Future[None]] = [pool.submit(work) for _ in range(1, threads)]
+    work()
     for other in others:
-        other.result()
+        if not other.cancel():
+            other.result()

@@ -73,11 +73,11 @@ class GRDA(torch.optim.Optimizer):
     fused : bool, optional
         The whole step in one pass over each tensor, of a group lasso in two: on CUDA in a few Triton kernels for all
         tensors, on a CPU in code compiled by numba. None takes it where nothing is said about `foreach`, on CUDA, and
-        on a CPU from 262 144 weights with a gradient on: fewer are not worth the half second in which the code is
-        loaded (some seconds at the first time, when it is compiled). Where it cannot be had, the step is that of
-        `foreach`: without Triton, on other devices, within `torch.compile`, which fuses PyTorch's operations itself,
-        for float64 on CUDA and float16 on a CPU, for subclasses of tensors, gradients that lie in memory in another
-        order than the weights, and groups whose weights do not lie together.
+        on a CPU from 262 144 weights on, of all groups of parameters together: fewer are not worth the half second in
+        which the code is loaded (some seconds at the first time, when it is compiled). Where it cannot be had, the step
+        is that of `foreach`: without Triton, on other devices, within `torch.compile`, which fuses PyTorch's operations
+        itself, for float64 on CUDA and float16 on a CPU, for `capturable` on a CPU, for subclasses of tensors,
+        gradients that lie in memory in another order than the weights, and groups whose weights do not lie together.
     capturable : bool
         Keep counters and thresholds in tensors on the weights' device, so that steps may be captured in a CUDA
         graph, or compiled by `torch.compile`, which otherwise leaves them as they are.
@@ -175,12 +175,15 @@ class GRDA(torch.optim.Optimizer):
             _check.function("closure", closure, accepted, "leave it out where backward() was called")
             with torch.enable_grad():
                 loss = closure()
-        for group, ws in [(group, _with_gradient(group)) for group in self.param_groups]:
+        compiling = torch.compiler.is_compiling()
+        moved = [(group, _with_gradient(group)) for group in self.param_groups]
+        many = not compiling and _fused.many(ws for _, ws in moved)
+        for group, ws in moved:
             if ws:
-                (self._update if group["capturable"] else self._update_uncompiled)(group, ws)
+                (self._update_uncompiled if compiling and not group["capturable"] else self._update)(group, ws, many)
         return loss
 
-    def _update(self, group: dict[str, Any], ws: list[Tensor]) -> None:
+    def _update(self, group: dict[str, Any], ws: list[Tensor], many: bool) -> None:
         states = [self._state(w, group) for w in ws]
         labels = None
         if group["groups"] is not None:
@@ -189,7 +192,13 @@ class GRDA(torch.optim.Optimizer):
         if group["sparsity_target"] is not None:
             adapt(group, states, labels)
         plans = self.__dict__.setdefault("_plans", {})  # where tensors lie: neither saved nor copied
-        thresholds = _grow_tensors(group, ws, states, plans) if group["capturable"] else _grow(group, states)
+        fused = _fused.wanted(group, ws, many)
+        if not group["capturable"]:
+            thresholds: list[Any] = _grow(group, states)
+        elif fused and _fused.raise_thresholds(group, states, plans):
+            thresholds = [state["threshold"] for state in states]
+        else:
+            thresholds = _grow_tensors(group, states)
         update(
             group,
             ws,
@@ -197,7 +206,7 @@ class GRDA(torch.optim.Optimizer):
             [state.get("accumulator", w) for w, state in zip(ws, states, strict=True)],
             [state.get("momentum_buffer") for state in states],
             thresholds,
-            plans,
+            plans if fused else None,
         )
         if labels is not None:
             self._map_groups(group, {id(w) for w in ws}, thresholds)
@@ -318,13 +327,9 @@ def _grow(group: dict[str, Any], states: list[dict[str, Any]]) -> list[float]:
     return [state["threshold"] for state in states]
 
 
-def _grow_tensors(
-    group: dict[str, Any], ws: list[Tensor], states: list[dict[str, Any]], plans: dict[Any, Any]
-) -> list[Tensor]:
+def _grow_tensors(group: dict[str, Any], states: list[dict[str, Any]]) -> list[Tensor]:
     """The same in tensors, without a look at their values."""
     steps, thresholds = [state["step"] for state in states], [state["threshold"] for state in states]
-    if _fused.wanted(group, ws) and _fused.raise_thresholds(group, states, plans):
-        return thresholds
     lr, mu = group["lr"], group["mu"]
     if isinstance(lr, Tensor):
         lr = lr.to(steps[0].device, steps[0].dtype)

@@ -29,11 +29,14 @@ def update(
     accumulators: Sequence[Tensor],
     momenta: Sequence[Any],
     thresholds: Sequence[Any],
-    plans: dict[Any, Any],
+    plans: dict[Any, Any] | None,
 ) -> None:
-    """``A <- A - lr grad``, ``w <- S(A, threshold)``; an accumulator that is the weight itself is not mapped."""
+    """``A <- A - lr grad``, ``w <- S(A, threshold)``; an accumulator that is the weight itself is not mapped.
+
+    `plans` are those of fused steps, where one is wanted.
+    """
     columns: tuple[Sequence[Any], ...] = (ws, grads, accumulators, momenta, thresholds)
-    if _fused.wanted(group, ws):
+    if plans is not None:
         taken = _fused.step(group, ws, grads, accumulators, momenta, thresholds, plans)
         if all(taken):
             return

@@ -34,7 +34,7 @@ def kernels_on_this_device(monkeypatch):
     monkeypatch.setattr(_fused_cuda, "_BLOCK", 256)
     monkeypatch.setattr(_fused_cuda, "_OF_A_GROUP", 64)
     if not GPU:
-        monkeypatch.setattr(_fused, "wanted", lambda group, ws: bool(group["fused"]))
+        monkeypatch.setattr(_fused, "wanted", lambda group, ws, many: bool(group["fused"]))
         monkeypatch.setitem(_fused._KINDS, "cpu", _fused._KINDS["cuda"])
         monkeypatch.setattr(_fused, "_on_cpu", lambda *given: _fused_cuda.step(*given) is None)
         monkeypatch.setattr(_fused, "raise_thresholds", lambda *given: _fused_cuda.raise_thresholds(*given) is None)
