@@ -87,8 +87,8 @@ def bands(out, quick):
             def runs(which, horizon=horizon):
                 rs.simulate(problem, algorithm, horizon, replicates=which, keep="summary", seed=0, executor=one)
 
-            def theory(method, horizon=horizon):
-                rs.approximate(problem, algorithm, horizon, method=method, seed=0, executor=one)
+            def theory(method, horizon=horizon, check=False):
+                rs.approximate(problem, algorithm, horizon, method=method, check=check, seed=0, executor=one)
 
             runs(16, short)
             for method in ("closure", "paths"):
@@ -101,7 +101,8 @@ def bands(out, quick):
                 taken = interleave(measures, 1)
                 closure.append(taken["closure"][0])
                 simulated.append(taken["runs"][0])
-            paths = interleave({"paths": lambda: theory("paths")}, 1 if quick else 3)["paths"]
+            others = {"paths": lambda: theory("paths"), "checked": lambda: theory("closure", check="auto")}
+            others = interleave(others, 1 if quick else 3)
             note = where_time_goes(lambda: theory("closure"))
     finally:
         os.sched_setaffinity(0, cores)
@@ -117,8 +118,9 @@ def bands(out, quick):
                 ["", "seconds"],
                 [
                     ["closure", spread(np.array(closure))],
+                    ["closure with its check", spread(others["checked"])],
                     [f"{number} replicates", f"{whole:.3g}"],
-                    ["dual diffusion, 1000 paths", spread(paths)],
+                    ["dual diffusion, 1000 paths", spread(others["paths"])],
                 ],
             ),
             f"The closure. {note}\n",

@@ -188,7 +188,8 @@ def _shape_of_gradients(run: Run, law: xr.Dataset, monte_carlo: MonteCarlo) -> t
     steps = dual[:, 0] - dual[:, 0].mean(axis=0)
     std = steps.std(axis=0)
     scaled = steps / np.where(std > 0.0, std, 1.0)
-    return _surely(scaled**3, 0.0, 3.0), _surely(scaled**4, 3.0, 2.0)
+    squares = scaled * scaled  # powers of NumPy take many times as long as products
+    return _surely(squares * scaled, 0.0, 3.0), _surely(squares * squares, 3.0, 2.0)
 
 
 def _surely(powers: Floats, normal: float, errors: float) -> float:
