@@ -1,5 +1,6 @@
 """Laws are compared with the algorithm: where they fail it is said, where they hold nothing is."""
 
+import itertools
 import re
 import warnings
 
@@ -8,6 +9,10 @@ import pytest
 
 import rdasde as rs
 from rdasde._approximations import check
+from rdasde._compiled.lanes import LANES
+from rdasde._engine.blocks import AtOnce
+from rdasde._engine.run import MonteCarlo, Run
+from rdasde._engine.time_axis import time_axis
 
 COEF = np.r_[np.full(5, 0.5), np.full(5, -0.5), np.zeros(10)]
 RULE = rs.PowerLaw(0.5, 0.6)
@@ -128,3 +133,12 @@ def test_what_the_band_of_a_function_misses_is_noticed():
     small = rs.RDA(0.002, rs.L1(), rs.PowerLaw(0.5, 0.7))
     law = rs.approximate(problem, small, 1.0, **options)  # without a word, nor on counts, whose bands are wide
     assert law.attrs["checked_replicates"] >= 512
+
+
+def test_steps_that_no_clock_can_tell_have_a_price(monkeypatch):
+    """A pilot of so few steps that it takes what one step does: a price of 0 would be no price, and nothing be said."""
+    ticks = itertools.count()
+    monkeypatch.setattr(check.time, "process_time", lambda: float(next(ticks)))
+    run = Run(rs.LinearRegression([1.0, 0.0]), rs.RDA(0.01), np.zeros(2), time_axis(0.3, 2, 0.01))
+    price = check.price_of_a_step(run, MonteCarlo(16, 0, AtOnce()))
+    assert price == pytest.approx(0.05 / (2 * LANES * 30))
