@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 
 from rdasde import _check
 from rdasde._network import flatten
+from rdasde.pruning._training.checkpoints import PARTS, loaded, reason
 
-_PARTS = {"settings", "epoch", "model", "optimizer"}
 _KEPT = re.compile(r"\.epoch(\d+)$")
 
 
@@ -32,15 +31,13 @@ def read(path: Path, argument: str = "the checkpoint") -> Checkpoint:
     """One file; nothing in it is executed."""
     accepted, mend = "one that python -m rdasde.pruning.recipes NAME --checkpoint wrote", "train one"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is no checkpoint: that is said below
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
-        if not isinstance(state, dict) or not set(state) >= _PARTS:
+        state = loaded(path, torch.device("cpu"))
+        if not isinstance(state, dict) or not set(state) >= PARTS:
             raise ValueError(f"it holds {sorted(map(str, state)) if isinstance(state, dict) else _check.show(state)}")
     except FileNotFoundError:
         raise _check.bad(argument, f"{path}, which is not there", accepted, mend) from None
     except Exception as error:  # whatever the unpickler stumbles over
-        got = f"{path}, which holds something else ({_check.show(' '.join(str(error).split()))})"
+        got = f"{path}, which holds something else ({reason(error)})"
         raise _check.bad(argument, got, accepted, mend) from None
     return Checkpoint(path, dict(state["settings"]), int(state["epoch"]), state["model"], state["optimizer"])
 
@@ -86,7 +83,7 @@ def load_into(module: nn.Module, checkpoint: Checkpoint, argument: str) -> nn.Mo
     try:
         module.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
-        got = f"{checkpoint.path}, whose weights are of another network ({_check.show(' '.join(str(error).split()))})"
+        got = f"{checkpoint.path}, whose weights are of another network ({reason(error)})"
         raise _check.bad(argument, got, "one of the network that its settings name", "train it again") from None
     return module
 

@@ -21,7 +21,7 @@ from rdasde import _check
 from rdasde._engine.store import write_whole
 from rdasde.pruning._training.settings import Settings, differing
 
-_PARTS = {"settings", "epoch", "model", "optimizer"}
+PARTS = {"settings", "epoch", "model", "optimizer"}
 _WRAPPED = ("_orig_mod.", "module.")  # before the names of weights of a module that is compiled, or shared out
 
 
@@ -57,11 +57,11 @@ def save(
 def opened(saved: bytes, settings: Settings, device: torch.device) -> dict[str, Any]:
     """The parts of a checkpoint, of a run with these settings."""
     try:
-        state = _loaded(saved, device)
-        if set(state) - {"masks"} != _PARTS:
+        state = loaded(io.BytesIO(saved), device)
+        if set(state) - {"masks"} != PARTS:
             raise ValueError(f"it holds {sorted(map(str, state))}")
     except Exception as error:  # whatever the unpickler stumbles over
-        got = f"a file that holds something else ({_check.show(' '.join(str(error).split()))})"
+        got = f"a file that holds something else ({reason(error)})"
         raise _check.bad(
             "checkpoint", got, "that of a run of this program", "remove it, or give another --checkpoint"
         ) from None
@@ -80,20 +80,26 @@ def first_weights(file: Path) -> tuple[dict[str, Tensor], str]:
     """Weights from a checkpoint or a saved state dict, and the checksum of the file."""
     content = file.read_bytes()
     try:
-        state = _loaded(content, torch.device("cpu"))
+        state = loaded(io.BytesIO(content), torch.device("cpu"))
         weights = state["model"] if isinstance(state.get("model"), Mapping) else state
         if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
             raise ValueError("it holds no weights")
     except Exception as error:  # whatever the unpickler stumbles over
-        got = f"a file that holds something else ({_check.show(' '.join(str(error).split()))})"
+        got = f"a file that holds something else ({reason(error)})"
         raise _check.bad("init", got, "a checkpoint or a state dict", "give another --init") from None
     return {_unwrapped(str(name)): value for name, value in weights.items()}, hashlib.sha256(content).hexdigest()[:16]
 
 
-def _loaded(content: bytes, device: torch.device) -> Any:
+def loaded(source: Path | BinaryIO, device: torch.device) -> Any:
+    """What a file holds; nothing in it is executed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is no checkpoint: that is said by who asked
-        return torch.load(io.BytesIO(content), map_location=device, weights_only=True)  # executes nothing
+        return torch.load(source, map_location=device, weights_only=True, mmap=False)
+
+
+def reason(error: Exception) -> str:
+    """What the unpickler, or a network, stumbled over, on one line."""
+    return _check.show(" ".join(str(error).split()))
 
 
 def _unwrapped(name: str) -> str:
