@@ -193,7 +193,10 @@ def test_two_processes_killed_and_resumed_end_with_the_same_weights(tmp_path):
         "        d.train(recipe.network, recipes.source_of(recipe, None, here.device), rate, settings, here,\n"
         "                checkpoint=Path(file))\n"
     )
-    subprocess.run([*launch, str(script), str(part), str(whole)], env=environment, check=True, capture_output=True)
+    resumed = subprocess.run(
+        [*launch, str(script), str(part), str(whole)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert resumed.returncode == 0, resumed.stderr
     assert torch.load(part, weights_only=True)["epoch"] == epochs
     same(whole, part)
 
