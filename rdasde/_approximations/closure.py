@@ -34,7 +34,7 @@ from rdasde._approximations.moment_equations import MomentEquations, independent
 from rdasde._approximations.rkc import Step, integrate, integrate_steps, interpolate
 from rdasde._check import Floats
 from rdasde._engine.course import Course
-from rdasde._engine.memory import need_memory
+from rdasde._engine.memory import keep_freed_memory, need_memory
 from rdasde._engine.run import MonteCarlo, Run, Solution
 from rdasde._problems.base import Problem
 
@@ -90,6 +90,7 @@ def moment_steps(run: Run, moments: MomentEquations, progress: bool | None = Fal
     end, step_size = float(run.axis.times[-1]), run.algorithm.step_size
     if end <= 0.0:
         return
+    keep_freed_memory()
     rate = _FASTEST * run.problem.fastest_rate() + 1e-12  # positive where nothing moves
     if run.equation_order == 2:
         count = int(run.axis.steps[-1])

@@ -7,10 +7,12 @@ four is Shampine's (Math. Comp. 46, 1986).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel
 
 STABLE = 3.4  # longest step in units of a bound of the fastest rate that has a little to spare; 3.3 of that itself
 EVALUATIONS = 6  # of the right-hand side a step: its last one is the first of the next
@@ -37,27 +39,64 @@ _INTERPOLANT = np.array(
     ]
 )
 _POWERS = np.arange(1, 5)
+_PART = 1024  # numbers of an array worked on at once
 
 
-def weighted(weights: Floats, slopes: Floats) -> Floats:
-    """``sum_i weights_i slopes_i`` over the first axis."""
-    return np.asarray(weights @ slopes[: len(weights)].reshape(len(weights), -1)).reshape(slopes.shape[1:])
+class Behind(Protocol):
+    """What a state has less than the y that is stepped."""
+
+    def weights(self, i: int) -> Floats | None:
+        """At node i as a sum over the slopes before it, each with a weight; None where `early` has to tell."""
+
+    def early(self, passed: float) -> Floats:
+        """After a time `passed`, from before the step."""
 
 
-def one_step(
-    slope: Callable[[int, Floats, Floats], Floats], h: float, y: Floats, f: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """State at the end of a step of length h, estimate of its error, and the seven slopes (7, ...).
+@Kernel
+def _combine(y: Floats, weights: Floats, slopes: Floats, out: Floats) -> None:
+    """``y + sum_i weights_i slopes_i`` over the first slopes, arrays (n,), part by part: each stays at hand."""
+    for first in range(0, y.size, _PART):
+        last = min(first + _PART, y.size)
+        target = out[first:last]
+        target[:] = y[first:last]
+        for i in range(weights.size):
+            weight, row = weights[i], slopes[i, first:last]
+            if weight != 0.0:
+                for k in range(target.size):
+                    target[k] += weight * row[k]
 
-    ``slope(i, y, slopes)`` is that at node i, of which `slopes` holds those before; f is the first.
-    """
+
+def _combined(y: Floats, weights: Floats, slopes: Floats) -> Floats:
+    out = np.empty_like(y)
+    _combine(y.ravel(), weights, slopes.reshape(len(slopes), -1), out.ravel())
+    return out
+
+
+class Pair(NamedTuple):
+    """A step of the pair."""
+
+    ahead: Floats  # y at its end
+    estimate: Floats  # of its error
+    slopes: Floats  # at the seven nodes, (7, ...)
+    twice: tuple[Floats, Floats]  # what sets the last two states apart, both at its end, and their slopes
+
+
+def one_step(rhs: Callable[[float, Floats], Floats], t: float, h: float, y: Floats, f: Floats, behind: Behind) -> Pair:
+    """From t to t + h; f is the slope at t. What ``rhs(t, x)`` is asked for are states x, less than y by `behind`."""
     slopes = np.empty((len(NODES), *y.shape))
     slopes[0] = f
-    ahead = y
+    x = last = y
     for i, weights in enumerate(_WEIGHTS, start=1):
-        ahead = y + h * weighted(weights, slopes)
-        slopes[i] = slope(i, ahead, slopes)
-    return ahead, h * weighted(_ERROR, slopes), slopes
+        shift = behind.weights(i)
+        last = x
+        if shift is None:
+            x = _combined(y, h * weights, slopes) - behind.early(NODES[i] * h)
+        else:
+            x = _combined(y, h * weights - shift, slopes)
+        slopes[i] = rhs(t + NODES[i] * h, x)
+    ahead = _combined(y, h * _WEIGHTS[-1], slopes)
+    estimate = _combined(np.zeros_like(y), h * _ERROR, slopes)
+    return Pair(ahead, estimate, slopes, (x - last, slopes[-1] - slopes[-2]))
 
 
 def interpolated(x: Floats, y: Floats, slopes: Floats, h: float) -> tuple[Floats, Floats]:

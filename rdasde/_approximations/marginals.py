@@ -16,8 +16,7 @@ and b_j makes up for the rest of the decay that the closure knows, so that a Gau
 both terms of the drift centred by the density's own means: so that of x stays 0, also where ``D < k_j p_j``, that is
 where the variance is above its equilibrium and falls.
 
-It is solved by finite volumes with the exponentially fitted flux of
-Scharfetter & Gummel (IEEE Trans. Electron Devices 16, 1969), which keeps p positive, implicitly in time.
+It is solved by finite volumes (`fokker_planck`).
 
 Where the closure's variance falls while part of the mass lies inside the threshold, that part does not move and the
 unit s of x shrinks under it, so that tails grow out of any fixed grid. A coordinate with mass at the edge of its grid
@@ -27,22 +26,22 @@ is solved again on one several times as long, and counted as cut off if it reach
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rdasde._approximations.fokker_planck import Drift, Elimination, Grid, Points, Readings, Way, follow
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel, compilable
 from rdasde._normal import normal_cdf
-from rdasde._regularizers.base import Regularizer, mirror
+from rdasde._regularizers.base import Regularizer
 
 SCORES = np.linspace(-3.5, 3.5, 15)  # normal scores at which quantiles are kept
 _LEVELS = normal_cdf(SCORES)
 _CELLS, _REACH = 130, 6.5  # of the density, in standard deviations
 _WIDTH = 2.0 * _REACH / _CELLS
 _FINE = 6  # points in a cell, for integrals with the mirror map's kinks
-_LONGER, _LONGEST = 4, 16 * _CELLS  # by how much a grid grows, and cells at most
+_LONGER, _LONGEST = 2, 16 * _CELLS  # by how much a grid grows, and cells at most
 _RIM, _LEAK, _CUT = 5, 1e-5, 1e-4  # cells at each end, the mass in them at which it does, and that is noticeable
 _SELDOM = 3  # steps after which they are read off
 _TOGETHER = 256  # coordinates worked on at once
@@ -77,164 +76,6 @@ class Shape(NamedTuple):
     primal_std: Floats
     probability_zero: Floats  # a difference of probabilities
     dual_quantile: Floats  # (time, score, coordinate)
-
-
-class Points(NamedTuple):
-    """Where the mirror map is looked at, in standard deviations around the mean, and what it makes of them."""
-
-    x: Floats  # (x,)
-    dual: Floats  # (coordinate, x)
-    primal: Floats  # (coordinate, x)
-    mapped: Floats  # (x, bent)
-
-
-class Location(NamedTuple):
-    """Mean and standard deviation of each coordinate."""
-
-    mean: Floats
-    std: Floats
-
-
-class Drift(NamedTuple):
-    """At a place x: ``-(pull (mapped - its mean) + rest (x - its mean))``, by coordinate."""
-
-    pull: Floats
-    rest: Floats
-    diffusion: Floats
-
-
-class Elimination(NamedTuple):
-    """What solving a tridiagonal system for each coordinate works in."""
-
-    upper: Floats  # (cell, coordinate)
-    diagonal: Floats  # (cell, coordinate)
-    rows: Floats  # (10, coordinate)
-
-    @staticmethod
-    def of(density: Floats) -> Elimination:
-        """Room enough for a density (cell, coordinate)."""
-        return Elimination(np.empty_like(density), np.empty_like(density), np.empty((10, density.shape[1])))
-
-
-@Kernel
-def _map_points(
-    regularizer: Any, location: Location, threshold: float, points: Points, bent: NDArray[np.int64]
-) -> None:
-    """prox(mean + std x) of the coordinates `bent` into ``points.mapped``."""
-    mean, std = location
-    x, v, w, out = points
-    for j in range(v.shape[0]):
-        for i in range(x.size):
-            v[j, i] = mean[j] + std[j] * x[i]
-    mirror(regularizer, v, threshold, w)
-    for k in range(bent.size):
-        for i in range(x.size):
-            out[i, k] = w[bent[k], i]
-
-
-@compilable
-def _flows(
-    level: Floats,
-    rate: Floats,
-    slope: Floats,
-    mapped: Floats,
-    x: float,
-    factor: Floats,
-    leftwards: Floats,
-    rightwards: Floats,
-) -> None:
-    """Through an edge at x, per density in the cell that they come from, by coordinate."""
-    for j in range(level.size):
-        # Bernoulli's function w / (e^w - 1) from the reciprocal of a truncated series: positive, and to 1e-4 where
-        # cells are as short as most (|w| < 1)
-        w = level[j] - rate[j] * mapped[j] - slope[j] * x
-        a = abs(w)
-        small = 1.0 / (1.0 + a * (1 / 2 + a * (1 / 6 + a * (1 / 24 + a * (1 / 120 + a * (1 / 720))))))
-        leftwards[j] = factor[j] * (small + max(-w, 0.0))
-        rightwards[j] = factor[j] * (small + max(w, 0.0))
-
-
-@Kernel
-def _implicit_step(density: Floats, mapped: Floats, drift: Drift, dt: float, width: float, room: Elimination) -> None:
-    """One implicit Euler step: `density` (cell, coordinate), `mapped` (edge, coordinate).
-
-    Nothing flows through the outermost edges. Loops over coordinates are short and of few arrays, each a row of its
-    own: then compilers see that they can be vectorized.
-    """
-    pull, rest, diffusion = drift
-    upper, diagonal, rows = room
-    cells, n = density.shape
-    rows[:] = 0.0
-    centre, mean, level, rate, slope, factor = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
-    leftwards, rightwards, from_left, to_left = rows[6], rows[7], rows[8], rows[9]
-    for i in range(cells):
-        row, left, right, x = density[i], mapped[i], mapped[i + 1], (i + 0.5 - 0.5 * cells) * width
-        for j in range(n):
-            centre[j] += 0.5 * width * row[j] * (left[j] + right[j])
-        for j in range(n):
-            mean[j] += width * row[j] * x
-    for j in range(n):
-        unit = width / diffusion[j]
-        rate[j], slope[j] = pull[j] * unit, rest[j] * unit
-        level[j] = rate[j] * centre[j] + slope[j] * mean[j]
-        factor[j] = dt * diffusion[j] / (width * width)
-    for i in range(cells):
-        row, here, above = density[i], diagonal[i], upper[i]
-        if i < cells - 1:
-            x = (i + 1 - 0.5 * cells) * width
-            _flows(level, rate, slope, mapped[i + 1], x, factor, leftwards, rightwards)
-        else:
-            leftwards[:], rightwards[:] = 0.0, 0.0
-        before, pivot = density[max(i - 1, 0)], diagonal[max(i - 1, 0)]
-        for j in range(n):
-            share = from_left[j] / pivot[j] if i > 0 else 0.0
-            row[j] += share * before[j]
-            here[j] = 1.0 + rightwards[j] + to_left[j] - share * to_left[j]
-        for j in range(n):
-            from_left[j], to_left[j] = rightwards[j], leftwards[j]
-        for j in range(n):
-            above[j] = leftwards[j]
-    row, here = density[cells - 1], diagonal[cells - 1]
-    for j in range(n):
-        row[j] /= here[j]
-    for i in range(cells - 2, -1, -1):
-        row, after, above, here = density[i], density[i + 1], upper[i], diagonal[i]
-        for j in range(n):
-            row[j] = (row[j] + above[j] * after[j]) / here[j]
-
-
-@Kernel
-def _read_off(
-    density: Floats, width: float, location: Location, points: Points, levels: Floats, moments: Floats, quantile: Floats
-) -> None:
-    """Means, deviations, P(W = 0) into `moments` (5, coordinate), dual quantiles into `quantile` (level, coordinate).
-
-    Those of the dual in units of `location`. The points divide each cell evenly.
-    """
-    std = location.std
-    x, _, _, mapped = points
-    cells, n = density.shape
-    fine = x.size // cells
-    moments[:] = 0.0
-    for i in range(x.size):
-        for j in range(n):
-            mass = density[i // fine, j] * width / fine
-            moments[0, j] += mass * x[i]
-            moments[1, j] += mass * x[i] * x[i]
-            moments[2, j] += mass * mapped[i, j]
-            moments[3, j] += mass * mapped[i, j] * mapped[i, j]
-            moments[4, j] += mass if mapped[i, j] == 0.0 else 0.0
-    for j in range(n):
-        moments[1, j] = np.sqrt(max(moments[1, j] - moments[0, j] * moments[0, j], 0.0))
-        moments[3, j] = np.sqrt(max(moments[3, j] - moments[2, j] * moments[2, j], 0.0)) / std[j]
-        below, cell = 0.0, 0
-        for k in range(levels.size):
-            while cell < cells - 1 and below + density[cell, j] * width < levels[k]:
-                below += density[cell, j] * width
-                cell += 1
-            inside = density[cell, j] * width
-            share = (levels[k] - below) / inside if inside > 0.0 else 0.0
-            quantile[k, j] = width * (cell - 0.5 * cells + min(share, 1.0))
 
 
 def marginal_shapes(
@@ -299,38 +140,32 @@ def _shape(
     times, mean, variance, slope, pull, noise = Trace(trace.times[1:], *(values[1:] for values in trace[1:]))
     levels, std = threshold(times), np.sqrt(np.maximum(variance, 0.0))
     rows, own = (bent, np.arange(len(bent))) if count == 1 else (np.arange(mean.shape[1]), bent)
-    diffusion = (0.5 * noise / np.where(variance > 0.0, variance, 1.0))[:, bent]
-    rest = diffusion - (pull * slope)[:, bent]
-    pull = pull[:, bent] / std[:, bent]
-    gaussian = regularizer.gaussian_moments(mean, std, levels[:, None])
+    diffusion = 0.5 * noise / np.where(variance > 0.0, variance, 1.0)
+    drift = Drift(*(np.ascontiguousarray(x[:, bent]) for x in (pull / std, diffusion - pull * slope, diffusion)))
     edge = np.linspace(-0.5 * cells * _WIDTH, 0.5 * cells * _WIDTH, cells + 1)
     fine = (edge[:-1, None] + np.linspace(0.5, _FINE - 0.5, _FINE) * (_WIDTH / _FINE)).ravel()
     density = np.repeat(np.exp(-0.5 * (edge[:-1] + 0.5 * _WIDTH) ** 2)[:, None], len(bent), axis=1)
     density /= density.sum(axis=0) * _WIDTH
-    edges, points = _points(edge, len(rows), len(bent)), _points(fine, len(rows), len(bent))
-    room = Elimination.of(density)
-    read = np.unique(np.r_[0 : len(times) : _SELDOM, len(times) - 1])
-    moments, quantile = np.zeros((len(read), 5, len(bent))), np.zeros((len(read), len(SCORES), len(bent)))
-    quantile[0] = SCORES[:, None]
-    rim = np.zeros(len(bent))
-    k = 1
-    for n in range(1, len(times)):
-        here = Location(mean[n, rows], std[n, rows])
-        _map_points(regularizer.parameters, here, levels[n], edges, own)
-        drift = Drift(pull[n], rest[n], diffusion[n])
-        _implicit_step(density, edges.mapped, drift, times[n] - times[n - 1], _WIDTH, room)
-        np.maximum(rim, (density[:_RIM].sum(axis=0) + density[-_RIM:].sum(axis=0)) * _WIDTH, out=rim)
-        if n == read[k]:
-            _map_points(regularizer.parameters, here, levels[n], points, own)
-            _read_off(density, _WIDTH, Location(mean[n, bent], std[n, bent]), points, _LEVELS, moments[k], quantile[k])
-            unit = std[n, bent]
-            moments[k, 1] -= 1.0
-            moments[k, 2] = (moments[k, 2] - gaussian.mean[n, bent]) / unit
-            moments[k, 3] -= np.sqrt(gaussian.variance[n, bent]) / unit
-            moments[k, 4] -= gaussian.zero[n, bent]
-            k += 1
-    dual_mean, dual_std, primal_mean, primal_std, zero = np.moveaxis(moments, 1, 0)
-    return times[read], Shape(dual_mean, dual_std, primal_mean, primal_std, zero, quantile), rim
+    grid = Grid(_WIDTH, _RIM, *(_points(x, len(rows), len(bent)) for x in (edge, fine)))
+    at = np.unique(np.r_[0 : len(times) : _SELDOM, len(times) - 1])
+    readings = Readings(
+        np.append(at, -1),
+        _LEVELS,
+        np.zeros((len(at), 5, len(bent))),
+        np.zeros((len(at), len(SCORES), len(bent))),
+        np.zeros(len(bent)),
+    )
+    way = Way(times, levels, np.ascontiguousarray(mean[:, rows]), np.ascontiguousarray(std[:, rows]), drift)
+    follow(regularizer.parameters, way, own, grid, density, Elimination.of(density), readings)
+    gaussian, unit = regularizer.gaussian_moments(mean[at], std[at], levels[at, None]), std[np.ix_(at, bent)]
+    dual_mean, dual_std, primal_mean, primal_std, zero = np.moveaxis(readings.moments, 1, 0)
+    later = slice(1, None)  # the first of them is Gaussian
+    dual_std[later] -= 1.0
+    primal_mean[later] = ((primal_mean - gaussian.mean[:, bent]) / unit)[later]
+    primal_std[later] -= (np.sqrt(gaussian.variance[:, bent]) / unit)[later]
+    zero[later] -= gaussian.zero[later][:, bent]
+    readings.quantile[0] = SCORES[:, None]
+    return times[at], Shape(dual_mean, dual_std, primal_mean, primal_std, zero, readings.quantile), readings.rim
 
 
 def _points(x: Floats, rows: int, bent: int) -> Points:

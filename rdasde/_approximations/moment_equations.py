@@ -26,7 +26,6 @@ _TOLERANCE = 1e-3  # local error, in units of the standard deviation of each coo
 _LEAST_VARIANCE = 1e-4  # in these units: that of a coordinate which hardly moves, as a share of the largest
 _LEAST_STD = 1e-5  # in them too, for where there is no noise: as a share of the way that the mean goes
 _LEAST_BEND = 1e-3  # below it a coordinate counts as straight where it is asked whose bend is the larger
-_TILE = 32  # rows and columns worked on at once where a matrix meets its transpose
 
 
 class MomentEquations(NamedTuple):
@@ -59,32 +58,40 @@ def primal_covariance(moments: GaussianMoments, covariance: Floats) -> Floats:
 
 
 @Kernel
-def _velocity(noise: Floats, decay: Floats, gamma: float, out: Floats) -> None:
-    """``gamma noise - decay - decay'`` into `out`, by tiles."""
+def _pulled(slope: Floats, covariance: Floats, cross: Floats, half: float, out: Floats) -> None:
+    """``D C - half Cov(W, G)`` into `out`."""
+    for i in range(slope.size):
+        for j in range(slope.size):
+            out[i, j] = slope[i] * covariance[i, j] - half * cross[i, j]
+
+
+@Kernel
+def _velocity(noise: Floats, decay: Floats, back: Floats, gamma: float, out: Floats) -> None:
+    """``gamma noise - decay - back`` into `out`."""
     d = noise.shape[0]
-    for top in range(0, d, _TILE):
-        for left in range(0, d, _TILE):
-            for i in range(top, min(top + _TILE, d)):
-                for j in range(left, min(left + _TILE, d)):
-                    out[i, j] = gamma * noise[i, j] - decay[i, j] - decay[j, i]
+    for i in range(d):
+        for j in range(d):
+            out[i, j] = gamma * noise[i, j] - decay[i, j] - back[i, j]
 
 
 @Kernel
 def _largest(difference: Floats, std: Floats) -> float:
-    """The largest entry of `difference` (1 + d, d), a mean and a covariance, in units of `std`."""
-    d = std.size
-    worst = 0.0
-    for j in range(d):
-        size = abs(difference[0, j]) / std[j]
-        worst = size if size > worst or np.isnan(size) else worst
-    for i in range(d):
-        row = 0.0
-        for j in range(d):
-            size = abs(difference[1 + i, j]) / std[j]
-            row = size if size > row or np.isnan(size) else row
-        row /= std[i]
-        worst = row if row > worst or np.isnan(row) else worst
-    return worst
+    """The largest entry of `difference` (1 + d, d), a mean and a covariance, in units of `std`; or what is no number.
+
+    By columns, each with a largest of its own: then compilers see that the loop can be vectorized.
+    """
+    unit = 1.0 / std
+    worst = np.abs(difference[0])
+    for i in range(std.size):
+        scale = unit[i]
+        for j in range(std.size):
+            size = abs(difference[1 + i, j]) * scale
+            worst[j] = size if size > worst[j] or size != size else worst[j]
+    largest = 0.0
+    for j in range(std.size):
+        size = worst[j] * unit[j]
+        largest = size if size > largest or size != size else largest
+    return largest
 
 
 @Kernel
@@ -152,17 +159,16 @@ class Latest(NamedTuple):
 
     moments: GaussianMoments
     expected: Expectations
-    moved: Floats | None  # E[H] Cov(W), where the problem does not know E[H] Cov(W) E[H]'
     gamma: float
-    step_size: float  # 0 at first order
+    weight: float  # of the scatter of G in the velocity of the covariance
 
     def noise(self) -> Floats:
         """What is added to each variance in a unit of time, (d,)."""
-        noise = self.gamma * np.diagonal(self.expected.noise)
-        scatter = self.expected.scatter
-        if scatter is None and self.moved is not None:
-            scatter = self.expected.hessian(self.moved.T)
-        return noise if scatter is None else noise + self.step_size * np.diagonal(scatter)
+        noise: Floats = self.gamma * np.diagonal(self.expected.noise)
+        if not self.weight:
+            return noise
+        assert self.expected.cross is not None
+        return noise + self.weight * self.expected.hessian_diagonal(self.expected.cross)
 
 
 def joint_moments(run: Run, average: bool = False) -> MomentEquations:
@@ -175,34 +181,35 @@ def joint_moments(run: Run, average: bool = False) -> MomentEquations:
     latest: list[Latest] = []
 
     def rhs(at: float, state: Floats) -> Floats:
-        time, step_size, weight, speed = pace_at(at)
+        time, step_size, unit, speed = pace_at(at)
         gamma = step_size / algorithm.batch_size
         mean, covariance = state[0], state[1 : 1 + d]
         moments = moments_at(time, mean, np.diagonal(covariance))
         mapped = primal_covariance(moments, covariance)
         expected = problem.expectations(moments.mean, mapped)
-        # Cov G = E[H] Cov(W) E[H]' goes through the Hessian together with the decay: H X + X' H' has both
-        scatter = expected.scatter
-        moved = expected.hessian(mapped) if second and (scatter is None or average) else None
-        pulled = moments.slope[:, None] * covariance
-        if moved is not None and scatter is None:
-            pulled -= 0.5 * step_size * moved.T
+        # of Cov G = E[H] Cov(W) E[H]' at second order, and of what the noise leaves out
+        weight = gamma * expected.share + (step_size if second else 0.0)
+        if expected.cross is None and (weight or (average and second)):
+            expected = expected._replace(cross=np.ascontiguousarray(expected.hessian(mapped).T))
+        cross = expected.cross if weight else None
+        # it goes through the Hessian together with the decay: H X + X' H' has both
+        pulled = np.empty_like(covariance)
+        _pulled(moments.slope, covariance, covariance if cross is None else cross, 0.5 * weight, pulled)
         decay = expected.hessian(pulled)
         out = np.empty_like(state)
         np.negative(expected.gradient, out=out[0])
-        _velocity(expected.noise, decay, gamma, out[1 : 1 + d])
-        if second and scatter is not None:
-            out[1 : 1 + d] += step_size * scatter
+        _velocity(expected.noise, decay, np.ascontiguousarray(decay.T), gamma, out[1 : 1 + d])
         if average:
-            cross = state[3 + d :]  # Cov(I, V)
-            out[1 + d] = weight * moments.mean
-            out[2 + d] = 2.0 * weight * np.diagonal(cross) * moments.slope
-            out[3 + d :] = (weight * moments.slope)[:, None] * covariance
-            out[3 + d :] -= expected.hessian(moments.slope[:, None] * cross.T).T
-            if moved is not None:
-                out[2 + d] += step_size * weight**2 * moments.variance
-                out[3 + d :] -= step_size * weight * moved.T
-        latest[:] = [Latest(moments, expected, moved, gamma, step_size if second else 0.0)]
+            shared = state[3 + d :]  # Cov(I, V)
+            out[1 + d] = unit * moments.mean
+            out[2 + d] = 2.0 * unit * np.diagonal(shared) * moments.slope
+            out[3 + d :] = (unit * moments.slope)[:, None] * covariance
+            out[3 + d :] -= expected.hessian(moments.slope[:, None] * shared.T).T
+            if second:
+                assert expected.cross is not None
+                out[2 + d] += step_size * unit**2 * moments.variance
+                out[3 + d :] -= step_size * unit * expected.cross
+        latest[:] = [Latest(moments, expected, gamma, weight)]
         return out if speed == 1.0 else speed * out
 
     def error(difference: Floats, before: Floats, after: Floats) -> float:
@@ -220,11 +227,11 @@ def joint_moments(run: Run, average: bool = False) -> MomentEquations:
         std = np.sqrt(np.where(variance > 0.0, variance, 1.0))
         likeness = np.empty_like(covariance)
         _likeness(covariance, std, moments.slope * (1.0 - moments.slope), likeness)
-        return np.stack([np.diagonal(expected.hessian(likeness)), latest[0].noise()])
+        return np.stack([expected.hessian_diagonal(likeness), latest[0].noise()])
 
     def matrices() -> tuple[Floats, Floats]:
         expected = latest[0].expected
-        return expected.hessian(np.eye(d)), expected.noise
+        return expected.hessian(np.eye(d)) if expected.matrix is None else expected.matrix, expected.whole_noise()
 
     state = np.zeros((2 * d + 3 if average else d + 1, d))
     state[0] = dual_start

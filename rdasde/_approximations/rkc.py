@@ -9,7 +9,8 @@ equations of a dual diffusion are real and spread over two orders of magnitude.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,9 +31,12 @@ _NOT_FINITE = 1e3  # what counts as the error of a step that left the numbers
 _SHORTEST = 1e-13  # of the whole time: steps below it have stalled
 _ROOM = 2.0  # how much longer steps of the pair could be, were they stable, where the other method is tried
 _WORTH = 20.0  # time left, in units of the fastest rate, from which on that is worth it
+_MARGIN = 1.2  # of the fastest rate over what is seen of it
+_SLOWEST, _FALL = 0.2, 0.6  # bounds of it: as a share of the largest, and from step to step
 _PATIENCE = 4  # steps of the pair until it is tried again, twice as many each time
 
 Rhs = Callable[[float, Floats], Floats]
+Error = Callable[[Floats, Floats, Floats], float]  # of a difference, between two states
 
 
 class Step(NamedTuple):
@@ -117,14 +121,20 @@ class _Trial(NamedTuple):
     f_ahead: Floats
     estimate: Floats  # of the local error
     slopes: Floats | None
+    twice: tuple[Floats, Floats] | None  # differences of two states at one time, and of their slopes
 
 
 class _Choice:
-    """Which of the two methods takes the next step."""
+    """Which of the two methods takes the next step, and how long one of the pair can be.
+
+    That is up to the fastest rate, of which the largest is known beforehand. What it is by now is told by the last two
+    states of the pair, which are of one time: what sets them apart is what is fast (Hairer & Wanner, "Solving ordinary
+    differential equations II", 1996, section IV.2). Where that is too slow, the error of the next step shows it.
+    """
 
     def __init__(self, rate: float, stabilized: bool) -> None:
         self.rate, self.stabilized = rate, stabilized
-        self._taken, self._patience = 0, _PATIENCE
+        self._now, self._taken, self._patience = rate, 0, _PATIENCE
 
     def stages(self, h: float) -> int:
         """How often a step of length h asks for the right-hand side."""
@@ -133,7 +143,17 @@ class _Choice:
     @property
     def longest(self) -> float:
         """The longest stable step."""
-        return np.inf if self.stabilized else pair.STABLE / self.rate
+        return np.inf if self.stabilized else pair.STABLE / self._now
+
+    def look(self, twice: tuple[Floats, Floats] | None, size: Callable[[Floats], float], failed: bool) -> None:
+        """At a step of the pair."""
+        if twice is None:
+            return
+        moved, slopes = (size(difference) for difference in twice)
+        seen = _MARGIN * slopes / moved if moved > 0.0 and np.isfinite(slopes) else self.rate
+        # a rate does not fall faster than it is seen to, and what failed was too long
+        least = max(_SLOWEST * self.rate, self._now if failed else _FALL * self._now)
+        self._now = min(self.rate, max(seen, least))
 
     def factor(self, size: float) -> float:
         """Of the next step, after one whose error was `size` times what is tolerated."""
@@ -143,7 +163,7 @@ class _Choice:
     def reconsider(self, h: float, left: float) -> None:
         """After a step; `h` is what the next one could be, `left` the time to go."""
         if self.stabilized:
-            if self.stages(h) / h > pair.EVALUATIONS / (pair.STABLE / self.rate):
+            if self.stages(h) / h > pair.EVALUATIONS / (pair.STABLE / self._now):
                 self.stabilized, self._taken = False, 0
                 self._patience *= 2
             return
@@ -152,9 +172,11 @@ class _Choice:
         self.stabilized = worth and self._taken >= self._patience
 
 
-def integrate(
-    rhs: Rhs, y: Floats, end: float, *, rate: float, first_step: float, error: Callable[[Floats, Floats, Floats], float]
-) -> Iterator[Step]:
+def _size(error: Error, before: Floats, after: Floats, difference: Floats) -> float:
+    return error(difference, before, after)
+
+
+def integrate(rhs: Rhs, y: Floats, end: float, *, rate: float, first_step: float, error: Error) -> Iterator[Step]:
     """Steps of ``dy/dt = rhs(t, y)`` from 0 to `end`.
 
     `rate` bounds the modulus of the eigenvalues of the Jacobian (real, negative); ``error(difference, y0, y1)`` is the
@@ -167,12 +189,13 @@ def integrate(
         h = min(h, choice.longest)
         if t + h * (1.0 + 1e-9) >= end:
             h = end - t
-        trial = _trial(lambda at, now, _: rhs(at, now), choice, t, h, y, f)
+        trial = _trial(rhs, choice, t, h, y, f, _NoLag())
         size = error(trial.estimate, y, trial.ahead)
         if not np.isfinite(size):
             size = _NOT_FINITE
         taken = h
         h *= choice.factor(size)
+        choice.look(trial.twice, partial(_size, error, y, trial.ahead), size > 1.0)
         if size <= 1.0:
             after = end if taken == end - t else t + taken
             yield Step(t, after, y, trial.ahead, f, trial.f_ahead, 0.0, trial.slopes)
@@ -184,40 +207,59 @@ def integrate(
             )
 
 
-def _trial(
-    rhs: Callable[[float, Floats, Sequence[Floats]], Floats], choice: _Choice, t: float, h: float, y: Floats, f: Floats
-) -> _Trial:
-    """A step of length h; ``rhs(t, y, slopes)`` is handed the slopes at the earlier nodes of the pair."""
+def _trial(rhs: Rhs, choice: _Choice, t: float, h: float, y: Floats, f: Floats, behind: _Lag) -> _Trial:
+    """A step of length h."""
     if choice.stabilized:
-        ahead = _one_step(lambda at, now: rhs(at, now, ()), t, h, y, f, choice.stages(h))
-        f_ahead = rhs(t + h, ahead, ())
-        return _Trial(ahead, f_ahead, _OF_VALUES * (y - ahead) + _OF_SLOPES * h * (f + f_ahead), None)
-    ahead, estimate, slopes = pair.one_step(
-        lambda i, now, slopes: rhs(t + pair.NODES[i] * h, now, list(slopes[:i])), h, y, f
-    )
-    return _Trial(ahead, slopes[-1], estimate, slopes)
+
+        def slope(at: float, now: Floats) -> Floats:
+            return rhs(at, now - behind.early(at - t))
+
+        ahead = _one_step(slope, t, h, y, f, choice.stages(h))
+        f_ahead = slope(t + h, ahead)
+        return _Trial(ahead, f_ahead, _OF_VALUES * (y - ahead) + _OF_SLOPES * h * (f + f_ahead), None, None)
+    step = pair.one_step(rhs, t, h, y, f, behind)
+    return _Trial(step.ahead, step.slopes[-1], step.estimate, step.slopes, step.twice)
 
 
 class _Lag:
     """``(lag / 2) f`` at times of a step, before f is known there."""
 
-    def __init__(self, lag: float, t: float, h: float, f: Floats, bend: Floats, before: float) -> None:
-        self.lag, self.t, self.h, self.f, self.bend, self.before = lag, t, h, f, bend, before
+    def __init__(self, lag: float, f: Floats, bend: Floats, before: float) -> None:
+        self.lag, self.f, self.bend, self.before = lag, f, bend, before
 
-    def __call__(self, at: float, slopes: Sequence[Floats] = ()) -> Floats:
-        """From the slopes of the step so far, and where there are none from how f changed in the step before."""
-        x = (at - self.t) / self.h
-        known = len(slopes)
-        if known < 2:
-            return 0.5 * self.lag * (self.f + min(at - self.t, self.before) * self.bend)
-        if known > pair.EVALUATIONS - 1:
-            return np.asarray(0.5 * self.lag * slopes[-1])  # at the same time
-        places = [0, 1] if known == 2 else [0, known - 2, known - 1]
-        total = np.zeros_like(self.f)
-        for i in places:
-            others = [pair.NODES[j] for j in places if j != i]
-            total += np.prod([(x - c) / (pair.NODES[i] - c) for c in others]) * slopes[i]
-        return 0.5 * self.lag * total
+    def early(self, passed: float) -> Floats:
+        """From how f changed in the step before."""
+        return 0.5 * self.lag * (self.f + min(passed, self.before) * self.bend)
+
+    def weights(self, i: int) -> Floats | None:
+        """Of the slopes at earlier nodes of the pair, from which f at node i is extrapolated."""
+        return 0.5 * self.lag * _EXTRAPOLATION[i] if i > 1 else None
+
+
+class _NoLag(_Lag):
+    """Of a differential equation."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0, np.zeros(1), np.zeros(1), 0.0)
+
+    def weights(self, i: int) -> Floats | None:
+        return np.zeros(i)
+
+
+def _extrapolated(i: int) -> Floats:
+    """Weights of the slopes before node i: of the last one where it is at the same time, else of the first, too."""
+    weights = np.zeros(i)
+    if pair.NODES[i] == pair.NODES[i - 1]:
+        weights[i - 1] = 1.0
+        return weights
+    places = sorted({0, max(i - 2, 0), i - 1})
+    for place in places:
+        others = [pair.NODES[j] for j in places if j != place]
+        weights[place] = np.prod([(pair.NODES[i] - c) / (pair.NODES[place] - c) for c in others])
+    return weights
+
+
+_EXTRAPOLATION = [_extrapolated(i) if i else np.zeros(0) for i in range(len(pair.NODES))]
 
 
 def integrate_steps(
@@ -227,7 +269,7 @@ def integrate_steps(
     lag: float,
     *,
     rate: float,
-    error: Callable[[Floats, Floats, Floats], float],
+    error: Error,
 ) -> Iterator[Step]:
     """``x_{n+1} = x_n + lag rhs(t_n, x_n)``, ``t_n = n lag``, n up to `count`, in fewer steps where x moves slowly.
 
@@ -257,21 +299,18 @@ def integrate_steps(
             n, exact = n + 1, exact - 1
             continue
 
-        behind = _Lag(lag, t, h, f, bend, before)
+        behind = _Lag(lag, f, bend, before)
         y = state + 0.5 * lag * f
-
-        def moved(at: float, now: Floats, slopes: Sequence[Floats], behind: _Lag = behind) -> Floats:
-            return rhs(at, now - behind(at, slopes))
-
-        trial = _trial(moved, choice, t, h, y, f)
+        trial = _trial(rhs, choice, t, h, y, f, behind)
         f_ahead = trial.f_ahead
         state_ahead = trial.ahead - 0.5 * lag * f_ahead
-        guess = behind(t + h, () if trial.slopes is None else list(trial.slopes[:-1]))
-        size = error(trial.estimate, state, state_ahead)
-        size = max(size, error(guess - 0.5 * lag * f_ahead, state, state_ahead))
+        # by how much f at the end was guessed wrong
+        gap = behind.early(h) - 0.5 * lag * f_ahead if trial.twice is None else 0.5 * lag * trial.twice[1]
+        size = max(error(trial.estimate, state, state_ahead), error(gap, state, state_ahead))
         if not np.isfinite(size):
             size = _NOT_FINITE
         factor = choice.factor(size)
+        choice.look(trial.twice, partial(_size, error, state, state_ahead), size > 1.0)
         if size <= 1.0:
             yield Step(t, t + h, y, trial.ahead, f, f_ahead, lag, trial.slopes)
             bend, before = (f_ahead - f) / h, h

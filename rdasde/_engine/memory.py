@@ -5,7 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from rdasde._errors import TooMuchMemoryError
+
+_KEPT = 4_000_000  # numbers: the most that the C library of Linux can be told to keep, 32 MB
+
+
+def keep_freed_memory() -> None:
+    """Let the arrays of a solver, freed at every step, stay with the process for the next.
+
+    The C library of Linux hands large ones back to the system at once, which clears each page anew when it is asked
+    for: a third of the time of equations in matrices of 200 x 200. Up to which size it keeps them, it learns from the
+    largest that it has seen freed, whether anything was written to it or not.
+    """
+    np.empty(_KEPT)
 
 
 def need_memory(size: float, what: str, mend: str) -> None:

@@ -75,12 +75,33 @@ def _(along, k, spare, u, scratch, out):
 
 
 class Expectations(NamedTuple):
-    """Of a random W: means that enter the moment equations of the dual diffusion."""
+    """Of a random W: means that enter the moment equations of the dual diffusion.
+
+    Products of matrices are what they cost, and the equations have one of E[H(W)] with a matrix in any case. So the
+    noise may leave out a multiple of the scatter of G, ``E[H(W)] Cov(W) E[H(W)]'``, for that product to bring in.
+    """
 
     gradient: Floats  # E G(W), (d,)
     hessian: Callable[[Floats], Floats]  # X -> E[H(W)] X, for X (d, d)
-    noise: Floats  # E Sigma(W), (d, d)
-    scatter: Floats | None = None  # E[H(W)] Cov(W) E[H(W)]', where it came up on the way
+    noise: Floats  # E Sigma(W), less `share` times the scatter, (d, d)
+    share: float = 0.0
+    cross: Floats | None = None  # Cov(W, G(W)) = Cov(W) E[H(W)]', (d, d), up to third order, where it came up
+    matrix: Floats | None = None  # E[H(W)], where it was formed
+
+    @staticmethod
+    def formed(gradient: Floats, matrix: Floats, noise: Floats, **others: Any) -> Expectations:
+        """With E[H(W)] as a matrix."""
+        return Expectations(gradient, lambda x: matrix @ x, noise, matrix=matrix, **others)
+
+    def hessian_diagonal(self, x: Floats) -> Floats:
+        """The diagonal of ``E[H(W)] x``, (d,)."""
+        return np.diagonal(self.hessian(x)) if self.matrix is None else np.einsum("ij,ji->i", self.matrix, x)
+
+    def whole_noise(self) -> Floats:
+        """E Sigma(W)."""
+        if self.cross is None or not self.share:
+            return self.noise
+        return self.noise + self.share * self.hessian(self.cross)
 
 
 class Diagonals(NamedTuple):
@@ -207,8 +228,7 @@ class Problem(abc.ABC):
         and the noise at the mean.
         """
         gradient = sigma_average(self.mean_gradient, mean, covariance)
-        hessian = self.hessian(mean)
-        return Expectations(gradient, lambda x: hessian @ x, self.noise_covariance(mean))
+        return Expectations.formed(gradient, self.hessian(mean), self.noise_covariance(mean))
 
     def diagonal_expectations(self, mean: Floats, variance: Floats) -> Diagonals:
         """The same from the variances of W alone, where the problem `decouples`."""

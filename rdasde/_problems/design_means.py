@@ -11,8 +11,11 @@ where all numbers depend on ``q = w'Hw`` and ``c = w'H coef`` alone: a *law* (`l
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel, compilable
 from rdasde._problems.laws import LOGISTIC, POISSON, RADIAL, TABLE, Law
 from rdasde._problems.logistic_means import noise_moments, slope_means
@@ -84,3 +87,37 @@ def bend_of(law: Law, q: float, c: float, q_star: float) -> tuple[float, float, 
 @Kernel
 def scatter_of(law: Law, q: float, c: float, q_star: float) -> tuple[float, float, float, float]:
     return scatter(law, q, c, q_star)
+
+
+class Numbers(NamedTuple):
+    """Of ``level H + B K B'``."""
+
+    level: float
+    star: float  # K_**
+    cross: float  # K_*w
+    own: float  # K_ww
+
+
+class Images(NamedTuple):
+    """B: ``H coef`` and ``H E W``, each (d,)."""
+
+    star: Floats
+    own: Floats
+
+
+@Kernel
+def spread_means(
+    population: Floats, turned: Floats, images: Images, hessian: Numbers, noise: Numbers, out: tuple[Floats, Floats]
+) -> None:
+    """E H(W) and E Sigma(W) into `out`: in both ``H w w' H`` becomes ``H E[WW'] H``, `turned` being ``H Cov(W) H``."""
+    star, own = images
+    for i in range(own.size):
+        first, second = star[i], own[i]
+        for j in range(own.size):
+            both = second * own[j] + turned[i, j]
+            mixed = first * own[j] + second * star[j]
+            pair = first * star[j]
+            out[0][i, j] = (
+                hessian.level * population[i, j] + hessian.star * pair + hessian.cross * mixed + hessian.own * both
+            )
+            out[1][i, j] = noise.level * population[i, j] + noise.star * pair + noise.cross * mixed + noise.own * both

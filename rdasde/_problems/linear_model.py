@@ -223,7 +223,8 @@ class LinearModel(HessianRates):
         seen = values > _NEGLIGIBLE * max(float(values[-1]), 0.0)
         moves = np.sqrt(np.count_nonzero(seen) / values[seen]) * (covariance @ along @ vectors[:, seen])
         points = mean + np.vstack([moves.T, -moves.T]) if moves.size else mean[None]
-        rest = covariance - (points - mean).T @ (points - mean) / len(points)
+        shifted = points - mean
+        rest = covariance - shifted.T @ shifted / len(points)
         spread = self.covariance.multiply(rest)
         variance = max(float(np.trace(spread)), 0.0)
         images = []
@@ -246,7 +247,10 @@ class LinearModel(HessianRates):
             return level * self.covariance.multiply(x) + low @ (middles[0] @ (low.T @ x)) + k_own * (second @ x)
 
         noise = totals[1, 0] * self.covariance.matrix + low @ middles[1] @ low.T + totals[1, 1] * second
-        return Expectations(gradient, hessian, noise)
+        # E H without what is of the order of Cov W; ``Cov(W) H`` from that of both parts of W
+        cross = totals[0, 0] * (spread.T + shifted.T @ (low[:, 1::2] - along[:, :1]).T / len(points))
+        cross += (covariance @ low) @ middles[0] @ low.T
+        return Expectations(gradient, hessian, noise, cross=cross)
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
         """That of linear regression with H times a bound of l'', or ``E l''^2 / E l''`` where there is none."""

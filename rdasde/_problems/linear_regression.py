@@ -19,11 +19,11 @@ from rdasde._problems.rows import RowNoise, RowSample, mean_square_growth, row_l
 
 
 @Kernel
-def _add_level(level: float, hessian: Floats, gradient: Floats, out: Floats) -> None:
-    """``out += level H + g g'`` in one pass."""
+def _leveled(level: float, hessian: Floats, gradient: Floats, out: Floats) -> None:
+    """``level H + g g'`` in one pass."""
     for i in range(gradient.size):
         for j in range(gradient.size):
-            out[i, j] += level * hessian[i, j] + gradient[i] * gradient[j]
+            out[i, j] = level * hessian[i, j] + gradient[i] * gradient[j]
 
 
 class LinearRegression(Problem):
@@ -148,12 +148,12 @@ class LinearRegression(Problem):
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         error = mean - self.coef
         gradient = self.covariance.multiply(error[:, None])[:, 0]
-        spread = self.covariance.multiply(covariance)
-        level = float(error @ gradient) + float(np.trace(spread)) + self.noise_std**2
-        scatter = self.covariance.multiply(spread.T)
-        sigma = scatter.copy()
-        _add_level(level, self.covariance.matrix, gradient, sigma)
-        return Expectations(gradient, self.covariance.multiply, sigma, scatter)
+        cross = np.ascontiguousarray(self.covariance.multiply(covariance).T)
+        level = float(error @ gradient) + float(np.trace(cross)) + self.noise_std**2
+        noise = np.empty_like(covariance)
+        _leveled(level, self.covariance.matrix, gradient, noise)
+        matrix = self.covariance.matrix if isinstance(self.covariance, Dense) else None
+        return Expectations(gradient, self.covariance.multiply, noise, share=1.0, cross=cross, matrix=matrix)
 
     @property
     def decouples(self) -> bool:  # type: ignore[override]
@@ -213,9 +213,8 @@ class _RowRegression(RowNoise, LinearRegression):
         gradient = hessian @ mean - self._target
         spread = np.einsum("ij,ij->i", sample.rows @ covariance, sample.rows)
         squares = sample.grams(((sample.rows @ mean - sample.response) ** 2 + spread)[None])[0]
-        scatter = hessian @ covariance @ hessian
-        noise = squares - np.outer(gradient, gradient) - scatter
-        return Expectations(gradient, self.covariance.multiply, noise, scatter)
+        noise = squares - np.outer(gradient, gradient)
+        return Expectations.formed(gradient, hessian, noise, share=-1.0, cross=covariance @ hessian)
 
     @functools.cached_property
     def sample(self) -> RowSample:

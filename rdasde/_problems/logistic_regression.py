@@ -13,6 +13,7 @@ from rdasde._check import Floats
 from rdasde._losses.logistic import LogisticLoss
 from rdasde._problems.base import Expectations, Problem, gaussian_instability
 from rdasde._problems.covariance import Covariance, Dense, as_covariance
+from rdasde._problems.design_means import Images, Numbers, spread_means
 from rdasde._problems.logistic_means import (
     hermite_rules,
     noise_moments_of,
@@ -155,21 +156,21 @@ class LogisticRegression(Problem):
         ``E G = H (a m + b Cov(W) H m) - E p'(s*) H coef``, ``E H = a H + b H M H``, ``M = E WW'``; in Sigma
         ``H w w' H`` becomes ``H M H``.
         """
-        star, image, q, c = self._images(mean)
+        star, image = self.covariance.multiply(np.column_stack([self.coef, mean])).T
         spread = self.covariance.multiply(covariance)
-        q += max(float(np.trace(spread)), 0.0)
+        q, c = max(float(mean @ image), 0.0) + max(float(np.trace(spread)), 0.0), float(self.coef @ image)
         curvature, third = slope_means_of(q)
         gradient = curvature * image + third * (spread @ image) - self._curvature * star
-        # H M H
-        second = self.covariance.multiply(np.ascontiguousarray(spread.T)) + np.outer(image, image)
-
-        hessian = curvature * self.covariance.matrix + third * second
-        tau, k_star, k_cross, k_own = noise_moments_of(q, c, self._variance, self._curvature)
-        cross = np.outer(star, image)
-        noise = (
-            tau * self.covariance.matrix + k_star * np.outer(star, star) + k_cross * (cross + cross.T) + k_own * second
-        )
-        return Expectations(gradient, lambda x: hessian @ x, noise)
+        cross = np.ascontiguousarray(spread.T)
+        turned = self.covariance.multiply(cross)
+        hessian, noise = np.empty_like(covariance), np.empty_like(covariance)
+        numbers = Numbers(*noise_moments_of(q, c, self._variance, self._curvature))
+        bend = Numbers(curvature, 0.0, 0.0, third)
+        spread_means(self.covariance.matrix, turned, Images(star, image), bend, numbers, (hessian, noise))
+        # E H without b H Cov W H, which is of the order of Cov W
+        cross *= curvature
+        cross += np.outer(third * (covariance @ image), image)
+        return Expectations.formed(gradient, hessian, noise, cross=cross)
 
     def default_start(self) -> Floats:
         return np.zeros(self.dimension)
@@ -236,9 +237,8 @@ class _RowLogistic(RowNoise, LogisticRegression):
         row_means(hermite_rules(), score, variance, sample.response, means)
         gradient = self.mean_gradient(mean) + means[0] @ sample.rows / n
         curvature, squares = sample.grams(means[1:])
-        scatter = curvature @ covariance @ curvature
-        noise = squares - np.outer(gradient, gradient) - scatter
-        return Expectations(gradient, lambda x: curvature @ x, noise, scatter)
+        noise = squares - np.outer(gradient, gradient)
+        return Expectations.formed(gradient, curvature, noise, share=-1.0, cross=covariance @ curvature)
 
     @functools.cached_property
     def sample(self) -> RowSample:

@@ -78,8 +78,8 @@ class LossRows(RowNoise, HessianRates):
             curvature += (rows.T * means.second) @ rows
             noise += (rows.T * means.square) @ rows
         gradient, curvature, noise = gradient / n, curvature / n, noise / n
-        noise -= np.outer(gradient, gradient) + curvature @ covariance @ curvature
-        return Expectations(gradient, lambda x: curvature @ x, noise)
+        noise -= np.outer(gradient, gradient)
+        return Expectations.formed(gradient, curvature, noise, share=-1.0, cross=covariance @ curvature)
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
         """The mean-square condition of the gradients linearized at the minimizer, at the start where there is none."""

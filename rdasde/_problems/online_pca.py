@@ -183,18 +183,17 @@ class OnlinePCA(Problem):
         ``E G = r m + c - A m``, ``E H = r I + m s' + Cov(W) ds - A``, and in Sigma ``E r ww' = r M + m c' + c m'``,
         ``E r^2 ww' = r^2 M + 2 r (m c' + c m') + (s'c) mm'``, ``M = E WW'``.
         """
-        image, spread = self.covariance.multiply(mean), self.covariance.multiply(covariance)
+        image, spread = self.covariance.multiply(mean[:, None])[:, 0], self.covariance.multiply(covariance)
         rate = self._expected_rate(mean, covariance, image, float(np.trace(spread)))
         along = covariance @ rate.slope
         # scale (A - r I) or, for Oja's rule, scale A is the second derivative of q / N, but for smaller terms
         shift = rate.scale * rate.value if self.variant == "krasulina" else 0.0
-        moved = np.outer(image, mean)
-        moved += spread
-        matrices = Matrices(self.covariance.matrix, covariance, moved, turned=moved)
-        hessian = np.empty_like(covariance)
-        hessian_means(mean, rate, shift, spread, matrices, hessian)
-        noise = self._expected_noise(rate, Vectors(mean, along, image, self.covariance.multiply(along)), matrices)
-        return Expectations(rate.value * mean + along - image, lambda x: hessian @ x, noise)
+        vectors = Vectors(mean, along, image, self.covariance.multiply(along[:, None])[:, 0])
+        matrices = Matrices(self.covariance.matrix, covariance, spread, np.ascontiguousarray(spread.T))
+        hessian, cross = np.empty_like(covariance), np.empty_like(covariance)
+        hessian_means(rate, shift, vectors, matrices, hessian, cross)
+        noise = self._expected_noise(rate, vectors, matrices)
+        return Expectations.formed(rate.value * mean + along - image, hessian, noise, cross=cross)
 
     def _expected_rate(self, mean: Floats, covariance: Floats, image: Floats, spread: float) -> Rate:
         q = float(mean @ image) + spread
@@ -206,10 +205,10 @@ class OnlinePCA(Problem):
         return Rate(r, scale * (image - r * mean), scale, norm)
 
     def _expected_noise(self, rate: Rate, vectors: Vectors, matrices: Matrices) -> Floats:
-        """E Sigma; `matrices.turned` is not known yet."""
-        moved, noise = matrices.moved, np.empty_like(matrices.moved)
-        turned = self.covariance.multiply(np.ascontiguousarray(moved.T))
-        noise_means(rate, vectors, float(np.trace(moved)), matrices._replace(turned=turned), noise)
+        """E Sigma."""
+        noise, turned = np.empty_like(matrices.spread), self.covariance.multiply(matrices.back)
+        trace = float(vectors.mean @ vectors.image) + float(np.trace(matrices.spread))
+        noise_means(rate, vectors, trace, matrices, turned, noise)
         return noise
 
     def default_start(self) -> Floats:
@@ -315,8 +314,9 @@ class _RowPCA(RowNoise, OnlinePCA):
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
         raw = super().expectations(mean, covariance)  # its noise is E ff'
-        scatter = raw.hessian(raw.hessian(covariance).T)  # Cov G(W) to first order
-        return raw._replace(noise=raw.noise - np.outer(raw.gradient, raw.gradient) - scatter, scatter=scatter)
+        noise = raw.noise - np.outer(raw.gradient, raw.gradient)
+        # less Cov G(W), to first order
+        return raw._replace(noise=noise, share=-1.0)
 
     def _expected_noise(self, rate: Rate, vectors: Vectors, matrices: Matrices) -> Floats:
         # given a row z, y = z'W is normal with mean a and variance t^2, and Cov(W, y) = Cov(W) z

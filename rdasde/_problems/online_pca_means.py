@@ -7,8 +7,6 @@ from typing import NamedTuple
 from rdasde._check import Floats
 from rdasde._compiled.jit import Kernel
 
-_TILE = 32  # rows and columns worked on at once where a matrix meets its transpose
-
 
 class Rate(NamedTuple):
     """The mean of ``q / N``."""
@@ -29,46 +27,52 @@ class Vectors(NamedTuple):
 
 
 class Matrices(NamedTuple):
-    """A, Cov W, ``A E WW'``, and A times the transpose of that."""
+    """A, Cov W, ``A Cov W`` and its transpose: what is read is a row of each."""
 
     population: Floats
     covariance: Floats
-    moved: Floats
-    turned: Floats
+    spread: Floats
+    back: Floats
 
 
 @Kernel
-def hessian_means(mean: Floats, rate: Rate, shift: float, spread: Floats, matrices: Matrices, out: Floats) -> None:
-    """``r I + m s' + scale spread' - shift Cov W - A``, spread being ``A Cov W``."""
+def hessian_means(
+    rate: Rate, shift: float, vectors: Vectors, matrices: Matrices, hessian: Floats, cross: Floats
+) -> None:
+    """``E H = r I + m s' + scale spread' - shift Cov W - A``, spread being ``A Cov W``, and ``Cov(W) E H'``.
+
+    The latter without the second derivative of q / N, which is of the order of Cov W.
+    """
     r, slope, scale, _ = rate
-    population, covariance = matrices.population, matrices.covariance
+    population, covariance, _, back = matrices
+    mean, along = vectors.mean, vectors.along
     d = mean.size
-    for top in range(0, d, _TILE):
-        for left in range(0, d, _TILE):
-            for i in range(top, min(top + _TILE, d)):
-                for j in range(left, min(left + _TILE, d)):
-                    bent = scale * spread[j, i] - shift * covariance[i, j]
-                    out[i, j] = mean[i] * slope[j] + bent - population[i, j]
     for i in range(d):
-        out[i, i] += r
+        m, c = mean[i], along[i]
+        for j in range(d):
+            hessian[i, j] = m * slope[j] + scale * back[i, j] - shift * covariance[i, j] - population[i, j]
+            cross[i, j] = r * covariance[i, j] + c * mean[j] - back[i, j]
+        hessian[i, i] += r
 
 
 @Kernel
-def noise_means(rate: Rate, vectors: Vectors, trace: float, matrices: Matrices, out: Floats) -> None:
-    """``q A + A M A - 2 (X + X') + 2 r^2 M + 4 r (m c' + c m') + 2 (s'c) mm'``, ``X = Am c' + Ac m' + r A M``."""
+def noise_means(rate: Rate, vectors: Vectors, trace: float, matrices: Matrices, turned: Floats, out: Floats) -> None:
+    """``q A + A M A - 2 (X + X') + 2 r^2 M + 4 r (m c' + c m') + 2 (s'c) mm'``, ``X = Am c' + Ac m' + r A M``.
+
+    `turned` is ``A Cov(W) A``.
+    """
     r, slope = rate.value, rate.slope
     mean, along, image, along_image = vectors
-    population, covariance, moved, turned = matrices
+    population, covariance, spread, back = matrices
     d = mean.size
     bend = 0.0
     for j in range(d):
         bend += slope[j] * along[j]
-    for top in range(0, d, _TILE):
-        for left in range(0, d, _TILE):
-            for i in range(top, min(top + _TILE, d)):
-                for j in range(left, min(left + _TILE, d)):
-                    cross = image[i] * along[j] + image[j] * along[i] + r * (moved[i, j] + moved[j, i])
-                    cross += along_image[i] * mean[j] + along_image[j] * mean[i]
-                    own, mixed = mean[i] * mean[j], mean[i] * along[j] + mean[j] * along[i]
-                    last = r * r * (own + covariance[i, j]) + 2.0 * r * mixed + bend * own
-                    out[i, j] = trace * population[i, j] + turned[i, j] - 2.0 * cross + 2.0 * last
+    for i in range(d):
+        m, c, a, b = mean[i], along[i], image[i], along_image[i]
+        for j in range(d):
+            moved = a * mean[j] + m * image[j] + spread[i, j] + back[i, j]
+            cross = a * along[j] + c * image[j] + b * mean[j] + m * along_image[j] + r * moved
+            own = m * mean[j]
+            last = r * r * (own + covariance[i, j]) + 2.0 * r * (m * along[j] + c * mean[j]) + bend * own
+            out[i, j] = trace * population[i, j] + a * image[j] + turned[i, j] - 2.0 * cross + 2.0 * last

@@ -158,8 +158,8 @@ class SoftmaxRegression(RowNoise):
             gradient += (residual.T @ rows).ravel() / n
             curvature += self._summed(bend, rows) * (count / n)
             noise += self._summed(square, rows) * (count / n)
-        noise -= np.outer(gradient, gradient) + curvature @ covariance @ curvature
-        return Expectations(gradient, lambda x: curvature @ x, noise)
+        noise -= np.outer(gradient, gradient)
+        return Expectations.formed(gradient, curvature, noise, share=-1.0, cross=covariance @ curvature)
 
     @functools.cached_property
     def minimizer(self) -> Floats | None:  # type: ignore[override]

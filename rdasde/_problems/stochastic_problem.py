@@ -333,7 +333,7 @@ class StochasticProblem(Problem):
             factor = self._corrections.factor
             noise = factor @ (joint.scatter - joint.slope @ joint.slope.T) @ factor.T
         hessian = slope @ (vectors / widths) @ vectors.T
-        return Expectations(gradient, lambda x: hessian @ x, noise)
+        return Expectations.formed(gradient, hessian, noise)
 
     def _mean_slope(self, mean: Floats, root: Floats) -> Floats:
         """``E[H(W)] root`` from `mean_gradient` at pairs of states, whose second moments are exact."""

@@ -179,12 +179,12 @@ def _minimum(v: Values) -> str | None:
 def _expectations(v: Values) -> str | None:
     d = v.problem.dimension
     for k, w in enumerate(v.points):
-        gradient, hessian, noise = v.problem.expectations(w, np.zeros((d, d)))[:3]
+        means = v.problem.expectations(w, np.zeros((d, d)))
         law = "expectations of a W without spread are to be the values at its mean"
         for name, got, expected, unit in (
-            ("mean_gradient", gradient, v.gradients[k], v.slope),
-            ("hessian", hessian(np.eye(d)), v.hessians[k], v.curvature),
-            ("noise_covariance", noise, v.noises[k], v.noise),
+            ("mean_gradient", means.gradient, v.gradients[k], v.slope),
+            ("hessian", means.hessian(np.eye(d)), v.hessians[k], v.curvature),
+            ("noise_covariance", means.whole_noise(), v.noises[k], v.noise),
         ):
             hold(law, f"for {name} {v.at(k)}", got, expected, 1e-10 * unit, "mend expectations")
     return None

@@ -166,7 +166,7 @@ class TestClosure:
         def rhs(t, flat):
             covariance = flat.reshape(3, 3)
             mean = problem.flow(np.zeros(3), np.array([t]))[0]
-            sigma = problem.expectations(mean, covariance).noise
+            sigma = problem.expectations(mean, covariance).whole_noise()
             return (step * sigma - hessian @ covariance - covariance @ hessian).ravel()
 
         exact = scipy.integrate.solve_ivp(rhs, (0, 2.0), np.zeros(9), t_eval=theory.time.values, rtol=1e-9, atol=1e-14)

@@ -6,8 +6,11 @@ import scipy.stats
 
 import rdasde as rs
 from rdasde._approximations import check, marginals
-from rdasde._approximations.marginals import _CELLS, _WIDTH, Drift, Elimination, _implicit_step
+from rdasde._approximations.fokker_planck import Drift, Elimination, implicit_step
+from rdasde._approximations.marginals import _CELLS, _WIDTH
+from rdasde._compiled.jit import Kernel
 
+_implicit_step = Kernel(implicit_step)
 EDGES = np.linspace(-0.5 * _CELLS * _WIDTH, 0.5 * _CELLS * _WIDTH, _CELLS + 1)
 
 

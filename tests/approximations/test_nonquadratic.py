@@ -118,7 +118,7 @@ def test_expectations_against_sampled_states(case):
     for ours, sampled in (
         (found.gradient, np.mean([problem.mean_gradient(w) for w in states], axis=0)),
         (found.hessian(x), np.mean([problem.hessian(w) for w in states], axis=0)),
-        (found.noise, np.mean([problem.noise_covariance(w) for w in states], axis=0)),
+        (found.whole_noise(), np.mean([problem.noise_covariance(w) for w in states], axis=0)),
     ):
         # Krasulina's rate is a ratio, of which the Hessian keeps the leading terms only
         room = 5e-3 if case == "krasulina" else 2e-3
@@ -144,3 +144,18 @@ def test_spiked_pca_at_full_size(step_size, near):
     observed = (runs.primal == 0.0).mean("replicate").values[1:]
     assert np.abs((paths.probability_zero.values[1:] - observed).mean(axis=1)).max() < 0.02
     assert np.abs((closure.probability_zero.values[1:] - observed).mean(axis=1)).max() < 0.04
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_goes_with_the_decay_is_the_covariance_of_state_and_gradient(case):
+    """Cov(W, G(W)) = Cov(W) E[H]': to first order in Cov W, of which it is a multiple."""
+    problem, *_ = CASES[case]()
+    d = problem.dimension
+    generator = np.random.default_rng(3)
+    mean, shape = generator.standard_normal(d) / np.sqrt(d), generator.standard_normal((d, d)) / d
+    covariance = 1e-6 * shape @ shape.T
+    found = problem.expectations(mean, covariance)
+    if found.cross is not None:
+        target = covariance @ problem.smoothed_hessian(mean).T
+        np.testing.assert_allclose(found.cross, target, atol=1e-4 * np.abs(target).max())
+    assert found.cross is not None or not found.share

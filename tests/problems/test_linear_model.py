@@ -257,11 +257,11 @@ def test_twins_of_the_old_names():
         np.testing.assert_allclose(new.mean_gradient(w), old.mean_gradient(w), atol=1e-12)
         np.testing.assert_allclose(new.hessian(w), old.hessian(w), atol=1e-12)
         np.testing.assert_allclose(new.noise_covariance(w), old.noise_covariance(w), atol=1e-12)
-        (g1, h1, n1), (g2, h2, n2) = (p.expectations(w, 0.01 * np.eye(3))[:3] for p in (new, old))
+        one, other = (p.expectations(w, 0.01 * np.eye(3)) for p in (new, old))
         known = 1e-12 if new.is_quadratic else 2e-3  # on a Gaussian design the old closure leaves terms out
-        np.testing.assert_allclose(g1, g2, atol=known)
-        np.testing.assert_allclose(h1(np.eye(3)), h2(np.eye(3)), atol=known)
-        np.testing.assert_allclose(n1, n2, atol=known)
+        np.testing.assert_allclose(one.gradient, other.gradient, atol=known)
+        np.testing.assert_allclose(one.hessian(np.eye(3)), other.hessian(np.eye(3)), atol=known)
+        np.testing.assert_allclose(one.whole_noise(), other.whole_noise(), atol=known)
 
 
 def test_expectations_are_means_over_w():
@@ -269,12 +269,12 @@ def test_expectations_are_means_over_w():
     generator = np.random.default_rng(5)
     problem = rs.LinearModel(rs.HuberLoss(1.0), [0.6, 0.0, -0.4], rs.AR1(3, 0.5), noise_std=0.5)
     mean, root = np.array([0.2, 0.1, 0.0]), 0.15 * np.array([[1.0, 0.0, 0.0], [0.4, 0.8, 0.0], [-0.3, 0.2, 0.9]])
-    gradient, hessian, noise = problem.expectations(mean, root @ root.T)[:3]
+    found = problem.expectations(mean, root @ root.T)
     w = mean + generator.standard_normal((1000, 3)) @ root.T
     w = np.concatenate([w, 2.0 * mean - w])  # antithetic: what is odd drops out
-    assert np.abs(gradient - np.mean([problem.mean_gradient(p) for p in w], axis=0)).max() < 1.5e-3
-    assert np.abs(hessian(np.eye(3)) - np.mean([problem.hessian(p) for p in w], axis=0)).max() < 1e-2
-    assert np.abs(noise - np.mean([problem.noise_covariance(p) for p in w], axis=0)).max() < 1e-2
+    assert np.abs(found.gradient - np.mean([problem.mean_gradient(p) for p in w], axis=0)).max() < 1.5e-3
+    assert np.abs(found.hessian(np.eye(3)) - np.mean([problem.hessian(p) for p in w], axis=0)).max() < 1e-2
+    assert np.abs(found.whole_noise() - np.mean([problem.noise_covariance(p) for p in w], axis=0)).max() < 1e-2
 
 
 # ---- outcomes ----

@@ -44,9 +44,11 @@ def test_gaussian_expectations(problem):
     root = np.random.default_rng(0).standard_normal((d, d)) / 3.0
     mean, covariance = np.linspace(0.0, 1.0, d), root @ root.T
     points = [mean + sign * np.sqrt(d) * column for column in root.T for sign in (1.0, -1.0)]
-    gradient, _, sigma, _ = problem.expectations(mean, covariance)
-    np.testing.assert_allclose(gradient, np.mean([problem.mean_gradient(p) for p in points], axis=0), atol=1e-12)
-    np.testing.assert_allclose(sigma, np.mean([problem.noise_covariance(p) for p in points], axis=0), atol=1e-10)
+    found = problem.expectations(mean, covariance)
+    np.testing.assert_allclose(found.gradient, np.mean([problem.mean_gradient(p) for p in points], axis=0), atol=1e-12)
+    np.testing.assert_allclose(
+        found.whole_noise(), np.mean([problem.noise_covariance(p) for p in points], axis=0), atol=1e-10
+    )
 
 
 def test_data_gradients_are_those_of_the_rows():
