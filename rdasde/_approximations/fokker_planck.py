@@ -166,6 +166,19 @@ def implicit_step(density: Floats, mapped: Floats, drift: Drift, dt: float, widt
 
 
 @compilable
+def _further(mapped: Floats, inside: int, outside: int, j: int) -> float:
+    """How far what is mapped to 0 goes past the middle between the last point that is and the first that is not.
+
+    In units of their distance: to where the line through the first two that are not is 0, unless the map jumps.
+    """
+    beyond = 2 * outside - inside
+    if beyond < 0 or beyond >= mapped.shape[0]:
+        return 0.0
+    first, slope = abs(mapped[outside, j]), abs(mapped[beyond, j] - mapped[outside, j])
+    return 0.5 - first / slope if first <= slope else 0.0
+
+
+@compilable
 def _read_off(
     density: Floats, width: float, std: Floats, points: Points, levels: Floats, moments: Floats, quantile: Floats
 ) -> None:
@@ -193,6 +206,14 @@ def _read_off(
                 primal_square[j] += width / fine * row[j] * w[j] * w[j]
             for j in range(n):
                 zero[j] += width / fine * row[j] if w[j] == 0.0 else 0.0
+    for i in range(x.size - 1):
+        w, after = mapped[i], mapped[i + 1]
+        for j in range(n):
+            if (w[j] == 0.0) != (after[j] == 0.0):
+                inside, outside = (i, i + 1) if w[j] == 0.0 else (i + 1, i)
+                further = _further(mapped, inside, outside, j)
+                cell = (outside if further > 0.0 else inside) // fine
+                zero[j] += width / fine * density[cell, j] * further
     for j in range(n):
         dual_square[j] = np.sqrt(max(dual_square[j] - dual[j] * dual[j], 0.0))
         primal_square[j] = np.sqrt(max(primal_square[j] - primal[j] * primal[j], 0.0)) / std[j]

@@ -168,3 +168,18 @@ def test_how_far_a_coordinate_is_followed_is_its_own_affair():
     for name, values in alone.items():
         np.testing.assert_allclose(beside[name][..., 1:], values, atol=1e-12, err_msg=name)  # rounding apart
     assert beside["dual_quantile"][-1, -1, 0] > 6.5 * np.exp(-4.0)
+
+
+@pytest.mark.parametrize("regularizer", [rs.L1(), rs.ElasticNet(2.0), rs.NonNegativeL1()])
+def test_probabilities_of_zero_do_not_depend_on_the_points_in_a_cell(regularizer, monkeypatch):
+    """The last share of a cell that is mapped to 0 is a part of it; whole thirds of cells are up to .012 off."""
+    problem = rs.LinearRegression(np.array([0.5, 0.2, 0.0, 0.0]), rs.AR1(4, 0.6))
+
+    def law():
+        algorithm = rs.RDA(0.01, regularizer, rs.PowerLaw(c=0.5, mu=0.6))
+        return rs.approximate(problem, algorithm, 5.0, times=60, check=False).probability_zero.values
+
+    few = law()
+    monkeypatch.setattr(marginals, "_FINE", 60)
+    np.testing.assert_allclose(few, law(), atol=1e-4)
+    assert np.any((few > 0.1) & (few < 0.9))

@@ -87,3 +87,24 @@ def test_a_recursion_that_leaves_the_numbers_says_where():
     with np.errstate(over="ignore", invalid="ignore"), pytest.raises(ArithmeticError) as caught:
         list(steps)
     assert str(caught.value) == "The moments of the algorithm have no finite value past t = 0."
+
+
+def test_a_bound_of_the_rate_that_is_far_off_costs_little():
+    """The step is as long as what is fast by now allows, not as what might be."""
+    calls = {}
+    for bound in (11.0, 44.0):
+        asked = calls[bound] = []
+
+        def rhs(t, y, asked=asked):
+            asked.append(t)
+            return -np.array([1.0, 10.0]) * (y - np.sin(t))
+
+        def error(difference, before, after):
+            return float(np.abs(difference).max()) / 1e-4
+
+        *_, last = integrate(rhs, np.ones(2), 4.0, rate=bound, first_step=1e-3, error=error)
+        rates = np.array([1.0, 10.0])
+        decay = (1.0 + rates / (rates**2 + 1.0)) * np.exp(-4.0 * rates)
+        exact = (rates**2 * np.sin(4.0) - rates * np.cos(4.0)) / (rates**2 + 1.0) + decay
+        assert np.abs(last.end - exact).max() < 1e-3
+    assert len(calls[44.0]) < 1.5 * len(calls[11.0])
