@@ -62,7 +62,7 @@ from rdasde._regularizers.base import Fluctuation
 
 _TASK = 2**19  # coordinate updates of a task, if blocks are small: a millisecond or two
 _CURVED = 0.05  # share of the fluctuation of G, in mean square, that may be not linear where that is not asked for
-_COSTLY = 8.0  # a mean gradient over more numbers than so many squares of the dimension is linearized if it may be
+_COSTLY = 2.0  # a mean gradient over more numbers than so many squares of the dimension is linearized if it may be
 _TIMED, _REPEATS, _LONG_STEP = 8, 3, 0.01  # steps that are timed, how often, and the seconds past which one alone is
 _PURPOSE = (1,)  # paths draw from other streams than the discrete algorithm under the same seed
 
@@ -334,7 +334,12 @@ def _job(run: Run, monte_carlo: MonteCarlo) -> _Job:
     problem, algorithm, dual_start = run[:3]
     lag, grid = _lag(run), path_grid(run, monte_carlo)
     if may_linearize(run, monte_carlo):
-        linearized, curved = linearize(run, grid, lag, monte_carlo.progress)
+        try:
+            linearized, curved = linearize(run, grid, lag, monte_carlo.progress)
+        except ArithmeticError:  # moments that are not finite; a path may be
+            if monte_carlo.drift == "linearized" or not run.problem.has_compiled_drift:
+                raise
+            curved = np.inf
         if curved <= _CURVED or monte_carlo.drift == "linearized":
             # the streams of the package, whatever the problem draws from
             dynamics = Dynamics.of(problem, algorithm, dual_start, linearized.thresholds)
