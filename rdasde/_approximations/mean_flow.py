@@ -30,8 +30,9 @@ class MeanFlow:
     """The limiting flow from a dual start up to time `end`, callable at any times in between.
 
     In closed form where the problem has one and the mirror map is the identity in the limit; otherwise by DOP853 with
-    its dense output, or by RK23 where the mean gradient is estimated. Where that takes too many evaluations, as across
-    the jumps of a gradient that is a step function, by Euler's method in many small steps, whose error is one of them.
+    its dense output, by RK45 where the mean gradient has kinks, or by RK23 where it is estimated. Where that takes too
+    many evaluations, as across the jumps of a gradient that is a step function, by Euler's method in many small steps,
+    whose error is one of them.
     """
 
     def __init__(
@@ -63,9 +64,11 @@ class MeanFlow:
             # in the end it slides along a jump, where an adaptive method would stop
             count = max(_FEWER, int(np.ceil(_FINE * self._end * self._problem.fastest_rate())))
             return self._in_small_steps(min(count, _STEPS))
-        # an average over draws is off by more, and has kinks that no high order sees through
-        exact = self._problem.has_exact_gradient
-        method, rtol, atol = ("DOP853", 1e-8, 1e-10) if exact else ("RK23", 1e-3, 1e-4)
+        method, rtol, atol = "DOP853", 1e-8, 1e-10
+        if self._problem.has_kinks:  # one for each row perhaps: a high order sees none of them through
+            method, rtol, atol = "RK45", 1e-6, 1e-8
+        if not self._problem.has_exact_gradient:  # an average over draws has kinks, too, and is off by more
+            method, rtol, atol = "RK23", 1e-3, 1e-4
         try:
             with self._course(_BUDGET) as course:
 

@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from rdasde import _check
 from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel
+from rdasde._compiled.normal import cdf, density, standardized
 from rdasde._losses.base import GaussianMeans, Loss
 from rdasde._losses.formulas import HUBER, LossParameters
-from rdasde._normal import normal_cdf, normal_density, standardized
+
+
+@functools.cache
+def _rule() -> tuple[Floats, Floats]:
+    """Gauss's rule on [-1, 1]."""
+    return np.polynomial.legendre.leggauss(16)
+
+
+@Kernel
+def _huber_means(
+    delta: float, rule: tuple[Floats, Floats], mean: Floats, std: Floats, y: Floats, first: Floats, rest: Floats
+) -> None:
+    """``E l'`` into `first`, ``E l''`` and ``E l'^2`` into the rows of `rest`."""
+    nodes, weights = rule
+    for i in range(mean.size):
+        residual, s = mean[i] - y[i], std[i]
+        low, high = standardized(-delta - residual, s), standardized(delta - residual, s)
+        below, above = cdf(low), cdf(-high)
+        inside, linear, square = 0.0, 0.0, 0.0
+        if s > delta:
+            for k in range(nodes.size):
+                weight = weights[k] * density((delta * nodes[k] - residual) / s) * delta / s
+                inside += weight
+                linear += weight * delta * nodes[k]
+                square += weight * (delta * nodes[k]) ** 2
+        else:
+            at_low, at_high = density(low), density(high)
+            cut, moved = at_low - at_high, s * (low * at_low - high * at_high)
+            inside = cdf(high) - below if s > 0.0 else (1.0 if abs(residual) <= delta else 0.0)
+            linear = residual * inside + s * cut
+            square = (residual * residual + s * s) * inside + s * (2.0 * residual * cut + moved)
+        first[i] = delta * (above - below) + linear
+        rest[0, i] = inside
+        rest[1, i] = delta * delta * (above + below) + square
 
 
 class HuberLoss(Loss):
@@ -41,20 +78,9 @@ class HuberLoss(Loss):
 
         Where it is wider than delta they would be differences of numbers that are nearly equal: Gauss's rule then.
         """
-        delta, residual = self.delta, mean - y
-        low, high = standardized(-delta - residual, std), standardized(delta - residual, std)
-        below, above, density_low, density_high = *map(normal_cdf, (low, -high)), *map(normal_density, (low, high))
-        inside = np.where(std > 0.0, normal_cdf(high) - below, np.abs(residual) <= delta)
-        cut, moved = density_low - density_high, std * (low * density_low - high * density_high)
-        linear = residual * inside + std * cut
-        square = (residual**2 + std**2) * inside + std * (2.0 * residual * cut + moved)
-        wide = std > delta
-        if wide.any():
-            nodes, weights = np.polynomial.legendre.leggauss(16)
-            scale = std[wide, None]
-            density = weights * normal_density((delta * nodes - residual[wide, None]) / scale) * delta / scale
-            inside[wide], linear[wide], square[wide] = (density @ (delta * nodes) ** power for power in range(3))
-        return GaussianMeans(delta * (above - below) + linear, inside, delta**2 * (above + below) + square)
+        first, rest = np.empty_like(mean), np.empty((2, *mean.shape))
+        _huber_means(self.delta, _rule(), mean, std, y, first, rest)
+        return GaussianMeans(first, rest[0], rest[1])
 
     def __repr__(self) -> str:
         return f"HuberLoss(delta={self.delta:g})"

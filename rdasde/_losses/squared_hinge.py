@@ -6,9 +6,21 @@ import numpy as np
 
 from rdasde import _check
 from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel
+from rdasde._compiled.normal import positive_part
 from rdasde._losses.base import GaussianMeans, Loss
 from rdasde._losses.formulas import SQUARED_HINGE, LossParameters
-from rdasde._normal import positive_part
+
+
+@Kernel
+def _hinge_means(mean: Floats, std: Floats, y: Floats, first: Floats, rest: Floats) -> None:
+    """``E l'`` into `first`, ``E l''`` and ``E l'^2`` into the rows of `rest`."""
+    for i in range(mean.size):
+        side = 2.0 * y[i] - 1.0
+        missing, variance, probability, _ = positive_part(1.0 - side * mean[i], std[i])
+        first[i] = -side * missing
+        rest[0, i] = probability
+        rest[1, i] = variance + missing * missing
 
 
 class SquaredHingeLoss(Loss):
@@ -27,9 +39,9 @@ class SquaredHingeLoss(Loss):
     parameters = LossParameters(SQUARED_HINGE)
 
     def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
-        side = 2.0 * y - 1.0
-        missing = positive_part(1.0 - side * mean, std)
-        return GaussianMeans(-side * missing.mean, missing.probability, missing.variance + missing.mean**2)
+        first, rest = np.empty_like(mean), np.empty((2, *mean.shape))
+        _hinge_means(mean, std, y, first, rest)
+        return GaussianMeans(first, rest[0], rest[1])
 
     def mean_response(self, eta: Floats) -> Floats:
         """The label that eta speaks for, 0 or 1."""

@@ -14,7 +14,7 @@ from rdasde._problems.base import Expectations
 from rdasde._problems.loss_rows_lanes import LossRowParameters
 from rdasde._problems.rates import HessianRates
 from rdasde._problems.row_minimizer import row_minimizer
-from rdasde._problems.rows import RowNoise, blocks, mean_square_growth, row_layout, weighted_gram
+from rdasde._problems.rows import RowNoise, RowSample, mean_square_growth, row_layout, row_sample, weighted_gram
 
 _BANDWIDTH = 1.06  # of Silverman's rule (1986), in units of the standard deviation times n^(-1/5)
 
@@ -66,20 +66,40 @@ class LossRows(RowNoise, HessianRates):
         return weighted_gram(self.rows, slopes**2) - np.outer(gradient, gradient)
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
-        """Row by row: ``x_i'W`` as if normal, by the means of the loss over a normal predictor."""
-        n, d = self.rows.shape
-        gradient, curvature, noise = np.zeros(d), np.zeros((d, d)), np.zeros((d, d))
-        predictors = self.rows @ mean
-        for block in blocks(n):
-            rows = self.rows[block]
-            variance = np.maximum(np.einsum("ij,ij->i", rows @ covariance, rows), 0.0)
-            means = self.loss.gaussian_means(predictors[block], np.sqrt(variance), self.response[block])
-            gradient += rows.T @ means.first
-            curvature += (rows.T * means.second) @ rows
-            noise += (rows.T * means.square) @ rows
-        gradient, curvature, noise = gradient / n, curvature / n, noise / n
-        noise -= np.outer(gradient, gradient)
+        """Row by row: ``x_i'W`` as if normal, by the means of the loss over a normal predictor.
+
+        Of very many rows, E G has the mean gradient at the mean from all of them, and from a sample (`RowSample`) what
+        the spread of W adds to it; so have the others what they are.
+        """
+        sample, n = self.sample, len(self.sample.rows)
+        predictor = sample.rows @ mean
+        variance = np.maximum(np.einsum("ij,ij->i", sample.rows @ covariance, sample.rows), 0.0)
+        means = self.loss.gaussian_means(predictor, np.sqrt(variance), sample.response)
+        if n == len(self.rows):
+            gradient = means.first @ sample.rows / n
+        else:
+            more = means.first - self.loss.derivative(predictor, sample.response)
+            gradient = self.mean_gradient(mean) + more @ sample.rows / n
+        curvature, squares = sample.grams(np.stack([means.second, means.square]))
+        noise = squares - np.outer(gradient, gradient)
         return Expectations.formed(gradient, curvature, noise, share=-1.0, cross=covariance @ curvature)
+
+    @functools.cached_property
+    def sample(self) -> RowSample:
+        """What expectations beyond the mean gradient are taken over: all rows where l' jumps.
+
+        There E l'' is a density of responses, on the scale of what a predictor spreads by, for which many are needed.
+        """
+        if self.has_jumps:
+            return RowSample(self.rows, self.response, np.zeros((1, 1, 1)))
+        second = self.rows.T @ self.rows / len(self.rows)
+        return row_sample(self.rows, self.response, second, self._settled_weights)
+
+    def _settled_weights(self, rows: Floats, response: Floats) -> Floats:
+        """l'' and l'^2 of rows at the minimizer, or where there is none at zero."""
+        at = np.zeros(self.dimension) if self.minimizer is None else self.minimizer
+        first, second = self.loss.derivatives(rows @ at, response)
+        return np.stack([second, first**2])
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
         """The mean-square condition of the gradients linearized at the minimizer, at the start where there is none."""

@@ -133,11 +133,18 @@ class RowSample(NamedTuple):
 
 def _grams(rows: Floats, weights: Floats) -> Floats:
     n, d = rows.shape
-    total = np.zeros((d, len(weights) * d))
+    total = np.zeros((len(weights), d, d))
+    # a product of a matrix with its own transpose is half the work
+    roots = np.sqrt(weights) if weights.size and weights.min() >= 0.0 else None
     for part in _parts(n, d):
         x = rows[part]
-        total += x.T @ np.concatenate([weight[part, None] * x for weight in weights], axis=1)
-    return np.stack(np.split(total / n, len(weights), axis=1))
+        for k, weight in enumerate(weights):
+            if roots is None:
+                total[k] += x.T @ (weight[part, None] * x)
+            else:
+                y = roots[k, part, None] * x
+                total[k] += y.T @ y
+    return total / n
 
 
 def _parts(n: int, d: int) -> Iterator[slice]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,36 +9,9 @@ from numpy.typing import ArrayLike
 
 from rdasde import _check
 from rdasde._check import Floats
-from rdasde._compiled.jit import Kernel, compilable, implements, one_row
+from rdasde._compiled.jit import Kernel, implements, one_row
+from rdasde._compiled.normal import cdf, positive_part, standardized
 from rdasde._regularizers.base import Fluctuation, GaussianMoments, NDArrayBool, Regularizer, checked_state, mirror
-
-_SURE = 40.0  # standard deviations beyond which the normal law has nothing
-_HALF = math.sqrt(0.5)
-_DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
-
-
-@compilable
-def _standardized(x, std):
-    """x / std within what matters; the limit of it where std is 0."""
-    if std > 0.0:
-        return min(max(x / std, -_SURE), _SURE)
-    return _SURE * np.sign(x)
-
-
-@compilable
-def _cdf(x):
-    return 0.5 * math.erfc(-x * _HALF)
-
-
-@compilable
-def _positive_part(mean, std):
-    """Mean, variance, P(X > 0) and the density at 0 of ``max(X, 0)``: see `rdasde._normal.positive_part`."""
-    a = _standardized(mean, std)
-    above, below = _cdf(a), _cdf(-a)
-    density = _DENSITY * math.exp(-0.5 * a * a) if std > 0.0 else 0.0
-    first = max(mean * above + std * density, 0.0)
-    share = above + a * a * above * below + a * density * (below - above) - density * density
-    return first, max(std * std * share, 0.0), above, density / std if std > 0.0 else 0.0
 
 
 @Kernel
@@ -50,15 +22,15 @@ def _soft_threshold_moments(mean: Floats, std: Floats, threshold: Floats, out: F
         if np.isnan(m) or np.isnan(s):
             out[:, i] = np.nan
             continue
-        right, right_variance, above, right_density = _positive_part(m - g, s)
-        left, left_variance, below, left_density = _positive_part(-m - g, s)
+        right, right_variance, above, right_density = positive_part(m - g, s)
+        left, left_variance, below, left_density = positive_part(-m - g, s)
         out[0, i] = right - left
         out[1, i] = right_variance + left_variance + 2.0 * right * left
         out[2, i] = above + below
         out[3, i] = right_density - left_density
         # both tails from the side where they are small: 1 - P(right) - P(left) would cancel
         far = abs(m)
-        out[4, i] = _cdf(_standardized(g - far, s)) - _cdf(_standardized(-g - far, s))
+        out[4, i] = cdf(standardized(g - far, s)) - cdf(standardized(-g - far, s))
         if s <= 0.0 and far <= g:
             out[4, i] = 1.0
 
