@@ -128,26 +128,27 @@ class RowSample(NamedTuple):
 
     def grams(self, weights: Floats) -> Floats:
         """``sum_i weights_ki x_i x_i' / n`` for k sets of weights (k, n)."""
-        return _grams(self.rows, weights) + self.missing
+        return grams(self.rows, weights) + self.missing
 
 
-def _grams(rows: Floats, weights: Floats) -> Floats:
+def grams(rows: Floats, weights: Floats) -> Floats:
+    """``sum_i weights_ki x_i x_i' / n`` for k sets of weights (k, n): (k, d, d)."""
     n, d = rows.shape
     total = np.zeros((len(weights), d, d))
-    # a product of a matrix with its own transpose is half the work
-    roots = np.sqrt(weights) if weights.size and weights.min() >= 0.0 else None
-    for part in _parts(n, d):
+    for part in parts(n, d):
         x = rows[part]
         for k, weight in enumerate(weights):
-            if roots is None:
-                total[k] += x.T @ (weight[part, None] * x)
-            else:
-                y = roots[k, part, None] * x
+            here = weight[part, None]
+            if here.min() >= 0.0:  # a product of a matrix with its own transpose is half the work
+                y = np.sqrt(here) * x
                 total[k] += y.T @ y
+            else:
+                total[k] += x.T @ (here * x)
     return total / n
 
 
-def _parts(n: int, d: int) -> Iterator[slice]:
+def parts(n: int, d: int) -> Iterator[slice]:
+    """Rows of d numbers, so many at a time that they stay in the cache."""
     size = max(1, _PART // d)
     return (slice(i, i + size) for i in range(0, n, size))
 
@@ -169,7 +170,7 @@ def row_sample(
     except np.linalg.LinAlgError:
         pass  # columns that depend on each other are left as they are
     own = np.ascontiguousarray(own)
-    missing = _grams(rows, weights(rows, response)) - _grams(own, weights(own, y))
+    missing = grams(rows, weights(rows, response)) - grams(own, weights(own, y))
     return RowSample(own, y, missing)
 
 
@@ -186,7 +187,7 @@ class RowNoise(Problem):
 
     def parts(self) -> Iterator[slice]:
         """All rows, a few at a time."""
-        return _parts(*self.rows.shape)
+        return parts(*self.rows.shape)
 
     def _draw(self, replacement: bool) -> None:
         """With replacement, or epoch by epoch: every row once, in an order drawn for each run and epoch anew."""

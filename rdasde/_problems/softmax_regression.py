@@ -11,7 +11,8 @@ from rdasde import _check, _frames
 from rdasde._check import Floats
 from rdasde._problems.base import Expectations
 from rdasde._problems.row_minimizer import damped, whitening
-from rdasde._problems.rows import RowNoise, blocks, mean_square_growth
+from rdasde._problems.rows import RowNoise, RowSample, grams, mean_square_growth, parts, row_sample
+from rdasde._problems.softmax_means import softmax_means
 from rdasde._problems.softmax_regression_lanes import SoftmaxParameters, softmax_layout
 from rdasde._problems.softmax_rows import first_labels, softmax_rows
 
@@ -124,42 +125,55 @@ class SoftmaxRegression(RowNoise):
         gradient = (residuals.T @ self.rows).ravel() / len(self.rows)
         return self._summed(residuals[:, :, None] * residuals[:, None, :]) - np.outer(gradient, gradient)
 
-    def _summed(self, weights: Floats, rows: Floats | None = None) -> Floats:
+    def _summed(self, weights: Floats) -> Floats:
         """``sum_i weights_i (x) x_i x_i' / n`` for symmetric `weights` (n, K, K)."""
-        rows = self.rows if rows is None else rows
-        (n, p), k = rows.shape, self.classes
-        out = np.empty((k, p, k, p))
-        for i in range(k):
-            for j in range(i + 1):
-                out[i, :, j] = (rows.T * weights[:, i, j]) @ rows
-                out[j, :, i] = out[i, :, j]  # a symmetric matrix
-        return out.reshape(k * p, k * p) / n
+        lower = np.tril_indices(self.classes)
+        return self._filled(grams(self.rows, np.ascontiguousarray(weights[:, lower[0], lower[1]].T)))
 
     def expectations(self, mean: Floats, covariance: Floats) -> Expectations:
-        n, p, k, d = *self.rows.shape, self.classes, self.dimension
-        gradient, curvature, noise = np.zeros(d), np.zeros((d, d)), np.zeros((d, d))
-        scores, tensor = self._scores(mean), covariance.reshape(k, p, k, p)
-        for block in blocks(n):
-            rows, count = self.rows[block], len(scores[block])
-            spread = np.empty((count, k, k))
-            for i in range(k):
-                for j in range(i + 1):
-                    spread[:, i, j] = spread[:, j, i] = np.einsum("ij,ij->i", rows @ tensor[i, :, j], rows)
-            values, vectors = np.linalg.eigh(spread)
-            moves = vectors * np.sqrt(k * np.maximum(values, 0.0))[:, None, :]
-            residual, bend, square = np.zeros((count, k)), np.zeros((count, k, k)), np.zeros((count, k, k))
-            for move in range(k):
-                for sign in (1.0, -1.0):
-                    p_there = _softmax(scores[block] + sign * moves[:, :, move])
-                    bend += _curvatures(p_there) / (2.0 * k)
-                    p_there[np.arange(count), self.labels[block]] -= 1.0
-                    residual += p_there / (2.0 * k)
-                    square += p_there[:, :, None] * p_there[:, None, :] / (2.0 * k)
-            gradient += (residual.T @ rows).ravel() / n
-            curvature += self._summed(bend, rows) * (count / n)
-            noise += self._summed(square, rows) * (count / n)
-        noise -= np.outer(gradient, gradient)
+        """Row by row: scores as if normal; of very many rows by a sample, as `LossRows` has them."""
+        sample, k = self.sample, self.classes
+        (n, p), x = sample.rows.shape, sample.rows
+        scores, tensor = x @ mean.reshape(k, p).T, covariance.reshape(k, p, k, p)
+        pairs = np.concatenate([tensor[i, :, j] for i in range(k) for j in range(i + 1)], axis=1)
+        spread = np.empty((pairs.shape[1] // p, n))
+        for part in parts(n, pairs.shape[1]):
+            moved = (x[part] @ pairs).reshape(-1, len(spread), p)
+            np.einsum("ikj,ij->ki", moved, x[part], out=spread[:, part])
+        residual, weights = np.empty((n, k)), np.empty((2, len(spread), n))
+        softmax_means(scores, spread, sample.response, residual, weights)
+        if n == len(self.rows):
+            gradient = (residual.T @ x).ravel() / n
+        else:
+            residual -= _softmax(scores)
+            residual[np.arange(n), sample.response.astype(np.int64)] += 1.0
+            gradient = self.mean_gradient(mean) + (residual.T @ x).ravel() / n
+        curvature, squares = np.split(sample.grams(weights.reshape(-1, n)), 2)
+        curvature, noise = self._filled(curvature), self._filled(squares) - np.outer(gradient, gradient)
         return Expectations.formed(gradient, curvature, noise, share=-1.0, cross=covariance @ curvature)
+
+    @functools.cached_property
+    def sample(self) -> RowSample:
+        """What expectations beyond the mean gradient are taken over."""
+        return row_sample(self.rows, self.labels.astype(np.float64), self._gram, self._settled_weights)
+
+    def _settled_weights(self, rows: Floats, labels: Floats) -> Floats:
+        """Weights of `softmax_means` of rows at the minimizer, or where there is none at zero."""
+        at = np.zeros(self.dimension) if self.minimizer is None else self.minimizer
+        (n, p), k = rows.shape, self.classes
+        residual, weights = np.empty((n, k)), np.empty((2, k * (k + 1) // 2, n))
+        softmax_means(rows @ at.reshape(k, p).T, np.zeros(weights.shape[1:]), labels, residual, weights)
+        return weights.reshape(-1, n)
+
+    def _filled(self, halves: Floats) -> Floats:
+        """The matrix (K p, K p) of which `halves` (pair, p, p) are the lower half of blocks."""
+        k, p = self.classes, self.rows.shape[1]
+        out, pair = np.empty((k, p, k, p)), 0
+        for i in range(k):
+            for j in range(i + 1):
+                out[i, :, j] = out[j, :, i] = halves[pair]  # a symmetric matrix
+                pair += 1
+        return out.reshape(k * p, k * p)
 
     @functools.cached_property
     def minimizer(self) -> Floats | None:  # type: ignore[override]
