@@ -121,3 +121,13 @@ def spread_means(
                 hessian.level * population[i, j] + hessian.star * pair + hessian.cross * mixed + hessian.own * both
             )
             out[1][i, j] = noise.level * population[i, j] + noise.star * pair + noise.cross * mixed + noise.own * both
+
+
+@Kernel
+def add_levels(population: Floats, turned: Floats, totals: Floats, out: tuple[Floats, Floats]) -> None:
+    """``level H + k H Cov(W) H`` added to E H(W) and E Sigma(W), by the rows ``(level, k)`` of `totals`."""
+    for i in range(population.shape[0]):
+        for j in range(population.shape[0]):
+            h, t = population[i, j], turned[i, j]
+            out[0][i, j] += totals[0, 0] * h + totals[0, 1] * t
+            out[1][i, j] += totals[1, 0] * h + totals[1, 1] * t

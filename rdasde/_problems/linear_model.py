@@ -14,7 +14,7 @@ from rdasde._losses.base import Loss
 from rdasde._problems.base import Expectations, gaussian_instability
 from rdasde._problems.covariance import Covariance, as_covariance
 from rdasde._problems.design_law import design_law, steepness
-from rdasde._problems.design_means import bend_of, pull_of, scatter_of
+from rdasde._problems.design_means import add_levels, bend_of, pull_of, scatter_of
 from rdasde._problems.linear_model_lanes import DesignParameters, design_layout
 from rdasde._problems.logistic_means import factored
 from rdasde._problems.loss_rows import LossRows
@@ -181,10 +181,10 @@ class LinearModel(HessianRates):
         multiple = scipy.optimize.brentq(along, low, high, xtol=1e-16, rtol=1e-15)
         return np.asarray(multiple * self.coef)
 
-    def _numbers(self, w: Floats, rest: float = 0.0) -> tuple[Floats, float, float]:
-        """``H w``, ``w'H w + rest``, ``w'H coef``."""
-        image = self.covariance.multiply(w)
-        return image, max(float(w @ image) + rest, 0.0), float(w @ self._star)
+    def _numbers(self, w: Floats) -> tuple[Floats, float, float]:
+        """``H w``, ``w'H w``, ``w'H coef``."""
+        image = self.covariance.multiply(w[:, None])[:, 0]
+        return image, max(float(w @ image), 0.0), float(w @ self._star)
 
     def mean_gradient(self, w: ArrayLike) -> Floats:
         image, q, c = self._numbers(self._point(w))
@@ -218,39 +218,38 @@ class LinearModel(HessianRates):
         What the numbers depend on moves with the part of W along ``H m`` and ``H coef``: four points that have the
         covariance of this part. The rest of W has no part in ``w'H coef``, and its own mean in ``w'H w``.
         """
-        along = np.column_stack([self.covariance.multiply(mean), self._star])
+        image = self.covariance.multiply(mean[:, None])[:, 0]
+        along = np.column_stack([image, self._star])
         values, vectors = np.linalg.eigh(along.T @ covariance @ along)
         seen = values > _NEGLIGIBLE * max(float(values[-1]), 0.0)
         moves = np.sqrt(np.count_nonzero(seen) / values[seen]) * (covariance @ along @ vectors[:, seen])
         points = mean + np.vstack([moves.T, -moves.T]) if moves.size else mean[None]
         shifted = points - mean
         rest = covariance - shifted.T @ shifted / len(points)
-        spread = self.covariance.multiply(rest)
-        variance = max(float(np.trace(spread)), 0.0)
-        images = []
+        cross = np.ascontiguousarray(self.covariance.multiply(rest).T)
+        variance = max(float(np.trace(cross)), 0.0)
+        images = self.covariance.multiply(np.ascontiguousarray(points.T))
         gradient, totals = np.zeros(self.dimension), np.zeros((2, 2))
         middles = np.zeros((2, 2 * len(points), 2 * len(points)))
         for k, point in enumerate(points):
-            image, q, c = self._numbers(point, variance)
+            own_image = images[:, k]
+            q, c = max(float(point @ own_image) + variance, 0.0), float(point @ self._star)
             own, other = pull_of(self._law, q, c, self._variance)
-            gradient += (own * image + other * self._star) / len(points)
-            images += [self._star, image]
+            gradient += (own * own_image + other * self._star) / len(points)
             for which, number in enumerate((bend_of, scatter_of)):
                 level, k_star, k_cross, k_own = np.array(number(self._law, q, c, self._variance)) / len(points)
                 totals[which] += level, k_own
                 middles[which, 2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = [[k_star, k_cross], [k_cross, k_own]]
-        low = np.column_stack(images)
-        second = self.covariance.multiply(np.ascontiguousarray(spread.T))  # H rest H
-
-        def hessian(x: Floats) -> Floats:
-            level, k_own = totals[0]
-            return level * self.covariance.multiply(x) + low @ (middles[0] @ (low.T @ x)) + k_own * (second @ x)
-
-        noise = totals[1, 0] * self.covariance.matrix + low @ middles[1] @ low.T + totals[1, 1] * second
+        low = np.empty((self.dimension, 2 * len(points)))
+        low[:, ::2], low[:, 1::2] = self._star[:, None], images
+        turned = self.covariance.multiply(cross)  # H rest H
+        hessian, noise = (low @ middle @ low.T for middle in middles)
+        add_levels(self.covariance.matrix, turned, totals, (hessian, noise))
         # E H without what is of the order of Cov W; ``Cov(W) H`` from that of both parts of W
-        cross = totals[0, 0] * (spread.T + shifted.T @ (low[:, 1::2] - along[:, :1]).T / len(points))
+        cross += shifted.T @ (images - image[:, None]).T / len(points)
+        cross *= totals[0, 0]
         cross += (covariance @ low) @ middles[0] @ low.T
-        return Expectations(gradient, hessian, noise, cross=cross)
+        return Expectations.formed(gradient, hessian, noise, cross=cross)
 
     def instability(self, step_size: float, batch_size: int) -> str | None:
         """That of linear regression with H times a bound of l'', or ``E l''^2 / E l''`` where there is none."""
