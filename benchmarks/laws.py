@@ -48,6 +48,34 @@ def over_rows():
     yield "logistic, 10 000 x 50", rs.LogisticRegression.from_data(X, labels.astype(float)), None
 
 
+def losses_over_rows():
+    """Every other loss, on real rows and many."""
+    from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+
+    generator = np.random.default_rng(0)
+    X, y = load_breast_cancer(return_X_y=True)
+    hinge = rs.LinearModel.from_data(rs.SquaredHingeLoss(), standardized(X), y.astype(float))
+    yield "squared hinge, breast cancer", hinge, None
+    X, y = load_diabetes(return_X_y=True)
+    X, y = standardized(X), (y - y.mean()) / y.std()
+    yield "Huber, diabetes", rs.LinearModel.from_data(rs.HuberLoss(), X, y), None
+    yield "median, diabetes", rs.LinearModel.from_data(rs.QuantileLoss(0.5), X, y), None
+    yield "smoothed median, diabetes", rs.LinearModel.from_data(rs.QuantileLoss(0.5, 0.3), X, y), None
+    X, y = load_digits(return_X_y=True)
+    yield "softmax, digits 0 to 2", rs.SoftmaxRegression.from_data(standardized(X[y < 3]), y[y < 3]), None
+    X, coef = generator.normal(size=(10_000, 50)), np.where(np.arange(50) < 10, 0.5, 0.0)
+    score = X @ coef
+    y = score + generator.normal(size=len(X))
+    yield "Huber, 10 000 x 50", rs.LinearModel.from_data(rs.HuberLoss(), X, y), None
+    yield "smoothed median, 10 000 x 50", rs.LinearModel.from_data(rs.QuantileLoss(0.5, 0.3), X, y), None
+    labels = (generator.random(len(X)) < 1.0 / (1.0 + np.exp(-score))).astype(float)
+    yield "squared hinge, 10 000 x 50", rs.LinearModel.from_data(rs.SquaredHingeLoss(), X, labels), None
+    counts = generator.poisson(np.exp(0.3 * score)).astype(float)
+    yield "Poisson, 10 000 x 50", rs.LinearModel.from_data(rs.PoissonLoss(), 0.3 * X, counts), None
+    three = np.argmax(np.stack([0.0 * score, score, -score]) + generator.gumbel(size=(3, len(X))), axis=0)
+    yield "softmax of three classes, 10 000 x 50", rs.SoftmaxRegression.from_data(X, three), None
+
+
 def gaussian():
     generator = np.random.default_rng(0)
     for d in (50, 200):
@@ -63,6 +91,21 @@ def gaussian():
                 yield f"PCA, d = {d}, {name}", rs.OnlinePCA(covariance), start
         directions = np.linalg.qr(generator.normal(size=(d, 2)))[0].T
         yield f"PCA, d = {d}, spiked", rs.OnlinePCA.spiked([3.0, 1.5], directions), start
+
+
+def losses_gaussian():
+    """Every other loss, with neighbours that depend on each other."""
+    losses = {
+        "Huber": rs.HuberLoss(),
+        "median": rs.QuantileLoss(0.5),
+        "smoothed median": rs.QuantileLoss(0.5, 0.3),
+        "squared hinge": rs.SquaredHingeLoss(),
+        "Poisson": rs.PoissonLoss(),
+    }
+    for d in (50, 200):
+        for name, loss in losses.items():
+            coef = np.where(np.arange(d) < d // 4, 0.06 if name == "Poisson" else 0.3, 0.0)
+            yield f"{name}, d = {d}, AR(.6)", rs.LinearModel(loss, coef, rs.AR1(d, 0.6)), None
 
 
 def processor_seconds(work):
@@ -87,9 +130,15 @@ def closures(cases, kind, only):
 
             # a run's time is that of its steps: the longest runs are a tenth of the way, ten times
             horizon, times = (HORIZON, 1) if step_size >= LONGEST else (HORIZON / 10.0, 10)
-            runs = times * processor_seconds(
-                lambda p=problem, a=algorithm, h=horizon, s=start: rs.simulate(p, a, h, replicates=200, seed=0, start=s)
-            )
+            try:
+                runs = times * processor_seconds(
+                    lambda p=problem, a=algorithm, h=horizon, s=start: rs.simulate(
+                        p, a, h, replicates=200, seed=0, start=s
+                    )
+                )
+            except rs.DivergenceError:
+                lines.append([name, f"{step_size:g}", *["–"] * 4, "runs diverge"])
+                continue
             alone = processor_seconds(lambda law=law: law(False))
             checked = processor_seconds(lambda law=law: law("auto"))
             asked = max(least, share * runs)
@@ -152,8 +201,10 @@ def main():
     with ThreadPoolExecutor(1):
         asked = "Asked: the larger of .2 s and a fifth of 200 runs.\n"
         write("## Closures over rows\n", asked, closures(over_rows(), "rows", only))
+        write("## Closures over rows, other losses\n", asked, closures(losses_over_rows(), "rows", only))
         asked = "Asked: the larger of .1 s and a tenth of 200 runs.\n"
         write("## Closures of Gaussian designs\n", asked, closures(gaussian(), "", only))
+        write("## Closures of Gaussian designs, other losses\n", asked, closures(losses_gaussian(), "", only))
         asked = "Asked: three times 1 000 runs at 1e-3, a tenth at 1e-5.\n"
         write("## Paths over rows\n", asked, paths(over_rows(), only))
     took = f"All of it took {time.perf_counter() - begin:.0f} s; "
