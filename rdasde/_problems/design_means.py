@@ -89,6 +89,15 @@ def scatter_of(law: Law, q: float, c: float, q_star: float) -> tuple[float, floa
     return scatter(law, q, c, q_star)
 
 
+@Kernel
+def numbers_of(law: Law, q: Floats, c: Floats, q_star: float, out: Floats) -> None:
+    """`pull`, `bend` and `scatter` of several places into the rows of `out` (place, 10)."""
+    for k in range(q.size):
+        out[k, 0], out[k, 1] = pull(law, q[k], c[k], q_star)
+        out[k, 2], out[k, 3], out[k, 4], out[k, 5] = bend(law, q[k], c[k], q_star)
+        out[k, 6], out[k, 7], out[k, 8], out[k, 9] = scatter(law, q[k], c[k], q_star)
+
+
 class Numbers(NamedTuple):
     """Of ``level H + B K B'``."""
 

@@ -14,7 +14,7 @@ from rdasde._losses.base import Loss
 from rdasde._problems.base import Expectations, gaussian_instability
 from rdasde._problems.covariance import Covariance, as_covariance
 from rdasde._problems.design_law import design_law, steepness
-from rdasde._problems.design_means import add_levels, bend_of, pull_of, scatter_of
+from rdasde._problems.design_means import add_levels, bend_of, numbers_of, pull_of, scatter_of
 from rdasde._problems.linear_model_lanes import DesignParameters, design_layout
 from rdasde._problems.logistic_means import factored
 from rdasde._problems.loss_rows import LossRows
@@ -229,17 +229,15 @@ class LinearModel(HessianRates):
         cross = np.ascontiguousarray(self.covariance.multiply(rest).T)
         variance = max(float(np.trace(cross)), 0.0)
         images = self.covariance.multiply(np.ascontiguousarray(points.T))
-        gradient, totals = np.zeros(self.dimension), np.zeros((2, 2))
-        middles = np.zeros((2, 2 * len(points), 2 * len(points)))
-        for k, point in enumerate(points):
-            own_image = images[:, k]
-            q, c = max(float(point @ own_image) + variance, 0.0), float(point @ self._star)
-            own, other = pull_of(self._law, q, c, self._variance)
-            gradient += (own * own_image + other * self._star) / len(points)
-            for which, number in enumerate((bend_of, scatter_of)):
-                level, k_star, k_cross, k_own = np.array(number(self._law, q, c, self._variance)) / len(points)
-                totals[which] += level, k_own
-                middles[which, 2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = [[k_star, k_cross], [k_cross, k_own]]
+        q = np.maximum(np.einsum("kj,jk->k", points, images) + variance, 0.0)
+        numbers = np.empty((len(points), 10))
+        numbers_of(self._law, q, points @ self._star, self._variance, numbers)
+        numbers /= len(points)
+        gradient = images @ numbers[:, 0] + numbers[:, 1].sum() * self._star
+        matrices = numbers[:, 2:].reshape(-1, 2, 4)  # (point, Hessian or noise, level and K)
+        totals, middles = matrices[:, :, [0, 3]].sum(axis=0), np.zeros((2, 2 * len(points), 2 * len(points)))
+        for k, both in enumerate(matrices):
+            middles[:, 2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = both[:, [1, 2, 2, 3]].reshape(2, 2, 2)
         low = np.empty((self.dimension, 2 * len(points)))
         low[:, ::2], low[:, 1::2] = self._star[:, None], images
         turned = self.covariance.multiply(cross)  # H rest H
