@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from rdasde._approximations.fokker_planck import Drift, Elimination, Grid, Points, Readings, Way, follow
 from rdasde._check import Floats
+from rdasde._compiled.jit import Kernel
 from rdasde._normal import normal_cdf
 from rdasde._regularizers.base import Regularizer
 
@@ -110,11 +111,13 @@ def marginal_shapes(
             settled = (rim <= _LEAK) | (cells == _LONGEST)
             cut += int(np.count_nonzero(settled & (rim > _CUT)))
             here = np.ix_(after, part[settled])
-            d_mean, d_std, d_primal_mean, d_primal_std, d_zero, d_quantile = (
-                _interpolated(times[after], at, values[..., settled]) for values in shape
+            between = _between(times[after], at)
+            d_mean, d_std, d_primal_mean, d_primal_std, d_zero = (
+                _interpolated(between, values[:, settled]) for values in shape[:-1]
             )
             unit = std[here]
-            quantile[:, here[0], here[1]] = np.moveaxis(mean[here][:, None] + unit[:, None] * d_quantile, 1, 0)
+            to = Places(after, part[settled], np.flatnonzero(settled))
+            _spread_quantiles(mean, std, shape.dual_quantile, between, to, quantile)
             mean[here] += unit * d_mean
             std[here] *= np.maximum(1.0 + d_std, 0.0)
             primal_mean[here] += unit * d_primal_mean
@@ -172,9 +175,39 @@ def _points(x: Floats, rows: int, bent: int) -> Points:
     return Points(x, np.empty((rows, len(x))), np.empty((rows, len(x))), np.empty((len(x), bent)))
 
 
-def _interpolated(at: Floats, times: Floats, values: Floats) -> Floats:
-    """Linear interpolation in time of `values` (time, ...)."""
+class Between(NamedTuple):
+    """Where times lie among others: before which, and how far on the way there."""
+
+    right: NDArray[np.int64]
+    weight: Floats
+
+
+class Places(NamedTuple):
+    """Which times and coordinates of a law are told by which of those that were followed."""
+
+    times: NDArray[np.int64]
+    coordinates: NDArray[np.int64]
+    followed: NDArray[np.int64]
+
+
+def _between(at: Floats, times: Floats) -> Between:
     right = np.clip(np.searchsorted(times, at), 1, len(times) - 1)
-    weight = (at - times[right - 1]) / (times[right] - times[right - 1])
-    weight = weight.reshape(-1, *(1,) * (values.ndim - 1))
+    return Between(right, (at - times[right - 1]) / (times[right] - times[right - 1]))
+
+
+def _interpolated(between: Between, values: Floats) -> Floats:
+    """Linear interpolation in time of `values` (time, coordinate)."""
+    right, weight = between.right, between.weight[:, None]
     return (1.0 - weight) * values[right - 1] + weight * values[right]
+
+
+@Kernel
+def _spread_quantiles(mean: Floats, std: Floats, shape: Floats, between: Between, to: Places, out: Floats) -> None:
+    """``mean + std x`` into `out` (score, time, coordinate), x interpolated from `shape` (time, score, followed)."""
+    for a in range(to.times.size):
+        n, right, weight = to.times[a], between.right[a], between.weight[a]
+        for score in range(shape.shape[1]):
+            before, after = shape[right - 1, score], shape[right, score]
+            for b in range(to.coordinates.size):
+                j, k = to.coordinates[b], to.followed[b]
+                out[score, n, j] = mean[n, j] + std[n, j] * ((1.0 - weight) * before[k] + weight * after[k])
