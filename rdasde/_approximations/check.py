@@ -158,7 +158,7 @@ def _without_runs(law: xr.Dataset, run: Run, monte_carlo: MonteCarlo) -> Finding
         return Finding(attributes, complaints)
     steps = np.rint(law["time"].values / _step(run)).astype(np.int64)
     seldom = TimeAxis(steps, law["time"].values, axis.total)
-    paths = MonteCarlo(_RUNS, _SEEDS[0], monte_carlo.executor)
+    paths = MonteCarlo(_RUNS, _SEEDS[0], monte_carlo.executor, drift="exact")
     coordinates = law["coordinate"].values
     plain = run._replace(axis=seldom, algorithm=algorithm.effective, kept=coordinates)
     dual, primal = dual_paths(plain, paths)

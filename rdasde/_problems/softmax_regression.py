@@ -110,6 +110,12 @@ class SoftmaxRegression(RowNoise):
         residuals[np.arange(len(residuals)), self.labels] -= 1.0
         return residuals
 
+    def expectation_cost(self) -> float:
+        return 0.5 * self.classes**2 * super().expectation_cost()
+
+    def drift_cost(self) -> float:
+        return self.classes * super().drift_cost()
+
     def mean_gradient(self, w: ArrayLike) -> Floats:
         return (self._residuals(self._point(w)).T @ self.rows).ravel() / len(self.rows)
 
