@@ -133,6 +133,14 @@ def test_no_minimizer():
     np.testing.assert_array_equal(hinge.mean_gradient(hinge.minimizer), [0.0])
 
 
+def test_classes_of_few_rows_can_be_separated():
+    """The gradient is 0 to the last digit before a step is short."""
+    X = np.random.default_rng(12).standard_normal((30, 60))
+    assert rs.LinearModel.from_data(rs.LogisticLoss(), X, np.arange(30) % 2).minimizer is None
+    hinge = rs.LinearModel.from_data(rs.SquaredHingeLoss(), X, np.arange(30) % 2)
+    np.testing.assert_allclose(hinge.mean_gradient(hinge.minimizer), 0.0, atol=1e-12)  # which has one nevertheless
+
+
 def test_far_away_minimizers():
     generator = np.random.default_rng(2)
     x = np.column_stack([np.ones(300), generator.standard_normal(300)])
