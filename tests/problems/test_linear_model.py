@@ -455,6 +455,43 @@ def weighted(eta, y):
     return (1.0 + 0.1 * np.tanh(y)) * (0.7 * (eta - y) if eta < y else 0.3 * (eta - y))
 
 
+def own_huber(eta, y):
+    return min(max(eta - y, -1.345), 1.345)
+
+
+def own_check(eta, y):
+    return 0.3 if eta > y else -0.7
+
+
+def steep(eta, y):
+    return np.tanh(50.0 * (eta - y))
+
+
+@pytest.mark.parametrize("noise", [None, scipy.stats.t(3), scipy.stats.laplace(0.2)])
+@pytest.mark.parametrize(("own", "twin"), [(own_huber, rs.HuberLoss(1.345)), (own_check, rs.QuantileLoss(0.7))])
+def test_kinks_and_jumps_of_an_own_loss_are_found(own, twin, noise):
+    """Means over a Gaussian design and, beside jumps, over rows are those of the built-in loss."""
+    own = rs.CustomLoss(own)
+    np.testing.assert_allclose(own.kinks, twin.kinks, atol=1e-8)
+    assert (own.is_bent or not own.is_smooth, own.is_smooth) == (True, twin.is_smooth)
+    found, known = (rs.LinearModel(loss, COEF, rs.AR1(4, 0.5), noise=noise) for loss in (own, twin))
+    w = np.array([0.5, 0.2, -0.1, 0.0])
+    for name in ("mean_gradient", "hessian", "noise_covariance"):
+        np.testing.assert_allclose(getattr(found, name)(w), getattr(known, name)(w), atol=1e-7)
+    if not twin.is_smooth:
+        assert known.instability(10.0, 1) is found.instability(10.0, 1) is None
+        over_rows = (
+            rs.LinearModel.from_data(loss, ROWS, REAL).expectations(w, 0.1 * np.eye(4)) for loss in (own, twin)
+        )
+        for a, b in zip(*(each[::2] for each in over_rows), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-10)
+
+
+def test_what_is_steep_has_no_kinks():
+    assert rs.CustomLoss(steep).kinks == rs.CustomLoss(log_cosh).kinks == ()
+    assert rs.CustomLoss(steep).is_smooth
+
+
 def test_an_own_loss_of_the_residual_may_grow_without_bound():
     """Against 10^6 draws: each of 18 numbers within 5.5 standard errors (1e-6)."""
     problem = rs.LinearModel(rs.CustomLoss(asymmetric), [0.7, -0.4, 0.0], rs.AR1(3, 0.5))
