@@ -198,7 +198,8 @@ def _run(
                 step = int(arrays["diverged"][lane])
                 raise DivergenceError(
                     f"Path {block[lane]} of the diffusion is not finite after its step {step} "
-                    f"(t = {job.grid.times[step]:g}): the problem may have no stable solution from this start.",
+                    f"(t = {job.grid.times[step]:g}): take a smaller step_size or a larger batch_size, another "
+                    "start, or rs.simulate(..., on_divergence='keep') in its place.",
                     step=step,
                     time=float(job.grid.times[step]),
                     replicate=int(block[lane]),
@@ -334,13 +335,14 @@ def _job(run: Run, monte_carlo: MonteCarlo) -> _Job:
     problem, algorithm, dual_start = run[:3]
     lag, grid = _lag(run), path_grid(run, monte_carlo)
     if may_linearize(run, monte_carlo):
+        only = monte_carlo.drift == "linearized" or not problem.has_compiled_drift
         try:
             linearized, curved = linearize(run, grid, lag, monte_carlo.progress)
-        except ArithmeticError:  # moments that are not finite; a path may be
-            if monte_carlo.drift == "linearized" or not run.problem.has_compiled_drift:
+        except ArithmeticError:  # a closure without finite moments says nothing of paths with the exact drift
+            if only:
                 raise
             curved = np.inf
-        if curved <= _CURVED or monte_carlo.drift == "linearized":
+        if curved <= _CURVED or only:
             # the streams of the package, whatever the problem draws from
             dynamics = Dynamics.of(problem, algorithm, dual_start, linearized.thresholds)
             dynamics = replace(dynamics, make_streams=Problem.make_streams)

@@ -292,7 +292,10 @@ def integrate_steps(
             state_ahead = state + lag * f
             f_ahead = rhs(t + lag, state_ahead)
             if not np.all(np.isfinite(f_ahead)):
-                raise ArithmeticError(f"The moments of the algorithm have no finite value past t = {t:g}.")
+                raise ArithmeticError(
+                    f"The moments of the algorithm have no finite value past t = {t:g}: take a smaller step_size or a "
+                    "larger batch_size, or rs.simulate(..., on_divergence='keep') in their place."
+                )
             yield Step(t, t + lag, state + 0.5 * lag * f, state_ahead + 0.5 * lag * f_ahead, f, f_ahead, lag)
             bend, before = (f_ahead - f) / lag, lag
             state, f = state_ahead, f_ahead

@@ -82,7 +82,7 @@ def diffusion_grid(times: Floats, longest: float, extra: Floats | None = None, l
     `longest` by half of one.
     """
     end = float(times[-1])
-    longest = min(longest, end / 16.0) if end > 0.0 else 1.0
+    longest = max(min(longest, end / 16.0), lag) if end > 0.0 else 1.0
     need_memory(48.0 * end / max(longest, 1e-300), "The time steps", "take a larger tolerance, or a shorter horizon")
     nodes = [np.zeros(1), times, longest * (np.arange(1, 9) / 8.0) ** 2 if end > 0.0 else np.zeros(0)]
     if extra is not None:

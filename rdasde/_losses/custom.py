@@ -18,6 +18,12 @@ _DIFFERENCE = 1e-3  # step of differences of order four, in units of the predict
 _ROUNDING = 64.0 * float(np.finfo(np.float64).eps)  # relative, of a derivative: what is below may be rounding alone
 _REACH = 8.5  # standard deviations that matter
 _ALONE, _TOGETHER, _FAR = 2000, 200, 40  # nodes on each side, for one mean, for many, and where l' hardly changes
+_STEPS = np.array([-5.0, -3.0, -1.5, 0.0, 1.5, 3.0, 5.0])  # panels of a normal law, in standard deviations
+_GROWTH = 2.5  # of panels, away from a kink
+_PLACES, _FARTHEST, _HALVINGS = 2001, 1e3, 26  # where kinks are looked for, in cells that are halved
+_BESIDE, _AROUND = 1e-5, 0.05  # where slopes are taken to tell a kink, and what they are compared with
+_BEND, _JUMP, _SLIGHT = 0.01, 1e-4, 1e-6  # least changes of slope and of value, relative; what may be rounding
+_MOST = 16  # kinks; of more there is no end
 _SHIFTS = (0.7, -1.3, 4.0)  # of predictor and response together, that may change nothing
 _TRIED = (-1.0, 0.0, 0.5, 1.0)  # predictors, and 0 and 1 as responses, one pair of which must have a finite derivative
 
@@ -95,6 +101,47 @@ def _wide_means(loss: Any, std: Floats, y: Floats, count: int, out: Floats) -> N
         out[0, i], out[1, i], out[2, i] = first / mass, second / (mass * std[i]), square / mass
 
 
+@Kernel
+def _panel_means(
+    loss: Any, centres: Floats, std: Floats, y: Floats, steps: Floats, nodes: Floats, weights: Floats, out: Floats
+) -> None:
+    """The same by Gauss's rule in panels, which end where l' has kinks: at `y + centres`."""
+    for i in range(std.size):
+        end = _REACH * std[i]
+        first_width = min(std[i], 1.0)
+        room = int(np.log(2.0 * end / first_width) / np.log(_GROWTH)) + 2
+        edges = np.full(centres.size * (2 * room + 1) + steps.size + 2, end)
+        edges[0] = -end
+        edges[1 : steps.size + 1] = std[i] * steps
+        at = steps.size + 1
+        for centre in centres:
+            kink = y[i] + centre
+            if abs(kink) < end:
+                edges[at] = kink
+                at += 1
+                width = 0.5 * first_width
+                for _ in range(room):
+                    edges[at], edges[at + 1] = max(kink - width, -end), min(kink + width, end)
+                    at += 2
+                    width *= _GROWTH
+        edges = np.sort(edges)
+        first, second, square, mass = 0.0, 0.0, 0.0, 0.0
+        for k in range(edges.size - 1):
+            half, middle = 0.5 * (edges[k + 1] - edges[k]), 0.5 * (edges[k + 1] + edges[k])
+            if half <= 0.0:
+                continue
+            for n in range(nodes.size):
+                s = middle + half * nodes[n]
+                z = s / std[i]
+                weight = half * weights[n] * np.exp(-0.5 * z * z)
+                slope = derivative(loss, s, y[i])
+                mass += weight
+                first += weight * slope
+                second += weight * slope * z
+                square += weight * slope * slope
+        out[0, i], out[1, i], out[2, i] = first / mass, second / (mass * std[i]), square / mass
+
+
 class CustomLoss(Loss):
     """A loss of your own, by its derivative.
 
@@ -118,7 +165,8 @@ class CustomLoss(Loss):
     -----
     The loss should be convex in eta for a minimizer to be found, and its derivative continuous and smooth on the scale
     of the standard deviation of a predictor: means are by quadratures that do not know where it has kinks. Where it is
-    one of ``eta - y``, which is seen by trying, kinks do little harm on a Gaussian design.
+    a function of ``eta - y``, which is seen by trying, kinks and jumps are found, and means are exact: all of them on a
+    Gaussian design, those beside jumps over rows.
 
     Examples
     --------
@@ -146,9 +194,26 @@ class CustomLoss(Loss):
             self.parameters = CustomParameters(first, _number_of("second_derivative", second_derivative))
         self.is_shift = _is_shift(first)
         self.width = 1.0 if self.is_shift else 0.0
+        if self.is_shift:
+            self.kinks, jumps = _kinks(self)
+            self.is_bent, self.is_smooth = bool(self.kinks), not jumps
+
+    def gaussian_means(self, mean: Floats, std: Floats, y: Floats) -> GaussianMeans:
+        means = super().gaussian_means(mean, std, y)
+        spread = std > 0.0
+        if self.is_smooth or not spread.any():
+            return means
+        exact = self.wide_means(std[spread], (y - mean)[spread])
+        for values, better in zip(means, exact, strict=True):
+            values[spread] = better
+        return means
 
     def wide_means(self, std: Floats, y: Floats) -> GaussianMeans:
         out = np.empty((3, len(std)))
+        if self.kinks:
+            centres, rule = np.array([0.0, *self.kinks]), np.polynomial.legendre.leggauss(12)
+            _panel_means(self.parameters, centres, std, np.ascontiguousarray(y), _STEPS, *rule, out)
+            return GaussianMeans(*out)
         _wide_means(self.parameters, std, y, _ALONE if len(std) == 1 else _TOGETHER, out)
         return GaussianMeans(*out)
 
@@ -167,6 +232,44 @@ def _is_shift(slope: Any) -> bool:
                 if not abs(values[0] - values[1]) <= 1e-9 * (1.0 + abs(values[0])):
                     return False
     return True
+
+
+def _kinks(loss: Loss) -> tuple[tuple[float, ...], bool]:
+    """Where the derivative of a loss of ``eta - y`` bends or jumps, and whether it jumps anywhere.
+
+    Cells are halved towards what is least linear in them. Where that is a kink, slopes on both sides differ however
+    small the cell is.
+    """
+
+    def slope(places: Floats) -> Floats:
+        with np.errstate(all="ignore"):
+            return loss.derivative(places, 0.0)
+
+    end = np.arcsinh(_FARTHEST)
+    edges = np.sinh(np.linspace(-end, end, _PLACES) + 1.0 / (np.pi * _PLACES))  # none of them at a kink
+    left, right = edges[:-1], edges[1:]
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (left + right)
+        quarters = slope(0.5 * (left + middle)), slope(0.5 * (middle + right))
+        ends = slope(left), slope(middle), slope(right)
+        off = [np.abs(q - 0.5 * (a + b)) for q, a, b in zip(quarters, ends[:-1], ends[1:], strict=True)]
+        second = off[1] > off[0]
+        left, right = np.where(second, middle, left), np.where(second, right, middle)
+    unit = 1.0 + np.abs(left)
+
+    def rises(width: float) -> tuple[Floats, Floats]:
+        h = width * unit
+        return (slope(left) - slope(left - h)) / h, (slope(right + h) - slope(right)) / h
+
+    before, after = rises(_BESIDE)
+    wide = np.max(np.abs([before, after, *rises(_AROUND)]), axis=0)
+    size = np.max(np.abs([slope(left - _AROUND * unit), slope(right + _AROUND * unit)]), axis=0)
+    jump = np.abs(slope(right) - slope(left)) > _JUMP * size
+    bend = np.abs(after - before) > _BEND * wide + _SLIGHT * size
+    places = 0.5 * (left + right)[jump | bend]
+    if not 0 < len(places) <= _MOST:
+        return (), False
+    return tuple(float(place) for place in np.round(places, 9) + 0.0), bool(jump.any())
 
 
 def _number_of(name: str, function: Any) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from rdasde._check import Floats
 from rdasde._compiled.jit import compilable, fma
 from rdasde._losses.base import Loss
+from rdasde._losses.custom import CustomLoss
 from rdasde._problems.laws import RADIAL, Law
 
 _ACCURACY = 1e-12  # of the last coefficients, in units of the largest
@@ -118,8 +119,9 @@ def _normal_means(noise_std: float, loss: Loss, r: float) -> tuple[float, float]
 def _noise_means(noise: Any, loss: Loss, r: float) -> tuple[float, float]:
     """Over the noise by Gauss's rule in panels: between quantiles, finer where the loss has a kink, as wide as r."""
     knots, rule = _panels(noise)
-    width = np.hypot(r, 0.0 if loss.kinks else loss.width)
-    near = [kink + width * _STEPS for kink in (loss.kinks or (0.0,))]
+    near = [r * _STEPS - kink for kink in loss.kinks]  # where s = 0 meets it
+    if not loss.kinks or isinstance(loss, CustomLoss):  # of which nothing else is known
+        near.append(np.hypot(r, loss.width) * _STEPS)
     knots = np.unique(np.concatenate([knots, *near]).clip(knots[0], knots[-1]))
     half, centre = 0.5 * np.diff(knots)[:, None], 0.5 * (knots[1:] + knots[:-1])[:, None]
     nodes = (centre + half * rule[0]).ravel()

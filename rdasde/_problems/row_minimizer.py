@@ -15,6 +15,7 @@ _STEPS = 200  # of Newton's method, before there is said to be no minimizer
 _CLOSE = 1e-10  # a step that small, in units of the predictors, is the last but those that polish
 _POLISH = 3
 _TIED = 1e-9  # residuals that small, in units of the responses, are 0 at a vertex
+_FLAT = 1e-12  # share of the curvature below which a direction has none
 
 
 def row_minimizer(loss: Loss, rows: Floats, response: Floats) -> Floats | None:
@@ -52,10 +53,10 @@ def _newton(loss: Loss, rows: Floats, response: Floats) -> Floats | None:
                 return None
             if size < least or not polished:
                 best, least = place, size
-            if polished > _POLISH or size == 0.0:
-                return basis @ best
             hessian = basis.T @ weighted_gram(rows, curvature) @ basis
             level = float(np.trace(hessian)) / len(hessian)
+            if polished > _POLISH or size == 0.0:
+                return None if _falls_for_ever(loss, hessian, level) else basis @ best
             if level > 0.0:
                 step = -np.linalg.lstsq(hessian + ridge * level * np.eye(len(hessian)), gradient, rcond=None)[0]
             else:
@@ -70,6 +71,14 @@ def _newton(loss: Loss, rows: Floats, response: Floats) -> Floats | None:
             ridge = max(0.1 * ridge, 1e-14) if length == 1.0 else min(10.0 * ridge, 1e-3)
             place = place + length * step
     return None
+
+
+def _falls_for_ever(loss: Loss, hessian: Floats, level: float) -> bool:
+    """Whether a gradient that is 0 to the last digit belongs to no minimum: a likelihood bends in every direction."""
+    if not loss.is_likelihood:
+        return False
+    scale = level if np.isinf(loss.largest_curvature) else loss.largest_curvature
+    return bool(np.linalg.eigvalsh(hessian)[0] <= _FLAT * scale)
 
 
 def _slope_along(loss: Loss, response: Floats, predictors: Floats, change: Floats) -> Callable[[float], float]:

@@ -195,7 +195,10 @@ class SoftmaxRegression(RowNoise):
         for _ in range(_STEPS):
             gradient = wide.T @ self.mean_gradient(place)
             hessian = wide.T @ self.hessian(place) @ wide
-            step = -wide @ np.linalg.lstsq(hessian, gradient, rcond=1e-12)[0]
+            newton, _, rank, _ = np.linalg.lstsq(hessian, gradient, rcond=1e-12)
+            if rank < (self.classes - 1) * basis.shape[1]:  # it falls for ever where it no longer bends
+                return None
+            step = -wide @ newton
             change, size = np.abs(self._scores(step)).max(), np.abs(self._scores(place)).max()
             if not np.isfinite(change):
                 return None

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import rdasde as rs
-from rdasde._approximations import cost, linearization
+from rdasde._approximations import cost, linearization, paths
 from rdasde._approximations.paths import dual_paths, path_grid
 from rdasde._engine.run import MonteCarlo, Run
 from rdasde._engine.time_axis import time_axis
@@ -89,6 +89,19 @@ def test_what_is_far_from_linear_stays_exact():
     with pytest.warns(rs.StabilityWarning):
         law = rs.approximate(problem, rs.RDA(0.01), 0.5, method="paths", paths=16, times=2, check=False, seed=0)
     assert law.attrs["drift"] == "exact"
+
+
+def test_where_the_closure_has_no_moments_paths_are_exact(monkeypatch):
+    def without(*arguments):
+        raise ArithmeticError("The moments of the algorithm have no finite value past t = 0.")
+
+    monkeypatch.setattr(paths, "linearize", without)
+    X, y = rows()
+    problem = rs.LogisticRegression.from_data(X, y)
+    theory = rs.approximate(problem, ALGORITHM, method="paths", paths=16, seed=0, **OPTIONS)
+    assert theory.attrs["drift"] == "exact"
+    with pytest.raises(ArithmeticError):
+        rs.approximate(problem, ALGORITHM, method="paths", paths=16, seed=0, drift="linearized", **OPTIONS)
 
 
 def test_a_gradient_alone_has_paths():

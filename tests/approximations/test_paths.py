@@ -207,3 +207,14 @@ def test_bias_of_the_time_steps_is_within_the_tolerance(covariance, step):
         assert np.abs((coarse[0] - fine[0]) / fine[1]).max() < tolerance + room
         assert np.abs(np.log(coarse[1] / fine[1])).max() < tolerance + room  # kurtosis is close to 3
         assert np.abs(coarse[2] - fine[2]).max() < tolerance + 0.5 * room
+
+
+def test_responses_that_are_met_exactly_ask_for_no_shorter_steps_than_the_algorithm():
+    """With fewer rows than coefficients residuals vanish, and the density of responses about them has no bound."""
+    generator = np.random.default_rng(12)
+    X = generator.standard_normal((10, 20))
+    problem = rs.LinearModel.from_data(rs.QuantileLoss(0.7), X, generator.standard_normal(10))
+    theory = rs.approximate(
+        problem, rs.RDA(0.01, rs.L1(), rs.Constant(0.1)), 0.5, method="paths", paths=16, times=3, seed=0, check=False
+    )
+    assert theory.attrs["time_steps"] <= 50

@@ -133,6 +133,14 @@ def test_no_minimizer():
     np.testing.assert_array_equal(hinge.mean_gradient(hinge.minimizer), [0.0])
 
 
+def test_classes_of_few_rows_can_be_separated():
+    """The gradient is 0 to the last digit before a step is short."""
+    X = np.random.default_rng(12).standard_normal((30, 60))
+    assert rs.LinearModel.from_data(rs.LogisticLoss(), X, np.arange(30) % 2).minimizer is None
+    hinge = rs.LinearModel.from_data(rs.SquaredHingeLoss(), X, np.arange(30) % 2)
+    np.testing.assert_allclose(hinge.mean_gradient(hinge.minimizer), 0.0, atol=1e-12)  # which has one nevertheless
+
+
 def test_far_away_minimizers():
     generator = np.random.default_rng(2)
     x = np.column_stack([np.ones(300), generator.standard_normal(300)])
@@ -445,6 +453,43 @@ def exponential(eta, y):
 
 def weighted(eta, y):
     return (1.0 + 0.1 * np.tanh(y)) * (0.7 * (eta - y) if eta < y else 0.3 * (eta - y))
+
+
+def own_huber(eta, y):
+    return min(max(eta - y, -1.345), 1.345)
+
+
+def own_check(eta, y):
+    return 0.3 if eta > y else -0.7
+
+
+def steep(eta, y):
+    return np.tanh(50.0 * (eta - y))
+
+
+@pytest.mark.parametrize("noise", [None, scipy.stats.t(3), scipy.stats.laplace(0.2)])
+@pytest.mark.parametrize(("own", "twin"), [(own_huber, rs.HuberLoss(1.345)), (own_check, rs.QuantileLoss(0.7))])
+def test_kinks_and_jumps_of_an_own_loss_are_found(own, twin, noise):
+    """Means over a Gaussian design and, beside jumps, over rows are those of the built-in loss."""
+    own = rs.CustomLoss(own)
+    np.testing.assert_allclose(own.kinks, twin.kinks, atol=1e-8)
+    assert (own.is_bent or not own.is_smooth, own.is_smooth) == (True, twin.is_smooth)
+    found, known = (rs.LinearModel(loss, COEF, rs.AR1(4, 0.5), noise=noise) for loss in (own, twin))
+    w = np.array([0.5, 0.2, -0.1, 0.0])
+    for name in ("mean_gradient", "hessian", "noise_covariance"):
+        np.testing.assert_allclose(getattr(found, name)(w), getattr(known, name)(w), atol=1e-7)
+    if not twin.is_smooth:
+        assert known.instability(10.0, 1) is found.instability(10.0, 1) is None
+        over_rows = (
+            rs.LinearModel.from_data(loss, ROWS, REAL).expectations(w, 0.1 * np.eye(4)) for loss in (own, twin)
+        )
+        for a, b in zip(*(each[::2] for each in over_rows), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-10)
+
+
+def test_what_is_steep_has_no_kinks():
+    assert rs.CustomLoss(steep).kinks == rs.CustomLoss(log_cosh).kinks == ()
+    assert rs.CustomLoss(steep).is_smooth
 
 
 def test_an_own_loss_of_the_residual_may_grow_without_bound():

@@ -35,6 +35,9 @@ def test_the_minimizer_is_the_shortest():
     np.testing.assert_allclose(problem.minimizer.reshape(3, 3).sum(axis=0), 0.0, atol=1e-12)
     separated = rs.SoftmaxRegression.from_data(np.repeat(np.eye(3), 4, axis=0), np.repeat(np.arange(3), 4))
     assert separated.minimizer is None
+    # a feature that only one class has: the loss falls for ever along it alone
+    X = np.column_stack([np.ones(400), RNG.standard_normal((400, 2)), np.arange(400) < 12])
+    assert rs.SoftmaxRegression.from_data(X, np.where(X[:, 3] > 0, 1, np.arange(400) % 2)).minimizer is None
 
 
 def test_row_gradients_are_those_of_the_loss():
