@@ -28,6 +28,7 @@ from rdasde._problems.stochastic_problem_lanes import (
 from rdasde._problems.user_functions import takes_parameters
 
 _DIFFERENCE = float(np.cbrt(np.finfo(float).eps))  # step of central differences, in units of the point's size
+_AROUND = 0.1  # standard deviation of states around one, in the same units, that see where gradients jump
 _NORMALS, _ESTIMATES, _STATES = 3, 4, 5  # families of streams: of the diffusion's normals, of estimates, of states
 _WIDER = (
     0.1  # states are spread in every direction by this share of the largest spread at least: slopes are known there
@@ -407,7 +408,18 @@ class StochasticProblem(Problem):
         """At the minimizer, if known, and at zero, where finite."""
         points = [np.zeros(self.dimension)] if self.minimizer is None else [self.minimizer, np.zeros(self.dimension)]
         with np.errstate(all="ignore"):
-            return [hessian for hessian in map(self.hessian, points) if np.all(np.isfinite(hessian))]
+            return [hessian for hessian in map(self._typical_hessian, points) if np.all(np.isfinite(hessian))]
+
+    def _typical_hessian(self, w: Floats) -> Floats:
+        """The Hessian; around w where differences of gradients that jump have missed most of it."""
+        near = self.hessian(w)
+        if {"mean_gradient", "hessian"} & self._given.keys() or not np.all(np.isfinite(near)):
+            return near
+        width = _AROUND * max(1.0, float(np.abs(w).max()))
+        wide = self._joint(w, width * np.eye(self.dimension), 1).slope / width
+        if not np.all(np.isfinite(wide)):
+            return near
+        return near if _fastest(near) >= 0.5 * _fastest(wide) else wide
 
     def fastest_rate(self) -> float:
         if self._rate is None:
@@ -418,7 +430,7 @@ class StochasticProblem(Problem):
                     "a number > 0",
                     "give about the largest eigenvalue of the Hessian along a run",
                 )
-            largest = max(float(np.abs(np.linalg.eigvals(hessian)).max()) for hessian in self._hessians)
+            largest = max(map(_fastest, self._hessians))
             self._rate = max(largest, float(np.finfo(float).tiny))
         return self._rate
 
@@ -436,3 +448,7 @@ class StochasticProblem(Problem):
         if self.estimated:
             parts.append(f"{' and '.join(self.estimated)} from {self.samples} draws")
         return f"StochasticProblem({', '.join(parts)})"
+
+
+def _fastest(hessian: Floats) -> float:
+    return float(np.abs(np.linalg.eigvals(hessian)).max())

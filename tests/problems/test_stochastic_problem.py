@@ -354,3 +354,25 @@ def test_what_numba_cannot_compile_is_one_sentence():
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) <= 300
     assert caught.value.__cause__ is not None  # all that numba says
+
+
+def check_loss(coef, w, rng, out):
+    z = rng.standard_normal(w.size)
+    out[:] = ((1.0 if z @ (w - coef) > rng.standard_normal() else 0.0) - 0.7) * z
+
+
+def test_a_gradient_that_jumps_is_enough():
+    """Differences of it are zero, and so was the rate that steps were chosen by.
+
+    4 000 replicates, 3 times and 4 coordinates: 4.5 standard errors, 1e-4 in all, those of the estimated gradient
+    among them, which move a mean by up to 1 / .2 of theirs; a point of coverage for that and the closure's own error.
+    """
+    problem = rs.StochasticProblem(check_loss, np.array([0.5, -0.4, 0.0, 0.0]), 4)
+    assert 0.2 < problem.fastest_rate() < 1.0  # phi(0) = .4 at the minimizer
+    algorithm = rs.RDA(0.02, rs.L1(), rs.PowerLaw(0.4, 0.6))
+    runs = rs.simulate(problem, algorithm, 3.0, times=4, replicates=4000, seed=0)
+    law = rs.approximate(problem, algorithm, 3.0, times=4)
+    off = np.abs(runs.dual.mean("replicate") - law.dual_mean)[1:]
+    assert np.all(off < 4.5 * (law.dual_std[1:] / np.sqrt(4000) + problem.monte_carlo_error(np.zeros(4)) / 0.2))
+    held = rs.coverage(runs, rs.band(law, space="dual"))[1:]
+    assert np.abs(held - 0.95).max() < 4.5 * np.sqrt(0.0475 / 4000) + 0.01
