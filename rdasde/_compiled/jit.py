@@ -3,7 +3,7 @@
 Nothing in rdasde imports numba when the package is imported. Functions that run compiled are written as
 plain Python and marked:
 
-* `compilable` -- a helper that other compiled functions call;
+* `compilable` -- a helper that other compiled functions call; `compiled_by`: one whose machine code is written by hand;
 * `generic` / `implements` -- a function with one implementation per parameter type (a NamedTuple class):
   how a kernel reaches the gradient of this problem or the mirror map of that regularizer;
 * `Kernel` -- an entry point called from Python; compiled without the GIL, cached on disk.
@@ -42,12 +42,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _unknown: list[Compiled] = []  # what numba has not been told of yet
 _generics: dict[Compiled, dict[type, Compiled]] = {}
+_makers: dict[Compiled, Callable[[], Compiled]] = {}
 
 
 def compilable(function: Compiled) -> Compiled:
     """Mark a plain function as callable from compiled code."""
     _unknown.append(function)
     return function
+
+
+def compiled_by(make: Callable[[], Compiled]) -> Callable[[Compiled], Compiled]:
+    """Mark a plain function for which `make()`, called when numba is there, gives what is compiled in its place."""
+
+    def register(function: Compiled) -> Compiled:
+        _makers[function] = make
+        return compilable(function)
+
+    return register
 
 
 def generic(function: Compiled) -> Compiled:
@@ -137,7 +148,7 @@ def _teach_numba() -> None:
 
             overload(function, strict=False, jit_options=_INNER)(choose)
         else:
-            body = own.get(function, function)
+            body = _makers[function]() if function in _makers else own.get(function, function)
             overload(function, strict=False, jit_options=_INNER)(lambda *args, body=body: body)
 
 

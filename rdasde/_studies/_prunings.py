@@ -42,6 +42,7 @@ class Plan(NamedTuple):
     early_epochs: int = 20
     early_targets: tuple[float, ...] = (0.972, 0.985)  # 97 and 98.4 % of all parameters, biases counted
     early_directional: tuple[tuple[float, float], ...] = ((0.01, 0.51), (0.02, 0.55))
+    fresh: int = 5  # seeds after these, for the first of the early targets and SGD alone
 
 
 SMALL = Plan(
@@ -57,6 +58,7 @@ SMALL = Plan(
     early_epochs=3,
     early_targets=(0.9,),
     early_directional=((0.01, 0.6),),
+    fresh=2,
 )
 
 
@@ -101,6 +103,7 @@ class Early(NamedTuple):
     plan: Plan
     dense: list[Arrays]
     directional: dict[str, list[Arrays]]
+    fresh: tuple[list[Arrays], list[Arrays]]  # SGD and the first setting, with seeds that chose nothing
 
 
 def early(pieces: Pieces) -> Early:
@@ -117,9 +120,14 @@ def early(pieces: Pieces) -> Early:
     }
     methods |= {f"c = {c:g}, μ = {mu:g}": {"c": c, "mu": mu} for c, mu in plan.early_directional}
     tasks = [(pieces, plan, seed, method) for method in ({}, *methods.values()) for seed in range(plan.seeds)]
+    first = next(iter(methods.values()))
+    later = range(plan.seeds, plan.seeds + plan.fresh)
+    tasks += [(pieces, plan, seed, method) for method in ({}, first) for seed in later]
     trained = in_processes(_first, tasks, pieces.small)
-    by_method = [trained[k : k + plan.seeds] for k in range(0, len(trained), plan.seeds)]
-    return Early(plan, by_method[0], dict(zip(methods, by_method[1:], strict=True)))
+    count = plan.seeds * (1 + len(methods))
+    by_method = [trained[k : k + plan.seeds] for k in range(0, count, plan.seeds)]
+    fresh = trained[count : count + plan.fresh], trained[count + plan.fresh :]
+    return Early(plan, by_method[0], dict(zip(methods, by_method[1:], strict=True)), fresh)
 
 
 def _common(plan: Plan, seed: int) -> dict[str, Any]:

@@ -14,11 +14,13 @@ import numpy as np
 import torch
 
 from rdasde._compiled.jit import Kernel, array_at, compilable, fma
+from rdasde.pruning._fused_lines import LINE, shrink_lines, to_line
 
 _STRETCH = 1024  # entries: those of all tensors of a weight are in the innermost cache
 _FEW = 32  # numbers that are summed one after the other
 _SHARES = 8  # for each thread
 _TOO_FEW = 2**20  # entries for each thread: below it a thread costs more than it saves
+_BEYOND = 2**22  # entries: with gradients and accumulators more than the caches hold until the weights are read again
 
 
 @compilable
@@ -140,11 +142,25 @@ def _write(row, start, w, half, room):
 
 
 @compilable
-def _by_entries(row, first, last, threshold, scale, numbers, half, room):
+def _past_the_cache(a, w, grad, rate, threshold):
+    """As `_in_one_loop`, with weights that are written around the cache."""
+    n, line = len(a), LINE // a.itemsize
+    first = to_line(w)
+    last = n - (n - first) % line
+    _in_one_loop(a[:first], w[:first], grad[:first], rate, threshold)
+    shrink_lines(a, w, grad, first, last, rate, threshold)
+    _in_one_loop(a[last:], w[last:], grad[last:], rate, threshold)
+
+
+@compilable
+def _by_entries(row, first, last, threshold, scale, numbers, half, past, room):
     """A step on the entries of a tensor from `first` to `last`, in one pass."""
     if row[6] and not (half or row[3] or numbers[2] != 0.0 or scale != 1.0):
         a, w, grad = _views(row, first, last - first, room[2])
-        _in_one_loop(a, w, grad, numbers[0], threshold)
+        if past:
+            _past_the_cache(a, w, grad, numbers[0], threshold)
+        else:
+            _in_one_loop(a, w, grad, numbers[0], threshold)
         return
     for start in range(first, last, _STRETCH):
         a, w = _move(row, start, min(_STRETCH, last - start), numbers, half, room)
@@ -175,11 +191,12 @@ def _by_groups(row, first, last, threshold, numbers, half, room):
 
 
 @Kernel
-def _kernel(table: Any, thresholds: Any, numbers: Any, half: bool, part: int, parts: int) -> None:
+def _kernel(table: Any, thresholds: Any, numbers: Any, half: bool, past: bool, part: int, parts: int) -> None:
     """One of `parts` shares of a step on all tensors.
 
     `table` has the rows of `_fused.Row`; `thresholds` the threshold of each and what its weights are divided by;
-    `numbers` minus the rate, the momentum and the weight decay; `half` says that weights are in bfloat16.
+    `numbers` minus the rate, the momentum and the weight decay; `half` says that weights are in bfloat16, `past` that
+    they are written around the cache where they are not read.
     """
     kind = numbers.dtype
     room = (
@@ -195,7 +212,7 @@ def _kernel(table: Any, thresholds: Any, numbers: Any, half: bool, part: int, pa
         if row[6] and row[5] > 1:
             _by_groups(row, first, last, thresholds[k, 0], numbers, half, room)
         else:
-            _by_entries(row, first, last, thresholds[k, 0], thresholds[k, 1], numbers, half, room)
+            _by_entries(row, first, last, thresholds[k, 0], thresholds[k, 1], numbers, half, past, room)
 
 
 @functools.cache
@@ -210,9 +227,10 @@ def step(table: Any, entries: int, thresholds: Any, numbers: Any, half: bool) ->
     Who is free takes the next share: PyTorch's threads keep a core busy for a while after they are done, and a thread
     of ours that gets none is not waited for.
     """
+    past = entries >= _BEYOND
     threads = max(1, min(torch.get_num_threads(), entries // _TOO_FEW))
     if threads == 1:
-        _kernel(table, thresholds, numbers, half, 0, 1)
+        _kernel(table, thresholds, numbers, half, past, 0, 1)
         return
     parts = _SHARES * threads
     left = deque(range(parts))
@@ -220,7 +238,7 @@ def step(table: Any, entries: int, thresholds: Any, numbers: Any, half: bool) ->
     def work() -> None:
         with contextlib.suppress(IndexError):
             while True:
-                _kernel(table, thresholds, numbers, half, left.popleft(), parts)
+                _kernel(table, thresholds, numbers, half, past, left.popleft(), parts)
 
     pool = _threads(os.getpid(), threads - 1)
     others: list[Future[None]] = [pool.submit(work) for _ in range(1, threads)]

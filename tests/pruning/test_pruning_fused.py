@@ -114,9 +114,44 @@ def test_equals_the_numpy_twin(name, dtype, fused_tensors):
     assert fused_tensors == [len(SHAPES)] * 60
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shift", [0, 1, 5, 16])
+def test_weights_of_large_models_are_written_around_the_cache(monkeypatch, shift, dtype):
+    """Lines of the cache begin elsewhere than tensors, and nothing is written beside them."""
+    gradients, rates = course(5, [(3000,)])
+    found = []
+    for beyond in (1, 2**60):
+        monkeypatch.setattr(_fused_cpu, "_BEYOND", beyond)
+        room = torch.full((3040,), 7.0, dtype=dtype)
+        w = nn.Parameter(room[shift : shift + 3000])
+        with torch.no_grad():
+            w.copy_(draws(0, [(3000,)])[0])
+        optimizer = GRDA([w], lr=0.1, c=0.6, mu=0.7, fused=True)
+        for (g,), lr in zip(gradients, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = lr
+            w.grad = g.to(dtype)
+            optimizer.step()
+        assert (room[:shift] == 7.0).all()
+        assert (room[shift + 3000 :] == 7.0).all()
+        found.append((room.clone(), optimizer.state[w]["accumulator"]))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    assert 100 < (found[0][0] == 0).sum() < 2900
+
+
+def test_weights_of_smaller_models_stay_in_the_cache(monkeypatch):
+    told = []
+    monkeypatch.setattr(_fused_cpu, "_kernel", lambda *arguments: told.append(arguments[4]))
+    for entries in (2**22 - 1, 2**22):
+        _fused_cpu.step(None, entries, None, None, False)
+    assert told == [False, True]
+
+
 @pytest.mark.parametrize("foreach", [False, True])
 @pytest.mark.parametrize(("name", "dtype"), SAME, ids=str)
-def test_has_the_bits_of_pytorchs_operations(name, dtype, foreach):
+@pytest.mark.parametrize("past", [False, True])
+def test_has_the_bits_of_pytorchs_operations(name, dtype, foreach, past, monkeypatch):
+    monkeypatch.setattr(_fused_cpu, "_BEYOND", 1 if past else _fused_cpu._BEYOND)
     gradients, rates = course(25)
     options = OPTIONS[name]
     (ours, mine), (theirs, other) = (

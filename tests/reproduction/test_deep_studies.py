@@ -51,6 +51,17 @@ def test_targets_reached_before_the_rate_falls_are_held_to_the_end(early):
             assert abs(there - target) < 0.01
 
 
+def test_a_setting_is_tried_again_with_seeds_that_did_not_choose_it(early):
+    plan = early.plan
+    for method, by_seed in zip(({}, {"target": plan.early_targets[0]}), early.fresh, strict=True):
+        assert len(by_seed) == plan.fresh
+        own = method and {"mu": plan.target_mu, "target_epochs": plan.early_epochs}
+        for seed, run in enumerate(by_seed, plan.seeds):
+            again = _prunings._run(plan, seed, method | own)
+            assert again["zeros"].tolist() == run["zeros"].tolist()
+            assert again["train_loss"].tolist() == run["train_loss"].tolist()
+
+
 @pytest.mark.parametrize("name", ["sparsity-accuracy", "layerwise-sparsity"])
 def test_draws_and_tabulates_from_the_same_pieces(pieces, runs, early, name, monkeypatch):
     def refuse(*arguments):

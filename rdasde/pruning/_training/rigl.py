@@ -3,6 +3,8 @@
 Ours, since nothing that is kept fits: the package of it for PyTorch on the index, rigl-torch 0.5.2 of 2020, knows only
 the uniform distribution, not Erdos-Renyi-Kernel, which the best results of the paper have; it needs torchvision, and
 replaces the optimizer's methods. torch.nn.utils.prune and Torch-Pruning only remove.
+
+docs/guides/full-scale.md has how far it falls behind in a short training, and masks that stay beside it.
 """
 
 from __future__ import annotations
