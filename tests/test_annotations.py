@@ -8,7 +8,7 @@ import rdasde
 
 PACKAGE = Path(rdasde.__file__).parent
 # decorators of what numba, and Triton (`jit`), infer the types of
-INFERRED = {"compilable", "generic", "implements", "intrinsic", "jit"}
+INFERRED = {"compilable", "compiled_by", "generic", "implements", "intrinsic", "jit"}
 
 
 def functions(tree):
