@@ -70,13 +70,13 @@ def _by_lines() -> Compiled:
 
     @intrinsic
     def all_written(typing_context):
-        def code(context, builder, signature, arguments):
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             builder.fence("seq_cst")  # only here do x86 processors wait for such stores
             return context.get_dummy_value()
 
         return types.void(), code
 
-    def shrink(a, w, grad, first, last, rate, threshold):
+    def shrink(a: Any, w: Any, grad: Any, first: int, last: int, rate: Any, threshold: Any) -> None:
         for i in range(first, last, LINE // a.itemsize):
             line(a, w, grad, i, rate, threshold)
         all_written()
