@@ -78,8 +78,8 @@ def _by_lines() -> Compiled:
 
     def shrink(a: Any, w: Any, grad: Any, first: int, last: int, rate: Any, threshold: Any) -> None:
         for i in range(first, last, LINE // a.itemsize):
-            line(a, w, grad, i, rate, threshold)
-        all_written()
+            line(a, w, grad, i, rate, threshold)  # type: ignore[call-arg]
+        all_written()  # type: ignore[call-arg]
 
     return shrink
 
