@@ -15,6 +15,7 @@ import torch
 
 from rdasde._compiled.jit import Kernel, array_at, compilable, fma
 from rdasde.pruning._fused_lines import LINE, shrink_lines, to_line
+from rdasde.pruning._fused_team import together
 
 _STRETCH = 1024  # entries: those of all tensors of a weight are in the innermost cache
 _FEW = 32  # numbers that are summed one after the other
@@ -222,10 +223,9 @@ def _threads(process: int, count: int) -> ThreadPoolExecutor:
 
 
 def step(table: Any, entries: int, thresholds: Any, numbers: Any, half: bool) -> None:
-    """A step on all tensors of a table, in as many threads as PyTorch's own operations take.
+    """A step on all tensors of a table, in as many threads as PyTorch's own operations take: in its own, if it may be.
 
-    Who is free takes the next share: PyTorch's threads keep a core busy for a while after they are done, and a thread
-    of ours that gets none is not waited for.
+    Who is free takes the next share, and a thread of ours that gets no core is not waited for.
     """
     past = entries >= _BEYOND
     threads = max(1, min(torch.get_num_threads(), entries // _TOO_FEW))
@@ -240,6 +240,8 @@ def step(table: Any, entries: int, thresholds: Any, numbers: Any, half: bool) ->
             while True:
                 _kernel(table, thresholds, numbers, half, past, left.popleft(), parts)
 
+    if together(work, threads):
+        return
     pool = _threads(os.getpid(), threads - 1)
     others: list[Future[None]] = [pool.submit(work) for _ in range(1, threads)]
     work()

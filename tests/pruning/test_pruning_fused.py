@@ -1,9 +1,13 @@
 """The fused step of GRDA: against a NumPy twin in double precision, and against PyTorch's own operations."""
 
+import collections
+import contextlib
 import copy
 import math
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from rdasde.pruning import GRDA, _fused, _fused_cpu, parameter_groups  # noqa: E402  # noqa: E402
+from rdasde.pruning import GRDA, _fused, _fused_cpu, _fused_team, parameter_groups  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -310,13 +314,43 @@ def test_states_go_from_one_to_the_other_and_older_ones_are_taken():
 def test_threads_take_shares_of_every_tensor(monkeypatch):
     monkeypatch.setattr(_fused_cpu, "_TOO_FEW", 100)
     gradients, rates = course(5)
-    results = []
-    for threads in (1, 3):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        for options in ({}, {"regularizer": "group_lasso"}):
-            results.append(driven(torch.float32, gradients, rates, fused=True, **options)[1])
-    for one, three in zip(results[:2], results[2:], strict=True):
-        assert all(torch.equal(w, v) for w, v in zip(one, three, strict=True))
+
+    def weights(threads):
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        kinds = ({}, {"regularizer": "group_lasso"})
+        return [w for kind in kinds for w in driven(torch.float32, gradients, rates, fused=True, **kind)[1]]
+
+    one, three = weights(1), weights(3)
+    monkeypatch.setattr(_fused_cpu, "together", lambda work, threads: False)  # and in threads of our own
+    for others in (three, weights(3)):
+        assert all(torch.equal(w, v) for w, v in zip(one, others, strict=True))
+
+
+@pytest.mark.skipif(_fused_team._parallel(os.getpid()) is None, reason="PyTorch without GNU's OpenMP")
+def test_work_in_threads_of_pytorch():
+    left, names, barrier = collections.deque(range(100)), set(), threading.Barrier(3)
+
+    def work():
+        names.add(threading.get_ident())
+        barrier.wait(60.0)  # all three are there
+        while left:
+            with contextlib.suppress(IndexError):
+                left.popleft()
+
+    assert _fused_team.together(work, 3)
+    assert len(names) == 3
+    assert not left
+
+    def fails():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _fused_team.together(fails, 2)
+
+
+def test_a_forked_process_has_none_of_them():
+    """The library would wait for threads that are not there."""
+    assert _fused_team._parallel(os.getpid() + 1) is None
 
 
 def test_what_is_taken_when_nothing_is_said(monkeypatch, fused_tensors):
