@@ -10,7 +10,7 @@ import numpy as np
 from rdasde import _check
 from rdasde._check import Floats
 from rdasde._compiled.functions import apply, call, for_compiled_code
-from rdasde._compiled.jit import Kernel, implements
+from rdasde._compiled.jit import Kernel, compilable, implements
 from rdasde._compiled.trial import compile_for
 from rdasde._losses.base import GaussianMeans, Loss, derivative, second_derivative
 
@@ -72,6 +72,22 @@ def _(loss, eta, y):
     return result
 
 
+@compilable
+def _add(sums: Floats, weight: float, slope: float, z: float) -> None:
+    """One node of a rule: its mass, and l', l' z and l'^2."""
+    sums[0] += weight
+    sums[1] += weight * slope
+    sums[2] += weight * slope * z
+    sums[3] += weight * slope * slope
+
+
+@compilable
+def _read(sums: Floats, std: float, i: int, out: Floats) -> None:
+    """``E l'``, ``E l''`` by Stein's lemma, ``E l'^2`` into column i of `out`."""
+    mass = sums[0]
+    out[0, i], out[1, i], out[2, i] = sums[1] / mass, sums[2] / (mass * std), sums[3] / mass
+
+
 @Kernel
 def _wide_means(loss: Any, std: Floats, y: Floats, count: int, out: Floats) -> None:
     """``E l'``, ``E l'^2`` and, by Stein's lemma, ``E l''`` into `out` (3, n), for predictors of mean 0.
@@ -79,6 +95,7 @@ def _wide_means(loss: Any, std: Floats, y: Floats, count: int, out: Floats) -> N
     By the trapezoidal rule in u, ``s = y + c sinh u``, which is fine where s is near y, on the scale of 1, and coarse
     where it is far; in s itself where y is out of its reach.
     """
+    sums = np.empty(4)
     for i in range(std.size):
         end = _REACH * std[i]
         near = abs(y[i]) <= end
@@ -87,18 +104,14 @@ def _wide_means(loss: Any, std: Floats, y: Floats, count: int, out: Floats) -> N
         high = np.arcsinh((end - y[i]) / scale) if near else end
         nodes = 2 * (count if near else _FAR) + 1
         step = (high - low) / (nodes - 1)
-        first, second, square, mass = 0.0, 0.0, 0.0, 0.0
+        sums[:] = 0.0
         for k in range(nodes):
             u = low + k * step
             s = y[i] + scale * np.sinh(u) if near else u
             z = s / std[i]
             weight = np.exp(-0.5 * z * z) * (np.cosh(u) if near else 1.0)
-            slope = derivative(loss, s, y[i])
-            mass += weight
-            first += weight * slope
-            second += weight * slope * z
-            square += weight * slope * slope
-        out[0, i], out[1, i], out[2, i] = first / mass, second / (mass * std[i]), square / mass
+            _add(sums, weight, derivative(loss, s, y[i]), z)
+        _read(sums, std[i], i, out)
 
 
 @Kernel
@@ -106,6 +119,7 @@ def _panel_means(
     loss: Any, centres: Floats, std: Floats, y: Floats, steps: Floats, nodes: Floats, weights: Floats, out: Floats
 ) -> None:
     """The same by Gauss's rule in panels, which end where l' has kinks: at `y + centres`."""
+    sums = np.empty(4)
     for i in range(std.size):
         end = _REACH * std[i]
         first_width = min(std[i], 1.0)
@@ -125,7 +139,7 @@ def _panel_means(
                     at += 2
                     width *= _GROWTH
         edges = np.sort(edges)
-        first, second, square, mass = 0.0, 0.0, 0.0, 0.0
+        sums[:] = 0.0
         for k in range(edges.size - 1):
             half, middle = 0.5 * (edges[k + 1] - edges[k]), 0.5 * (edges[k + 1] + edges[k])
             if half <= 0.0:
@@ -134,12 +148,8 @@ def _panel_means(
                 s = middle + half * nodes[n]
                 z = s / std[i]
                 weight = half * weights[n] * np.exp(-0.5 * z * z)
-                slope = derivative(loss, s, y[i])
-                mass += weight
-                first += weight * slope
-                second += weight * slope * z
-                square += weight * slope * slope
-        out[0, i], out[1, i], out[2, i] = first / mass, second / (mass * std[i]), square / mass
+                _add(sums, weight, derivative(loss, s, y[i]), z)
+        _read(sums, std[i], i, out)
 
 
 class CustomLoss(Loss):
