@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _fused_cpu
+from ._update import Part
 
 _MANY = 2**18  # entries on a CPU: from here on it is worth what loading the compiled code takes
 _PLAIN = {Tensor, nn.Parameter}
@@ -104,79 +105,142 @@ def _entries_of_a_group(w: Tensor, axis: int) -> int | None:
     return w.numel() // size if size == 1 or w.stride(axis) == w.numel() // size else None
 
 
+class Numbers(NamedTuple):
+    """What a step is told beside its tensors: parts with the same go together."""
+
+    lr: Any
+    momentum: float
+    weight_decay: float
+    l2: float
+    sign: float
+    capturable: bool
+
+
+def _numbers(group: dict[str, Any]) -> Numbers:
+    lr = group["lr"] if group["capturable"] else float(group["lr"])
+    l2 = group["l2"] if group["regularizer"] == "elastic_net" else 0.0
+    sign = -1.0 if group["maximize"] else 1.0
+    return Numbers(lr, group["momentum"], group["weight_decay"], l2, sign, group["capturable"])
+
+
 class Batch(NamedTuple):
-    """The tensors of one dtype on one device: which of the group's they are, and where they lie."""
+    """The tensors of one dtype on one device: which of all they are, and where they lie.
+
+    `fixed` is what stays of the table while nothing but gradients moves.
+    """
 
     device: torch.device
     dtype: torch.dtype
     chosen: list[int]
     entries: int
+    mapped: list[bool]
     table: Any
+    fixed: bytes
 
 
 class Plan(NamedTuple):
-    """Where the tensors of a group lie, and what that was found from."""
+    """Where the tensors of parts lie, and what that was found from; of gradients their addresses and their `kinds`."""
 
     signature: Any
+    grads: list[int]
+    kinds: Any
     batches: list[Batch]
     taken: list[bool]
 
 
-def plan(
-    group: dict[str, Any],
-    ws: Sequence[Tensor],
-    grads: Sequence[Any],
-    accumulators: Sequence[Tensor],
-    momenta: Sequence[Any],
-    before: Plan | None,
-) -> Plan:
+def plan(parts: Sequence[Part], before: Plan | None) -> Plan:
     """Where the tensors lie: `before`, as long as nothing has moved."""
-    joint, axis = group["groups"] is not None, group["axis"] if group["regularizer"] == "group_lasso" else None
-    plain = set(map(type, ws)) <= _PLAIN and set(map(type, grads)) == {Tensor}
-    if not plain:  # what has no memory of its own
-        return Plan(None, [], [False] * len(ws))
-    tensors = [*ws, *grads, *accumulators, *(momenta if group["momentum"] else ())]
+    ws, grads, others = _joined(parts, "ws"), _joined(parts, "grads"), _joined(parts, "accumulators")
+    if not (set(map(type, ws)) <= _PLAIN and set(map(type, grads)) == {Tensor}):  # what has no memory of its own
+        return Plan(None, [], None, [], [False] * len(ws))
+    if parts[0].group["momentum"]:
+        others += _joined(parts, "momenta")
+    tensors = ws + grads  # the others lie as we laid them
     signature = (
-        joint,
-        axis,
-        list(map(Tensor.data_ptr, tensors)),
+        [(_along(part.group), part.group["groups"] is None, len(part.ws)) for part in parts],
+        list(map(Tensor.data_ptr, ws)),
+        list(map(Tensor.data_ptr, others)),
         list(map(Tensor.numel, ws)),
-        [grad.dtype for grad in grads],
         all(map(Tensor.is_contiguous, tensors)) or list(map(Tensor.stride, tensors)),
     )
-    if before is not None and before.signature == signature:
+    addresses = list(map(Tensor.data_ptr, grads))
+    known = before is not None and before.signature == signature
+    if before is not None and known and before.grads == addresses:  # of one kind with what was there before
         return before
+    kinds = [grad.dtype for grad in grads], any(map(Tensor.is_neg, grads))
+    if before is not None and known and before.kinds == kinds and 0 not in addresses and 0 not in before.grads:
+        return before._replace(grads=addresses, batches=[_moved(batch, addresses) for batch in before.batches])
     alike: dict[Any, tuple[list[int], list[Row]]] = {}
-    for k, (w, grad, a, momentum) in enumerate(zip(ws, grads, accumulators, momenta, strict=True)):
-        found = _row(w, grad, a, momentum, axis, joint)
-        if found is not None:
-            chosen, rows = alike.setdefault((w.device, w.dtype), ([], []))
+    rows = itertools.chain.from_iterable(map(_rows, parts))
+    for k, (w, row) in enumerate(zip(ws, rows, strict=True)):
+        if row is not None:
+            chosen, table = alike.setdefault((w.device, w.dtype), ([], []))
             chosen.append(k)
-            rows.append(found)
+            table.append(row)
     batches = [
-        Batch(device, dtype, chosen, sum(found.entries for found in rows), np.array(rows, np.int64))
-        for (device, dtype), (chosen, rows) in alike.items()
+        _batch(device, dtype, chosen, np.array(table, np.int64)) for (device, dtype), (chosen, table) in alike.items()
     ]
     taken = {k for batch in batches for k in batch.chosen}
-    return Plan(signature, batches, [k in taken for k in range(len(ws))])
+    return Plan(signature, addresses, kinds, batches, [k in taken for k in range(len(ws))])
+
+
+def _joined(parts: Sequence[Part], name: str) -> list[Any]:
+    return list(itertools.chain.from_iterable([getattr(part, name) for part in parts]))
+
+
+def _along(group: dict[str, Any]) -> int | None:
+    """The axis along which tensors fall into groups."""
+    return group["axis"] if group["regularizer"] == "group_lasso" else None
+
+
+def _rows(part: Part) -> Iterable[Row | None]:
+    axis, joint = _along(part.group), part.group["groups"] is not None
+    columns = zip(part.ws, part.grads, part.accumulators, part.momenta, strict=True)
+    return (_row(*tensors, axis, joint) for tensors in columns)
+
+
+def _batch(device: torch.device, dtype: torch.dtype, chosen: list[int], table: Any) -> Batch:
+    fixed = np.delete(table, 1, 1).tobytes()
+    return Batch(device, dtype, chosen, int(table[:, 4].sum()), (table[:, 6] > 0).tolist(), table, fixed)
+
+
+def _moved(batch: Batch, addresses: list[int]) -> Batch:
+    """The same tensors, whose gradients lie elsewhere."""
+    table = batch.table.copy()
+    table[:, 1] = [addresses[k] for k in batch.chosen]
+    return batch._replace(table=table)
 
 
 def step(
-    group: dict[str, Any],
-    ws: Sequence[Tensor],
-    grads: Sequence[Any],
-    accumulators: Sequence[Tensor],
-    momenta: Sequence[Any],
-    thresholds: Sequence[Any],
-    plans: dict[Any, Any],
-) -> Sequence[bool]:
-    """The step on all tensors there is a fused one for; which those are."""
-    here = plans[id(group)] = plan(group, ws, grads, accumulators, momenta, plans.get(id(group)))
-    taken = here.taken
+    parts: Sequence[Part], thresholds: Sequence[Sequence[Any]], wanted: Sequence[bool], plans: dict[Any, Any]
+) -> list[list[bool]]:
+    """The step on all tensors there is a fused one for, of parts for which it is `wanted`; which those are.
+
+    Parts that differ in nothing but the strength of their regularization go together.
+    """
+    taken = [[False] * len(part.ws) for part in parts]
+    alike: dict[Numbers, list[int]] = {}
+    for k in itertools.compress(range(len(parts)), wanted):
+        alike.setdefault(_numbers(parts[k].group), []).append(k)
+    for numbers, chosen in alike.items():
+        levels = list(itertools.chain.from_iterable([thresholds[k] for k in chosen]))
+        which = _step(numbers, [parts[k] for k in chosen], levels, plans)
+        end = 0
+        for k in chosen:
+            start, end = end, end + len(taken[k])
+            taken[k] = which[start:end]
+    return taken
+
+
+def _step(numbers: Numbers, parts: Sequence[Part], thresholds: list[Any], plans: dict[Any, Any]) -> list[bool]:
+    key = tuple(id(part.group) for part in parts)
+    here = plans[key] = plan(parts, plans.get(key))
+    ws, taken = _joined(parts, "ws"), here.taken
     for batch in here.batches:
-        take = _on_cpu if batch.device.type == "cpu" else _on_cuda
         whole = len(batch.chosen) == len(ws)
-        if take(group, batch, thresholds if whole else [thresholds[k] for k in batch.chosen], plans):
+        levels = thresholds if whole else [thresholds[k] for k in batch.chosen]
+        take = _on_cpu if batch.device.type == "cpu" else _on_cuda
+        if take(numbers, batch, levels, plans.setdefault((key, "tables"), {})):
             _written(ws if whole else [ws[k] for k in batch.chosen])
         else:
             taken = [x and k not in batch.chosen for k, x in enumerate(taken)]
@@ -192,38 +256,45 @@ def _written(ws: Sequence[Tensor]) -> None:
             torch.autograd.graph.increment_version(w)
 
 
-def numbers(group: dict[str, Any]) -> tuple[float, float, float]:
-    """Minus the rate, the momentum, and the weight decay."""
-    sign = -1.0 if group["maximize"] else 1.0
-    return -sign * float(group["lr"]), group["momentum"], sign * group["weight_decay"]
-
-
-def _on_cpu(group: dict[str, Any], batch: Batch, thresholds: Sequence[float], _: dict[Any, Any]) -> bool:
+def _on_cpu(numbers: Numbers, batch: Batch, thresholds: Sequence[float], _: dict[Any, Any]) -> bool:
     kind: Any = np.float64 if batch.dtype == torch.float64 else np.float32
     levels = np.empty((len(thresholds), 2), kind)
     levels[:, 0] = thresholds
-    if group["regularizer"] == "elastic_net":
-        levels[:, 1] = [1.0 + group["l2"] * threshold for threshold in thresholds]
-    else:
-        levels[:, 1] = 1.0
-    half = batch.dtype == torch.bfloat16
-    _fused_cpu.step(batch.table, batch.entries, levels, np.array(numbers(group), kind), half)
+    levels[:, 1] = [1.0 + numbers.l2 * threshold for threshold in thresholds] if numbers.l2 else 1.0
+    given = np.array([-numbers.sign * numbers.lr, numbers.momentum, numbers.sign * numbers.weight_decay], kind)
+    _fused_cpu.step(batch.table, batch.entries, levels, given, batch.dtype == torch.bfloat16)
     return True
 
 
-def _on_cuda(group: dict[str, Any], batch: Batch, thresholds: Sequence[Any], plans: dict[Any, Any]) -> bool:
+def _on_cuda(numbers: Numbers, batch: Batch, thresholds: Sequence[Any], plans: dict[Any, Any]) -> bool:
     from . import _fused_cuda
 
-    return _launched(_fused_cuda.step, group, batch, thresholds, plans)
+    return _launched(_fused_cuda.step, numbers, batch, thresholds, plans)
 
 
-def raise_thresholds(group: dict[str, Any], states: Sequence[dict[str, Any]], plans: dict[Any, Any]) -> bool:
-    """Count the step and raise the thresholds that are kept in tensors, if there is a kernel for it."""
-    if not all(state["step"].is_cuda and state["step"].dtype == torch.float64 for state in states):
-        return False
-    from . import _fused_cuda
+def raise_thresholds(parts: Sequence[Part], wanted: Sequence[bool], plans: dict[Any, Any]) -> list[bool]:
+    """Count the step and raise thresholds that are kept in tensors, by a kernel where one is; of which parts."""
+    raised = [False] * len(parts)
+    alike: dict[Any, list[int]] = {}
+    for k in itertools.compress(range(len(parts)), wanted):
+        if parts[k].group["capturable"] and _counts_on_cuda(parts[k]):
+            device = parts[k].states[0]["step"].device
+            alike.setdefault((parts[k].group["lr"], device), []).append(k)
+    for (lr, device), chosen in alike.items():
+        from . import _fused_cuda
 
-    return _launched(_fused_cuda.raise_thresholds, group, states, plans)
+        together = [parts[k] for k in chosen]
+        done = _launched(_fused_cuda.raise_thresholds, lr, device, together, plans)
+        for k in chosen:
+            raised[k] = done
+    return raised
+
+
+def _counts_on_cuda(part: Part) -> bool:
+    """Whether its counters and thresholds are on one GPU."""
+    tensors = [state[name] for name in ("step", "threshold") for state in part.states]
+    devices = {t.device for t in tensors}
+    return len(devices) == 1 and devices.pop().type == "cuda" and {t.dtype for t in tensors} == {torch.float64}
 
 
 _working: set[str] = set()

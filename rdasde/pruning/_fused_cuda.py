@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,15 +14,16 @@ from torch import Tensor
 _BLOCK = 4096  # entries that a program takes
 _OF_A_GROUP = 1024  # entries of a group that a program takes at once
 _COUNTERS = 128
-_WARPS = 8
+# a product and a sum are rounded once, as by PyTorch's operations there
+_HOW = {"num_warps": 8, "enable_fp_fusion": True}
 
 
 class Launch(NamedTuple):
-    """Tensors of a batch that go through one launch: which, and what the kernel is told of them."""
+    """Tensors of a batch that go through one launch: which, whose threshold is that of all, what the kernel is told."""
 
     chosen: list[int]
+    first: int
     by_groups: bool
-    mapped: bool
     momentum: bool
     aligned: bool
     table: Tensor
@@ -58,106 +60,127 @@ def _chunks(entries: Sequence[int], stretch: Sequence[int]) -> Any:
     return np.stack([np.repeat(np.arange(len(counts)), counts), np.concatenate([np.arange(n) for n in counts])], 1)
 
 
-def _launches(table: Any, thresholds: Sequence[int], capturable: bool, device: torch.device) -> list[Launch]:
-    """Tensors sorted into as few launches as can be: `table` has the rows of a batch."""
-    ranks = {value: rank for rank, value in enumerate(sorted(set(thresholds)))}
+def _launches(batch: Any, ranks: Sequence[int], at_thresholds: Sequence[int]) -> list[Launch]:
+    """Tensors sorted into as few launches as can be; thresholds of one rank are the same."""
     sorts: dict[Any, list[int]] = {}
-    for k, (w, grad, a, momentum, entries, group, mapped) in enumerate(table.tolist()):
+    for k, (w, grad, a, momentum, entries, group, _) in enumerate(batch.table.tolist()):
         if not entries:
             continue
         aligned = all(at % 16 == 0 for at in (w, grad, a, momentum)) and (group == 1 or group % 16 == 0)
-        level = 0 if capturable else ranks[thresholds[k]]
-        sorts.setdefault((group > 1, bool(mapped), momentum > 0, aligned, level), []).append(k)
-    found = []
-    for (by_groups, mapped, has_momentum, aligned, _), chosen in sorts.items():
-        rows = table[chosen]
-        at_thresholds = np.array([thresholds[k] if capturable else 0 for k in chosen], np.int64)
-        columns = [rows[:, 0], rows[:, 2], rows[:, 3], rows[:, 4], rows[:, 5], at_thresholds]
+        sorts.setdefault((group > 1, momentum > 0, aligned, ranks[k]), []).append(k)
+    launches = []
+    for (by_groups, has_momentum, aligned, _), chosen in sorts.items():
+        rows = batch.table[chosen]
+        columns = [*rows[:, [0, 2, 3, 4, 5]].T, [at_thresholds[k] for k in chosen], rows[:, 6]]
         chunks = _chunks(rows[:, 4], rows[:, 5] if by_groups else [_BLOCK] * len(rows))
-        there = on_device(np.stack(columns, 1), device), on_device(chunks, device)
-        found.append(Launch(chosen, by_groups, mapped, has_momentum, aligned, *there))
-    return found
+        there = on_device(np.stack(columns, 1), batch.device), on_device(chunks, batch.device)
+        first = next((k for k in chosen if batch.mapped[k]), chosen[0])
+        launches.append(Launch(chosen, first, by_groups, has_momentum, aligned, *there))
+    return launches
 
 
 class Tables(NamedTuple):
-    """What was found for a batch, and of what: `fixed`, and the addresses of gradients."""
+    """What was found for a batch, and of what: `fixed`, the places of gradients, and in which order thresholds are."""
 
-    fixed: Any
-    moving: bytes
+    fixed: bytes
+    order: Any
+    table: Any
+    aligned: bytes
     launches: list[Launch]
     grads: list[Tensor]
 
 
+def _ranks(batch: Any, levels: Sequence[float]) -> list[int]:
+    """Which thresholds are the same; one that nothing is mapped by goes with any."""
+    if len(set(itertools.compress(levels, batch.mapped))) <= 1:  # nearly always
+        return [0] * len(levels)
+    used = np.where(batch.mapped, levels, min(levels))
+    return np.unique(used, return_inverse=True)[1].tolist()
+
+
 def _tables(batch: Any, levels: Sequence[Any], capturable: bool, before: Tables | None) -> Tables:
     """The tables of a batch: those of before, as far as nothing has moved."""
-    addresses = batch.table[:, 1]
-    order = levels if capturable else np.unique(levels, return_inverse=True)[1].tolist()
-    fixed = (capturable, np.delete(batch.table, 1, 1).tobytes(), (addresses % 16 == 0).tobytes(), order)
-    moving = addresses.tobytes()
-    same = before is not None and before.fixed == fixed
-    if same and before is not None and before.moving == moving:
+    ranks, places = ([0] * len(levels), levels) if capturable else (_ranks(batch, levels), [0] * len(levels))
+    order = capturable, ranks, places
+    same = before is not None and before.fixed == batch.fixed and before.order == order
+    if before is not None and same and before.table is batch.table:
         return before
-    launches = (
-        before.launches if same and before is not None else _launches(batch.table, levels, capturable, batch.device)
-    )
-    return Tables(fixed, moving, launches, [on_device(addresses[launch.chosen], batch.device) for launch in launches])
+    addresses = batch.table[:, 1]
+    aligned = (addresses % 16 == 0).tobytes()
+    if before is not None and same and before.aligned == aligned:
+        launches = before.launches
+    else:
+        launches = _launches(batch, ranks, places)
+    grads = [on_device(addresses[launch.chosen], batch.device) for launch in launches]
+    return Tables(batch.fixed, order, batch.table, aligned, launches, grads)
 
 
-def step(group: dict[str, Any], batch: Any, thresholds: Sequence[Any], kept: dict[Any, Any]) -> None:
+def _keep(kept: dict[Any, Any], key: Any, what: Any, device: torch.device) -> None:
+    """For the next step; what a graph has seen, as long as the optimizer is there, for the graph reads it again."""
+    if capturing(device):
+        kept.setdefault("captured", []).append(what)
+    else:
+        kept[key] = what
+
+
+def step(numbers: Any, batch: Any, thresholds: Sequence[Any], kept: dict[Any, Any]) -> None:
     """A step on all tensors of a batch; the tables are `kept`."""
     from . import _fused_triton as kernels
 
-    capturable, sign = group["capturable"], -1.0 if group["maximize"] else 1.0
+    capturable, sign, device = numbers.capturable, numbers.sign, batch.device
     levels = [t.data_ptr() for t in thresholds] if capturable else thresholds
-    key = id(group), batch.device, batch.dtype
+    key = batch.dtype, device
     tables = _tables(batch, levels, capturable, kept.get(key))
-    if not capturing(batch.device):  # what is made for a graph is the graph's own
-        kept[key] = tables
-    rate = 0.0 if capturable else -sign * float(group["lr"])
-    rate_at = rate_on(batch.device, group["lr"]) if capturable else None
-    elastic = group["regularizer"] == "elastic_net" and group["l2"] != 0.0
+    _keep(kept, key, tables, device)
+    rate = 0.0 if capturable else -sign * numbers.lr
+    rate_at = rate_on(device, numbers.lr, kept) if capturable else None
     for launch, grads in zip(tables.launches, tables.grads, strict=True):
         options: dict[str, Any] = {
             "SIGN": sign,
             "KIND": kernels.KINDS[batch.dtype],
             "MOMENTUM": launch.momentum,
-            "DECAY": group["weight_decay"] != 0.0,
+            "DECAY": numbers.weight_decay != 0.0,
             "CAPTURABLE": capturable,
             "ALIGNED": launch.aligned,
-            "num_warps": _WARPS,
         }
-        threshold = 0.0 if capturable else thresholds[launch.chosen[0]]
-        numbers = (rate, group["momentum"], sign * group["weight_decay"], threshold)
+        threshold = 0.0 if capturable else thresholds[launch.first]
+        given = (rate, numbers.momentum, sign * numbers.weight_decay, threshold)
         # where nothing is read of an address, any will do
-        given = (launch.table, grads, launch.chunks, launch.table if rate_at is None else rate_at, *numbers)
-        with current(batch.device):
+        tensors = (launch.table, grads, launch.chunks, launch.table if rate_at is None else rate_at)
+        with current(device):
             if launch.by_groups:
-                kernels.by_groups[len(launch.chunks),](*given, **options, BLOCK=_OF_A_GROUP)
+                kernels.by_groups[len(launch.chunks),](*tensors, *given, **options, BLOCK=_OF_A_GROUP, **_HOW)
             else:
-                options |= {"MAPPED": launch.mapped, "ELASTIC": elastic, "BLOCK": _BLOCK}
-                kernels.by_entries[len(launch.chunks),](*given, group["l2"] if elastic else 0.0, **options)
+                options |= {"ELASTIC": numbers.l2 != 0.0, "BLOCK": _BLOCK}
+                kernels.by_entries[len(launch.chunks),](*tensors, *given, numbers.l2, **options, **_HOW)
 
 
-def rate_on(device: torch.device, rate: Any) -> Tensor:
+def rate_on(device: torch.device, rate: Any, kept: dict[Any, Any]) -> Tensor:
     """The learning rate in a tensor of the device."""
     if isinstance(rate, Tensor):
         return rate.to(device)
-    return torch.full((), rate, dtype=torch.float64, device=device)
+    before, there = kept.get(("rate", device), (None, None))
+    if before != rate or there is None:
+        there = torch.full((), rate, dtype=torch.float64, device=device)
+    _keep(kept, ("rate", device), (rate, there), device)
+    return there
 
 
-def raise_thresholds(group: dict[str, Any], states: Sequence[dict[str, Any]], kept: dict[Any, Any]) -> None:
-    """Count the step and raise the thresholds, in one launch."""
+def raise_thresholds(lr: Any, device: torch.device, parts: Sequence[Any], kept: dict[Any, Any]) -> None:
+    """Count the step and raise the thresholds of parts, in one launch."""
     from . import _fused_triton as kernels
 
-    counters, thresholds = [state["step"] for state in states], [state["threshold"] for state in states]
-    device, addresses = counters[0].device, list(map(Tensor.data_ptr, counters + thresholds))
-    key = id(group), "thresholds"
+    states = [state for part in parts for state in part.states]
+    addresses = [state[name].data_ptr() for name in ("step", "threshold") for state in states]
+    strengths = [(part.group["c"], part.group["mu"], len(part.states)) for part in parts]
+    key = "thresholds", device, *(id(part.group) for part in parts)
     before, there = kept.get(key, (None, None))
-    if before != addresses:
-        there = on_device(np.array(addresses), device)
-        if not capturing(device):
-            kept[key] = addresses, there
-    rate, options = rate_on(device, group["lr"]), {"C": group["c"], "MU": group["mu"], "BLOCK": _COUNTERS}
+    if before != (addresses, strengths):
+        c, mu, counts = np.array(strengths).T
+        numbers = np.repeat([c, mu], counts.astype(np.int64), 1)
+        there = on_device(np.stack([*np.reshape(addresses, (2, -1)), *numbers.view(np.int64)]), device)
+    _keep(kept, key, ((addresses, strengths), there), device)
     count = len(states)
     with current(device):
-        kernels.raise_thresholds[-(-count // _COUNTERS),](there, rate, count, **options)
+        grid = (-(-count // _COUNTERS),)
+        kernels.raise_thresholds[grid](there, rate_on(device, lr, kept), count, BLOCK=_COUNTERS, enable_fp_fusion=True)

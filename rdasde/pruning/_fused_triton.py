@@ -11,7 +11,7 @@ import triton.language as tl
 from triton import jit
 
 KINDS = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-COLUMNS = ("weight", "accumulator", "momentum", "entries", "group", "threshold")
+COLUMNS = ("weight", "accumulator", "momentum", "entries", "group", "threshold", "mapped")
 _WIDTH = tl.constexpr(len(COLUMNS))
 
 
@@ -62,7 +62,6 @@ def by_entries(
     KIND: tl.constexpr,
     MOMENTUM: tl.constexpr,
     DECAY: tl.constexpr,
-    MAPPED: tl.constexpr,
     ELASTIC: tl.constexpr,
     CAPTURABLE: tl.constexpr,
     ALIGNED: tl.constexpr,
@@ -75,7 +74,7 @@ def by_entries(
     w = tl.load(row).to(tl.pointer_type(KIND))
     a = tl.load(row + 1).to(tl.pointer_type(tl.float32))
     momentum = tl.load(row + 2).to(tl.pointer_type(tl.float32))
-    entries = tl.load(row + 3)
+    entries, mapped = tl.load(row + 3), tl.load(row + 6) != 0
     grad = tl.load(grads + k).to(tl.pointer_type(KIND))
     if ALIGNED:  # else every number is read by itself
         w, a = tl.multiple_of(w, 16), tl.multiple_of(a, 16)
@@ -87,12 +86,12 @@ def by_entries(
     at = start + tl.arange(0, BLOCK)
     if start + BLOCK <= entries:  # without a mask, which would keep numbers from being read four at once
         x = _moved(w, grad, a, momentum, at, None, rate, inertia, decay, MOMENTUM, DECAY)
-        if MAPPED:
+        if mapped:
             tl.store(w + at, _shrunk(x, threshold, scale, ELASTIC).to(KIND))
     else:
         mask = at < entries
         x = _moved(w, grad, a, momentum, at, mask, rate, inertia, decay, MOMENTUM, DECAY)
-        if MAPPED:
+        if mapped:
             tl.store(w + at, _shrunk(x, threshold, scale, ELASTIC).to(KIND), mask=mask)
 
 
@@ -150,28 +149,33 @@ def by_groups(
 
 
 @jit
-def _growth(n, MU: tl.constexpr):
+def _growth(n, mu):
     """``n^mu - (n - 1)^mu``, without cancellation: of large n by the series of log(1 - 1/n) and of exp(y) - 1."""
     x = 1.0 / n
     z = tl.where(n < 64.0, 0.0, x)
     y = 1.0 / 6.0 + z * (1.0 / 7.0 + z * (1.0 / 8.0 + z * (1.0 / 9.0)))
-    y = -MU * z * (1.0 + z * (1.0 / 2.0 + z * (1.0 / 3.0 + z * (1.0 / 4.0 + z * (1.0 / 5.0 + z * y)))))
+    y = -mu * z * (1.0 + z * (1.0 / 2.0 + z * (1.0 / 3.0 + z * (1.0 / 4.0 + z * (1.0 / 5.0 + z * y)))))
     short = 1.0 + y / 5.0 * (1.0 + y / 6.0 * (1.0 + y / 7.0 * (1.0 + y / 8.0)))
     short = y * (1.0 + y / 2.0 * (1.0 + y / 3.0 * (1.0 + y / 4.0 * short)))
     before = tl.where(n < 1.5, 1.0, n - 1.0)
-    few = tl.where(n < 1.5, 1.0, tl.exp(MU * tl.log(n)) - tl.exp(MU * tl.log(before)))
-    return tl.where(n < 64.0, few, -short * tl.exp(MU * tl.log(n)))
+    few = tl.where(n < 1.5, 1.0, tl.exp(mu * tl.log(n)) - tl.exp(mu * tl.log(before)))
+    return tl.where(n < 64.0, few, -short * tl.exp(mu * tl.log(n)))
 
 
 @jit
-def raise_thresholds(addresses, rate_at, count, C: tl.constexpr, MU: tl.constexpr, BLOCK: tl.constexpr):
-    """Count the step of every tensor and raise its threshold; `addresses` are those of counters, then of thresholds."""
+def raise_thresholds(table, rate_at, count, BLOCK: tl.constexpr):
+    """Count the step of every tensor and raise its threshold.
+
+    The lines of the table are addresses of counters and of thresholds, and the bits of c and of mu.
+    """
     k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = k < count
-    counter = tl.load(addresses + k, mask=mask, other=0).to(tl.pointer_type(tl.float64))
-    threshold = tl.load(addresses + count + k, mask=mask, other=0).to(tl.pointer_type(tl.float64))
+    counter = tl.load(table + k, mask=mask, other=0).to(tl.pointer_type(tl.float64))
+    threshold = tl.load(table + count + k, mask=mask, other=0).to(tl.pointer_type(tl.float64))
+    c = tl.load(table + 2 * count + k, mask=mask, other=0).to(tl.float64, bitcast=True)
+    mu = tl.load(table + 3 * count + k, mask=mask, other=0).to(tl.float64, bitcast=True)
     n = tl.load(counter, mask=mask, other=1.0) + 1.0
     rate = tl.load(rate_at).to(tl.float64)
-    factor = tl.where(rate > 0.0, C * tl.exp((MU + 0.5) * tl.log(tl.where(rate > 0.0, rate, 1.0))), 0.0)
+    factor = tl.where(rate > 0.0, c * tl.exp((mu + 0.5) * tl.log(tl.where(rate > 0.0, rate, 1.0))), 0.0)
     tl.store(counter, n, mask=mask)
-    tl.store(threshold, tl.load(threshold, mask=mask, other=0.0) + factor * _growth(n, MU), mask=mask)
+    tl.store(threshold, tl.load(threshold, mask=mask, other=0.0) + factor * _growth(n, mu), mask=mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from . import _fused
 from ._mirror import joint_soft_threshold
 from ._options import check_options, check_saved, check_state, checked_group, checked_params, take_groups
 from ._target import adapt, settle
-from ._update import increment, update
+from ._update import Part, increment, update
 
 _FULL_PRECISION = (torch.float32, torch.float64)
 
@@ -175,49 +176,46 @@ class GRDA(torch.optim.Optimizer):
             _check.function("closure", closure, accepted, "leave it out where backward() was called")
             with torch.enable_grad():
                 loss = closure()
-        compiling = torch.compiler.is_compiling()
-        moved = [(group, _with_gradient(group)) for group in self.param_groups]
-        many = not compiling and _fused.many(ws for _, ws in moved)
-        for group, ws in moved:
-            if ws:
-                (self._update_uncompiled if compiling and not group["capturable"] else self._update)(group, ws, many)
+        moved = [(group, *_with_gradient(group)) for group in self.param_groups]
+        moved = [(group, ws, grads) for group, ws, grads in moved if ws]
+        if not torch.compiler.is_compiling():
+            self._update(moved, many=_fused.many(ws for _, ws, _ in moved))
+            return loss
+        for each in moved:
+            (self._update if each[0]["capturable"] else self._update_uncompiled)([each])
         return loss
 
-    def _update(self, group: dict[str, Any], ws: list[Tensor], many: bool) -> None:
-        states = [self._state(w, group) for w in ws]
-        labels = None
-        if group["groups"] is not None:
-            chosen = {id(w): label for w, label in zip(group["params"], group["groups"], strict=True)}
-            labels = [chosen[id(w)] for w in ws]
-        if group["sparsity_target"] is not None:
-            adapt(group, states, labels)
+    def _update(self, moved: list[tuple[dict[str, Any], list[Tensor], list[Tensor]]], many: bool = False) -> None:
+        """A step of groups, given with their tensors and gradients; `many`: whether weights are."""
+        parts = [self._part(*each) for each in moved]
+        for part in parts:
+            if part.group["sparsity_target"] is not None:
+                adapt(part.group, part.states, _labels(part))
         plans = self.__dict__.setdefault("_plans", {})  # where tensors lie: neither saved nor copied
-        fused = _fused.wanted(group, ws, many)
-        if not group["capturable"]:
-            thresholds: list[Any] = _grow(group, states)
-        elif fused and _fused.raise_thresholds(group, states, plans):
-            thresholds = [state["threshold"] for state in states]
-        else:
-            thresholds = _grow_tensors(group, states)
-        update(
-            group,
-            ws,
-            [w.grad for w in ws],
-            [state.get("accumulator", w) for w, state in zip(ws, states, strict=True)],
-            [state.get("momentum_buffer") for state in states],
-            thresholds,
-            plans if fused else None,
-        )
-        if labels is not None:
-            self._map_groups(group, {id(w) for w in ws}, thresholds)
-        if group["sparsity_target"] is not None:
-            settle(group, ws, states, labels)
+        wanted = [_fused.wanted(part.group, part.ws, many) for part in parts]
+        raised = _fused.raise_thresholds(parts, wanted, plans)
+        thresholds = [_thresholds(part, done) for part, done in zip(parts, raised, strict=True)]
+        taken = _fused.step(parts, thresholds, wanted, plans)
+        for part, levels, done in zip(parts, thresholds, taken, strict=True):
+            if not all(done):
+                update(part, levels, [not x for x in done])
+            if part.group["groups"] is not None:
+                self._map_groups(part, levels)
+            if part.group["sparsity_target"] is not None:
+                settle(part.group, part.ws, part.states, _labels(part))
 
     # Python's numbers change at every step: torch.compile would compile each anew
     _update_uncompiled = torch._disable_dynamo(_update)  # type: ignore[attr-defined]
 
-    def _map_groups(self, group: dict[str, Any], moved: set[int], thresholds: list[Any]) -> None:
+    def _part(self, group: dict[str, Any], ws: list[Tensor], grads: list[Tensor]) -> Part:
+        states = self._states(group, ws)
+        accumulators = [state.get("accumulator", w) for w, state in zip(ws, states, strict=True)]
+        momenta = [state["momentum_buffer"] for state in states] if group["momentum"] else [None] * len(ws)
+        return Part(group, ws, grads, states, accumulators, momenta)
+
+    def _map_groups(self, part: Part, thresholds: list[Any]) -> None:
         """The mirror map of groups across tensors; those without a gradient count in the norms, and stay."""
+        group, moved = part.group, set(map(id, part.ws))
         ws: list[Tensor] = group["params"]
         accumulators = [self.state[w].get("accumulator", w) if w in self.state else w for w in ws]
         outs = [w if id(w) in moved and a is not w else None for w, a in zip(ws, accumulators, strict=True)]
@@ -236,13 +234,22 @@ class GRDA(torch.optim.Optimizer):
             for group, groups in zip(self.param_groups, shown, strict=True):
                 group["groups"] = groups
 
-    def _state(self, w: Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        state: dict[str, Any] = self.state[w]
-        thresholded = group["c"] or group["sparsity_target"] is not None
-        of_its_own = "accumulator" in state or (not thresholded and w.dtype in _FULL_PRECISION)
-        known = "threshold" in state and of_its_own
-        if known and not (group["momentum"] and state.get("momentum_buffer") is None):
-            return state
+    def _states(self, group: dict[str, Any], ws: list[Tensor]) -> list[dict[str, Any]]:
+        """The state of every tensor, begun where there is none."""
+        states = [self.state[w] for w in ws]
+        thresholded = bool(group["c"]) or group["sparsity_target"] is not None
+        for w, state in zip(ws, states, strict=True):
+            if (
+                "threshold" not in state
+                or ("accumulator" not in state and (thresholded or w.dtype not in _FULL_PRECISION))
+                or (group["momentum"] and state.get("momentum_buffer") is None)
+            ):
+                self._begin(w, state, group, thresholded)
+        return states
+
+    @staticmethod
+    def _begin(w: Tensor, state: dict[str, Any], group: dict[str, Any], thresholded: bool) -> None:
+        """Add to a state what it lacks."""
         dtype = torch.promote_types(w.dtype, torch.float32)
         if "threshold" not in state:
             if group["capturable"]:
@@ -254,7 +261,6 @@ class GRDA(torch.optim.Optimizer):
             state["accumulator"] = w.detach().to(dtype, copy=True, memory_format=torch.preserve_format)
         if group["momentum"] and state.get("momentum_buffer") is None:
             state["momentum_buffer"] = torch.zeros_like(w, dtype=dtype)
-        return state
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -315,16 +321,33 @@ class GRDA(torch.optim.Optimizer):
                         self.state[w][name] = value.to(w.device, copy=True, memory_format=torch.preserve_format)
 
 
+def _labels(part: Part) -> list[Tensor] | None:
+    """Which groups across tensors the slices of each tensor belong to."""
+    if part.group["groups"] is None:
+        return None
+    labels = {id(w): label for w, label in zip(part.group["params"], part.group["groups"], strict=True)}
+    return [labels[id(w)] for w in part.ws]
+
+
+def _thresholds(part: Part, raised: bool) -> list[Any]:
+    """The thresholds of this step, raised here where they are not yet."""
+    if not part.group["capturable"]:
+        return _grow(part.group, part.states)
+    return [state["threshold"] for state in part.states] if raised else _grow_tensors(part.group, part.states)
+
+
 def _grow(group: dict[str, Any], states: list[dict[str, Any]]) -> list[float]:
     """Count the step and raise the thresholds, in Python's numbers."""
     factor = group["c"] * float(group["lr"]) ** (group["mu"] + 0.5)
     growth: dict[int, float] = {}  # nearly always all tensors have taken as many steps
+    thresholds = []
     for state in states:
         n = state["step"] = state["step"] + 1
         if n not in growth:
             growth[n] = factor * increment(n, group["mu"])
-        state["threshold"] += growth[n]
-    return [state["threshold"] for state in states]
+        threshold = state["threshold"] = state["threshold"] + growth[n]
+        thresholds.append(threshold)
+    return thresholds
 
 
 def _grow_tensors(group: dict[str, Any], states: list[dict[str, Any]]) -> list[Tensor]:
@@ -349,14 +372,19 @@ def _counter_dtype(w: Tensor) -> torch.dtype:
     return torch.float32 if w.device.type == "mps" else torch.float64  # MPS has no float64
 
 
-def _with_gradient(group: dict[str, Any]) -> list[Tensor]:
-    ws = [w for w in group["params"] if w.grad is not None]
-    for w in ws:
-        if w.grad.layout != torch.strided:
-            raise _check.bad(
-                "the gradient",
-                f"sparse ({w.grad.layout}) for a parameter of shape {tuple(w.shape)}",
-                "dense",
-                "build the embedding with sparse=False, as GRDA moves every weight at every step",
-            )
-    return ws
+def _with_gradient(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters that have a gradient, and these."""
+    ws, grads = group["params"], [w.grad for w in group["params"]]
+    there = [grad is not None for grad in grads]
+    if not all(there):
+        ws, grads = list(itertools.compress(ws, there)), list(itertools.compress(grads, there))
+    layouts = [grad.layout for grad in grads]
+    if layouts.count(torch.strided) < len(layouts):
+        k = next(k for k, layout in enumerate(layouts) if layout != torch.strided)
+        raise _check.bad(
+            "the gradient",
+            f"sparse ({layouts[k]}) for a parameter of shape {tuple(ws[k].shape)}",
+            "dense",
+            "build the embedding with sparse=False, as GRDA moves every weight at every step",
+        )
+    return ws, grads

@@ -5,16 +5,26 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import _fused
 from ._mirror import mirror, multi_tensor_mirror
 
 _BLOCK = 2**20  # entries: a block of the accumulator is still in the cache at the second pass
 _SMALL = 2**16  # entries: up to here a call costs as much as the work
+
+
+class Part(NamedTuple):
+    """The tensors of a group that have a gradient, in lists that go together."""
+
+    group: dict[str, Any]
+    ws: list[Tensor]
+    grads: list[Tensor]
+    states: list[dict[str, Any]]
+    accumulators: list[Tensor]
+    momenta: list[Any]
 
 
 def increment(n: int, mu: float) -> float:
@@ -22,27 +32,14 @@ def increment(n: int, mu: float) -> float:
     return 1.0 if n == 1 else -math.expm1(mu * math.log1p(-1.0 / n)) * float(n) ** mu
 
 
-def update(
-    group: dict[str, Any],
-    ws: Sequence[Tensor],
-    grads: Sequence[Any],
-    accumulators: Sequence[Tensor],
-    momenta: Sequence[Any],
-    thresholds: Sequence[Any],
-    plans: dict[Any, Any] | None,
-) -> None:
-    """``A <- A - lr grad``, ``w <- S(A, threshold)``; an accumulator that is the weight itself is not mapped.
+def update(part: Part, thresholds: Sequence[Any], left: Sequence[bool]) -> None:
+    """``A <- A - lr grad``, ``w <- S(A, threshold)`` on tensors that are `left`.
 
-    `plans` are those of fused steps, where one is wanted.
+    An accumulator that is the weight itself is not mapped.
     """
-    columns: tuple[Sequence[Any], ...] = (ws, grads, accumulators, momenta, thresholds)
-    if plans is not None:
-        taken = _fused.step(group, ws, grads, accumulators, momenta, thresholds, plans)
-        if all(taken):
-            return
-        columns = _chosen(columns, [not x for x in taken])
-        ws = columns[0]
-    foreach = group["foreach"]
+    group = part.group
+    columns = _chosen((part.ws, part.grads, part.accumulators, part.momenta, thresholds), left)
+    ws, foreach = columns[0], group["foreach"]
     at_once = [not group["capturable"] and (_goes_with_others(w) if foreach is None else foreach) for w in ws]
     if any(at_once):
         multi_tensor(group, *_chosen(columns, at_once))

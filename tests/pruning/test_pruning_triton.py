@@ -1,6 +1,8 @@
 """The Triton kernels of GRDA's fused step: on a GPU where there is one, else in Triton's interpreter."""
 
+import gc
 import os
+import weakref
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ pytest.importorskip("triton", minversion="3.0" if GPU else "3.9", exc_type=Impor
 from torch import nn  # noqa: E402
 
 from rdasde.pruning import GRDA, _fused, _fused_cuda  # noqa: E402
+from rdasde.pruning._update import Part, increment  # noqa: E402
 
 DEVICE = "cuda" if GPU else "cpu"
 # whole blocks, tails, a number, nothing; filters; groups whose entries are 64, aligned, and others
@@ -37,7 +40,7 @@ def kernels_on_this_device(monkeypatch):
         monkeypatch.setattr(_fused, "wanted", lambda group, ws, many: bool(group["fused"]))
         monkeypatch.setitem(_fused._KINDS, "cpu", _fused._KINDS["cuda"])
         monkeypatch.setattr(_fused, "_on_cpu", lambda *given: _fused_cuda.step(*given) is None)
-        monkeypatch.setattr(_fused, "raise_thresholds", lambda *given: _fused_cuda.raise_thresholds(*given) is None)
+        monkeypatch.setattr(_fused, "_counts_on_cuda", lambda part: True)
 
 
 def draws(seed, shapes=SHAPES):
@@ -99,13 +102,16 @@ def test_thresholds_grow_without_cancellation():
     state = {name: torch.zeros(3, dtype=torch.float64, device=DEVICE) for name in ("step", "threshold")}
     state["step"] += torch.tensor([0.0, 62.0, 1e6], dtype=torch.float64, device=DEVICE)
     states = [{name: values[k] for name, values in state.items()} for k in range(3)]
-    group = {"lr": 0.2, "c": 0.5, "mu": 0.7}
-    for _ in range(3):
-        _fused_cuda.raise_thresholds(group, states, {})
-    from rdasde.pruning._update import increment
-
-    for k, start in enumerate((0, 62, 10**6)):
-        expected = 0.5 * 0.2**1.2 * sum(increment(start + n, 0.7) for n in (1, 2, 3))
+    strengths = [(0.5, 0.7), (0.5, 0.7), (0.25, 0.55)]
+    groups = [{"c": c, "mu": mu} for c, mu in strengths[1:]]
+    parts = [Part(groups[0], [], [], states[:2], [], []), Part(groups[1], [], [], states[2:], [], [])]
+    for n, kept in enumerate([{}] * 3):
+        if n == 2:  # as a target changes it
+            groups[1]["c"] = 1.0 / 3.0
+        _fused_cuda.raise_thresholds(0.2, states[0]["step"].device, parts, kept)
+    for k, (start, (c, mu)) in enumerate(zip((0, 62, 10**6), strengths, strict=True)):
+        cs = (c, c, 1.0 / 3.0 if k == 2 else c)
+        expected = 0.2 ** (mu + 0.5) * sum(x * increment(start + n, mu) for x, n in zip(cs, (1, 2, 3), strict=True))
         assert float(states[k]["threshold"]) == pytest.approx(expected, rel=1e-12)
         assert float(states[k]["step"]) == start + 3
 
@@ -139,6 +145,58 @@ def test_tables_are_made_anew_when_something_moves():
             optimizer.step()
             counts.append(len(made))
     assert counts == [3, 3, 3, 4, 7]  # tensors, stretches and gradients; nothing; gradients; all
+
+
+@pytest.mark.parametrize("capturable", [False, True], ids=["", "capturable"])
+def test_groups_of_parameters_go_in_one_launch(capturable, monkeypatch):
+    from rdasde.pruning import _fused_triton
+
+    launched = []
+    for kernel in ("by_entries", "raise_thresholds"):
+
+        class Counted:
+            def __init__(self, name, function):
+                self.name, self.function = name, function
+
+            def __getitem__(self, grid):
+                launched.append(self.name)
+                return self.function[grid]
+
+        monkeypatch.setattr(_fused_triton, kernel, Counted(kernel, getattr(_fused_triton, kernel)))
+    results = []
+    for fused in (True, False):
+        ws = [nn.Parameter(t) for t in draws(0)]
+        groups = [{"params": ws[::2], "c": 0.4, "mu": 0.6}, {"params": ws[1::2], "c": 0.0}]
+        optimizer = GRDA(groups, lr=0.1, fused=fused, capturable=capturable)
+        for n in range(4):
+            for w, g in zip(ws, draws(n + 1), strict=True):
+                w.grad = g
+            optimizer.step()
+        results.append((optimizer, ws))
+    assert launched == (["raise_thresholds", "by_entries"] if capturable else ["by_entries"]) * 4
+    alike(*results, torch.float32)
+
+
+def test_what_a_graph_reads_stays_while_other_steps_are_taken(monkeypatch):
+    ws = [nn.Parameter(torch.ones(600, device=DEVICE)) for _ in range(2)]
+    optimizer = GRDA(ws, lr=0.1, c=0.1, capturable=True, fused=True)
+    for w in ws:
+        w.grad = torch.ones_like(w)
+    optimizer.step()
+    there, on_device = [], _fused_cuda.on_device
+    with monkeypatch.context() as patch:
+        patch.setattr(_fused_cuda, "capturing", lambda device: True)
+        patch.setattr(_fused_cuda, "on_device", lambda *given: there.append(given) or on_device(*given))
+        optimizer.step()  # with the tables of the step before
+    assert not there
+    kept = next(value for key, value in optimizer._plans.items() if key[1:] == ("tables",))
+    (tables,) = [what for what in kept["captured"] if isinstance(what, _fused_cuda.Tables)]
+    reference = weakref.ref(tables.launches[0].table)
+    del tables, kept
+    ws[0].grad = None
+    optimizer.step()  # other tables take their place
+    gc.collect()
+    assert reference() is not None
 
 
 @pytest.mark.skipif(not GPU, reason="needs a GPU")
