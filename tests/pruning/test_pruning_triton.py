@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -228,3 +230,41 @@ def test_a_captured_step_goes_on_with_the_gradients_it_was_captured_with():
                 optimizer.step()
         runs.append(ws)
     assert all(torch.equal(w, v) for w, v in zip(*runs, strict=True))
+
+
+COMPILED = """
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from rdasde.pruning import _fused_cuda, _fused_triton
+
+flags = {"SIGN": 1.0, "KIND": tl.float32, "MOMENTUM": True, "DECAY": True, "CAPTURABLE": False, "ALIGNED": True}
+numbers = dict.fromkeys(("rate", "inertia", "decay", "threshold", "l2"), "fp32")
+tables = dict.fromkeys(("table", "grads", "chunks", "rate_at"), "*i64")
+for kernel, types, constants in (
+    (_fused_triton.by_entries, tables | numbers, flags | {"ELASTIC": True, "BLOCK": _fused_cuda._BLOCK}),
+    (_fused_triton.by_groups, tables | numbers, flags | {"BLOCK": _fused_cuda._OF_A_GROUP}),
+    (_fused_triton.raise_thresholds, {"table": "*i64", "rate_at": "*fp64", "count": "i32"}, {"BLOCK": 128}),
+):
+    names = kernel.arg_names
+    signature = {name: "constexpr" if name in constants else types[name] for name in names}
+    constants = {(names.index(name),): value for name, value in constants.items()}
+    source = ASTSource(kernel, signature, constants)
+    ptx = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=_fused_cuda._HOW).asm["ptx"]
+    print(kernel.__name__, "ld.global.v4" in ptx, "st.global.v4" in ptx, ".local" in ptx)
+"""
+
+
+def test_kernels_compile_for_an_h100_and_move_four_numbers_at_once(tmp_path):
+    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    script = tmp_path / "compiled.py"
+    script.write_text(COMPILED)
+    command = [sys.executable, "-W", "error", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:3] == [
+        "by_entries True True False",
+        "by_groups True True False",
+        "raise_thresholds False False False",
+    ]
