@@ -80,22 +80,26 @@ def implements(function: Compiled, parameters: type) -> Callable[[Compiled], Com
     return register
 
 
-@compilable
+def _fma() -> Compiled:
+    """The instruction itself."""
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def fused(typing_context, a, b, c):
+        kind = types.float32 if a == b == c == types.float32 else types.float64
+        return kind(kind, kind, kind), lambda context, builder, sig, arguments: builder.fma(*arguments)
+
+    def fused_multiply_add(a: Any, b: Any, c: Any) -> Any:
+        return fused(a, b, c)  # type: ignore[call-arg]
+
+    return fused_multiply_add
+
+
+@compiled_by(_fma)
 def fma(a, b, c):
     """a b + c, rounded once."""
-    return a * b + c  # what pure Python does; compiled code has the instruction itself
-
-
-@compilable
-def array_at(address, count, like):
-    """The numbers that lie at an address, of the kind of an array: who calls it answers for their being there."""
-    return np.frombuffer((ctypes.c_char * (count * like.itemsize)).from_address(address), like.dtype)
-
-
-@compilable
-def one_row(x):
-    """A view of a contiguous array as one row."""
-    return x.reshape(-1)
+    return a * b + c  # what pure Python does
 
 
 def _array_of(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -114,28 +118,37 @@ def _array_of(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
     return array._getvalue()
 
 
-def _teach_numba() -> None:
-    """Register with numba what was marked since the last time; called under the lock."""
+def _array_at() -> Compiled:
     from numba.core import types
-    from numba.extending import intrinsic, overload
-
-    @intrinsic
-    def fused(typing_context, a, b, c):
-        kind = types.float32 if a == b == c == types.float32 else types.float64
-        return kind(kind, kind, kind), lambda context, builder, sig, arguments: builder.fma(*arguments)
-
-    def fused_multiply_add(a, b, c):
-        return fused(a, b, c)
+    from numba.extending import intrinsic
 
     @intrinsic
     def array_of(typing_context, address, count, like):
         kind = types.Array(like.dtype, 1, "C")
         return kind(types.intp, types.intp, like), _array_of
 
-    def array_at_address(address, count, like):
-        return array_of(address, count, like)
+    def array_at_address(address: Any, count: Any, like: Any) -> Any:
+        return array_of(address, count, like)  # type: ignore[call-arg]
 
-    own = {fma: fused_multiply_add, array_at: array_at_address}
+    return array_at_address
+
+
+@compiled_by(_array_at)
+def array_at(address, count, like):
+    """The numbers that lie at an address, of the kind of an array: who calls it answers for their being there."""
+    return np.frombuffer((ctypes.c_char * (count * like.itemsize)).from_address(address), like.dtype)
+
+
+@compilable
+def one_row(x):
+    """A view of a contiguous array as one row."""
+    return x.reshape(-1)
+
+
+def _teach_numba() -> None:
+    """Register with numba what was marked since the last time; called under the lock."""
+    from numba.core import types
+    from numba.extending import overload
 
     while _unknown:
         function = _unknown.pop(0)
@@ -148,7 +161,7 @@ def _teach_numba() -> None:
 
             overload(function, strict=False, jit_options=_INNER)(choose)
         else:
-            body = _makers[function]() if function in _makers else own.get(function, function)
+            body = _makers[function]() if function in _makers else function
             overload(function, strict=False, jit_options=_INNER)(lambda *args, body=body: body)
 
 
