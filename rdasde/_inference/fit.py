@@ -13,7 +13,7 @@ from rdasde._engine.arguments import need_plain
 from rdasde._inference.average import Covariance, Inference, Method
 from rdasde._inference.batches import can_be_read_again
 from rdasde._inference.online_fit import OnlineFit
-from rdasde._inference.subject import subject
+from rdasde._inference.subject import subject, with_classes
 from rdasde._losses.base import Loss
 from rdasde._problems.base import Problem
 
@@ -29,6 +29,7 @@ def fit(
     covariance: Literal["independent", "batch-means"] = "independent",
     inference: Literal["plug-in", "random-scaling"] = "plug-in",
     names: Sequence[str] | None = None,
+    classes: int | None = None,
 ) -> OnlineFit:
     r"""Estimate, and say how surely, from one pass over one stream of independent rows.
 
@@ -50,7 +51,8 @@ def fit(
         Batches without rows are skipped. Dense only; columns of a DataFrame are numbers or truth values.
     y : array_like of shape (n,), Series, or None
         Responses: numbers, labels in {0, 1} or counts, as the loss has it; for `SoftmaxRegression` labels 0 to K - 1,
-        each of them at least once in the first batch. None for PCA and where X yields batches.
+        each of them at least once in the first batch unless `classes` says how many there are. None for PCA and where X
+        yields batches.
     algorithm : RDA
         Step size, regularizer, schedule, batch size.
     passes : int
@@ -69,6 +71,9 @@ def fit(
     names : sequence of str, optional
         Of the columns; by default those of a DataFrame, or "0", "1", ... Coordinates of several classes are called
         "1: dose", ..., "2: dose", ...
+    classes : int, optional
+        K, for `SoftmaxRegression`, of a stream whose first rows need not have every class; by default as many as the
+        first batch has.
 
     Returns
     -------
@@ -180,12 +185,12 @@ def fit(
     >>> fit.predict([[1.0, 1.0, 0.0]]).round(1)
     array([2.])
     """
-    subject(problem_class)
+    with_classes(problem_class, classes)
     _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
     need_plain(algorithm)
     passes = _check.count("passes", passes, mend="give how often to go through the rows")
     online = OnlineFit(
-        problem_class, algorithm, _check.level(level), _method(problem_class, covariance, inference), names
+        problem_class, algorithm, _check.level(level), _method(problem_class, covariance, inference), names, classes
     )
     if passes == 1:
         return online.update(X, y)

@@ -22,7 +22,7 @@ from rdasde._inference.laws import Sums
 from rdasde._inference.partial import left_behind
 from rdasde._inference.reading import estimates
 from rdasde._inference.stream import Stream
-from rdasde._inference.subject import Subject, subject
+from rdasde._inference.subject import Subject, with_classes
 from rdasde._losses.base import Loss
 from rdasde._problems.base import Problem
 from rdasde._problems.row_terms import RowModel
@@ -87,8 +87,9 @@ class OnlineFit:
         level: float,
         method: Method = Method(),  # noqa: B008 -- it cannot be changed
         names: Sequence[str] | None = None,
+        classes: int | None = None,
     ) -> None:
-        self._subject: Subject = subject(problem_class)
+        self._subject: Subject = with_classes(problem_class, classes)
         _check.instance("algorithm", algorithm, RDA, "an algorithm", "pass for example rs.RDA(step_size=1e-3)")
         need_plain(algorithm)
         _check.instance("method", method, Method, "what fit makes of covariance and inference", "use rs.fit")

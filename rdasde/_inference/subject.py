@@ -60,7 +60,7 @@ class Subject(NamedTuple):
                 got = f"{response[np.argmax(wrong)]:g} somewhere"
                 raise _check.bad("y" + name, got, "labels in {0, 1}", "recode them, for example y > 0")
         if self.model.by_classes is not None:
-            first_labels("y" + name, response, " in the first rows", "let these have every class")
+            first_labels("y" + name, response, " in the first rows", "let these have every class or give classes=")
         elif self.model.classes:
             self._check_classes("y" + name, response)
         return response
@@ -69,9 +69,8 @@ class Subject(NamedTuple):
         last = self.model.classes - 1
         strange = labels[(labels < 0) | (labels > last) | (labels != np.floor(labels))]
         if strange.size:
-            accepted = f"labels 0 to {last}, as in the first rows"
-            mend = "fit anew with first rows that have every class"
-            raise _check.bad(argument, f"{strange[0]:g} somewhere", accepted, mend)
+            mend = "fit anew with classes=, or with first rows that have every class"
+            raise _check.bad(argument, f"{strange[0]:g} somewhere", f"labels 0 to {last}", mend)
 
     def predict(self, rows: NDArray[Any], coef: Floats) -> Floats:
         """What to expect of y for each row; of several classes the probability of each."""
@@ -105,6 +104,18 @@ def subject(kind: Any, classes: int = 0) -> Subject:
         "rs.PoissonLoss()",
         mend,
     )
+
+
+def with_classes(kind: Any, classes: object) -> Subject:
+    """The same, of so many classes where that is said (not None)."""
+    what = subject(kind)
+    if classes is None:
+        return what
+    if what.model.by_classes is None:
+        mend = "leave it out, or fit rs.SoftmaxRegression"
+        raise _check.bad("classes", _check.show(classes), f"None for {what.name}", mend)
+    mend = "give K, the number of classes, or leave it out where the first rows have every class"
+    return subject(kind, _check.count("classes", classes, least=2, mend=mend))
 
 
 def _of_loss(loss: Loss) -> RowModel:

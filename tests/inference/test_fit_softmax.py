@@ -1,6 +1,7 @@
 """`fit` of several classes: the stream against a NumPy twin, the maximum likelihood estimate, intervals, refusals."""
 
 import itertools
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -291,20 +292,48 @@ def test_the_first_rows_say_how_many_classes_there_are():
     assert rs.fit(S, X, y, SGD).update(X[y == 1], y[y == 1]).rows == 300 + np.sum(y == 1)
 
 
+def test_classes_that_come_later_are_declared():
+    """The bits of a fit whose first rows have every class."""
+    X, y = rows_of(2000)
+    first = np.flatnonzero(y < 2)[:40]
+    order = np.concatenate([first, np.setdiff1d(np.arange(2000), first)])
+    X, y = X[order], y[order]
+    together = rs.fit(S, X, y, SGD)
+    fit = rs.fit(S, ((X[i : i + 20], y[i : i + 20]) for i in range(0, 1000, 20)), None, SGD, classes=3)
+    assert fit.classes == 3
+    fit = pickle.loads(pickle.dumps(fit)).update(X[1000:], y[1000:])
+    np.testing.assert_array_equal(fit.interval, together.interval)
+    assert "classes are separated" in rs.fit(S, X[:40], y[:40], SGD, classes=3).average.note  # of one there is no row
+    with pytest.raises(ValueError, match="y is without a label 1 but with 2"):
+        rs.fit(S, X[y != 1], y[y != 1], SGD)
+
+
 X6, Y6 = np.arange(12.0).reshape(6, 2) / 10.0, np.array([0, 1, 2, 0, 1, 2])
 FIRST = "labels 0, 1, ..., K - 1, each at least once in the first rows"
 ANEW = "pass np.unique(y, return_inverse=True)[1]"
 CASES = {
-    f"y is 1 everywhere, but must be {FIRST}: let these have every class.": lambda: rs.fit(S, X6, Y6 * 0 + 1, SGD),
-    f"y is without a label 1 but with 2, but must be {FIRST}: let these have every class, or {ANEW}.": (
-        lambda: rs.fit(S, X6, 2 * (Y6 > 0), SGD)
+    f"y is 1 everywhere, but must be {FIRST}: let these have every class or give classes=.": lambda: rs.fit(
+        S, X6, Y6 * 0 + 1, SGD
     ),
+    f"y is without a label 1 but with 2, but must be {FIRST}: let these have every class or give classes=, "
+    f"or {ANEW}.": (lambda: rs.fit(S, X6, 2 * (Y6 > 0), SGD)),
     f"y of batch 0 is -1 somewhere, but must be {FIRST}: {ANEW}.": lambda: rs.fit(S, [(X6, Y6 - 1)], None, SGD),
     f"y is 0.5 somewhere, but must be {FIRST}: {ANEW}.": lambda: rs.fit(S, X6, Y6 / 2.0, SGD),
-    "y of batch 1 is 3 somewhere, but must be labels 0 to 2, as in the first rows: "
-    "fit anew with first rows that have every class.": lambda: rs.fit(S, [(X6, Y6), (X6, Y6 + 1)], None, SGD),
-    "y is 0.5 somewhere, but must be labels 0 to 2, as in the first rows: "
-    "fit anew with first rows that have every class.": lambda: rs.fit(S, X6, Y6, SGD).update(X6, Y6 / 2.0),
+    "y of batch 1 is 3 somewhere, but must be labels 0 to 2: "
+    "fit anew with classes=, or with first rows that have every class.": lambda: rs.fit(
+        S, [(X6, Y6), (X6, Y6 + 1)], None, SGD
+    ),
+    "y is 3 somewhere, but must be labels 0 to 2: "
+    "fit anew with classes=, or with first rows that have every class.": lambda: rs.fit(S, X6, Y6 + 1, SGD, classes=3),
+    "classes is 1, but must be a whole number >= 2: give K, the number of classes, or leave it out where the first "
+    "rows have every class.": lambda: rs.fit(S, X6, Y6, SGD, classes=1),
+    "classes is 2, but must be None for LogisticRegression: leave it out, or fit rs.SoftmaxRegression.": (
+        lambda: rs.fit(rs.LogisticRegression, X6, Y6 > 0, SGD, classes=2)
+    ),
+    "y is 0.5 somewhere, but must be labels 0 to 2: "
+    "fit anew with classes=, or with first rows that have every class.": lambda: rs.fit(S, X6, Y6, SGD).update(
+        X6, Y6 / 2.0
+    ),
     "y is None, but must be the responses for SoftmaxRegression: pass one number for each row of X.": (
         lambda: rs.fit(S, X6, None, SGD)
     ),
