@@ -9,7 +9,15 @@ EXTRA ?= test
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	--config-settings editable_mode=compat --editable
 
-.PHONY: help test test-slow test-memory figures study bench docs notebooks dist lint types check clean
+# what `full-scale` trains and measures; a small network in their place runs on a CPU (docs/guides/full-scale.md)
+RECIPE ?= cifar100-wrn28x10 --epochs 40 --precision bf16 --compile
+PRUNED ?= --method sgd,grda --c 0.003 --mu 0.55,0.6 --keep 1,2,5,10,20
+OTHERS ?= --method one-shot,gradual,rigl --zeros 0.94
+VALLEY ?=
+THEORY ?=
+RESULTS ?= results
+
+.PHONY: help test test-slow test-memory figures study full-scale bench docs notebooks dist lint types check clean
 
 help:
 	@echo "make test         set up and run the tests"
@@ -17,6 +25,7 @@ help:
 	@echo "make test-memory  the tests of compiled code with checked indices, and with a checked heap (minutes)"
 	@echo "make figures      set up and draw every figure into figures/"
 	@echo "make study        run every validation at full size; interrupted, it goes on where it was"
+	@echo "make full-scale DATA=DIR   train on CIFAR-100 and measure the valley, on a GPU; interrupted, it goes on"
 	@echo "make docs         set up and build the documentation site into docs/_build"
 	@echo "make notebooks    execute the notebooks anew, in place"
 	@echo "make bench        measure, and write benchmarks/results.md"
@@ -52,6 +61,21 @@ figures: $(READY)
 
 study: $(READY)
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(VENV)/bin/rdasde figure --studies --store .study --out figures
+
+# every step goes on where it was; the first of the strengths is the one whose valley is measured
+TRAIN = $(RUN) -m rdasde.pruning.recipes $(RECIPE) --folder $(DATA)
+MEASURE = $(RUN) -m rdasde.pruning.recipes
+PAIR = $$(ls $(RESULTS)/runs/run-grda*.pt | grep -v epoch | head -1) $(RESULTS)/runs/run-sgd.pt --folder $(DATA)
+full-scale: $(READY)
+	@test -d "$(DATA)" || { echo "DATA is '$(DATA)', but must be a folder with CIFAR-100: make full-scale DATA=DIR."; exit 2; }
+	mkdir -p $(RESULTS)/runs
+	$(TRAIN) $(PRUNED) --checkpoint $(RESULTS)/runs/run.pt
+	$(TRAIN) $(OTHERS) --checkpoint $(RESULTS)/runs/run.pt
+	$(MEASURE) compare $(RESULTS)/runs --out $(RESULTS)/sparsity-accuracy-cifar100.json
+	$(MEASURE) valley $(PAIR) $(VALLEY) --out $(RESULTS)/valley-cifar100.npz
+	$(MEASURE) theory $(PAIR) $(THEORY) --out $(RESULTS)/theory-cifar100.json
+	$(VENV)/bin/rdasde figure valley-cifar100 sparsity-accuracy-cifar100 theory-cifar100 \
+		--results $(RESULTS) --out $(RESULTS)
 
 bench: $(READY)
 	$(RUN) $(INSTALL) '.[test,bench]'

@@ -19,7 +19,7 @@ BATCHES = rs.RDA(0.05, rs.ElasticNet(0.2), rs.PowerLaw(c=0.4, mu=0.6), batch_siz
 
 
 def rows_of(n, seed=0, coef=COEF):
-    rng = np.random.default_rng([n, seed])
+    rng = np.random.default_rng([n, *np.atleast_1d(seed)])
     X = np.column_stack([np.ones(n), rng.standard_normal((n, coef.shape[1] - 1))])
     return X, (rng.random(n)[:, None] > np.cumsum(chances(X, coef), axis=1)[:, :-1]).sum(axis=1)
 
