@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 _BLOCK = 4096  # entries that a program takes
+_PIECE = 1024  # of them at once, at the end of a tensor
 _OF_A_GROUP = 1024  # entries of a group that a program takes at once
 _COUNTERS = 128
 # a product and a sum are rounded once, as by PyTorch's operations there
@@ -151,7 +152,7 @@ def step(numbers: Any, batch: Any, thresholds: Sequence[Any], kept: dict[Any, An
             if launch.by_groups:
                 kernels.by_groups[len(launch.chunks),](*tensors, *given, **options, BLOCK=_OF_A_GROUP, **_HOW)
             else:
-                options |= {"ELASTIC": numbers.l2 != 0.0, "BLOCK": _BLOCK}
+                options |= {"ELASTIC": numbers.l2 != 0.0, "BLOCK": _BLOCK, "PIECE": _PIECE}
                 kernels.by_entries[len(launch.chunks),](*tensors, *given, numbers.l2, **options, **_HOW)
 
 

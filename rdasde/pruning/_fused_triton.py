@@ -66,6 +66,7 @@ def by_entries(
     CAPTURABLE: tl.constexpr,
     ALIGNED: tl.constexpr,
     BLOCK: tl.constexpr,
+    PIECE: tl.constexpr,
 ):
     """Accumulate, and threshold each entry, in one pass."""
     k = tl.load(chunks + 2 * tl.program_id(0)).to(tl.int64)
@@ -88,11 +89,13 @@ def by_entries(
         x = _moved(w, grad, a, momentum, at, None, rate, inertia, decay, MOMENTUM, DECAY)
         if mapped:
             tl.store(w + at, _shrunk(x, threshold, scale, ELASTIC).to(KIND))
-    else:
-        mask = at < entries
-        x = _moved(w, grad, a, momentum, at, mask, rate, inertia, decay, MOMENTUM, DECAY)
-        if mapped:
-            tl.store(w + at, _shrunk(x, threshold, scale, ELASTIC).to(KIND), mask=mask)
+    else:  # by pieces: registers for masks of a whole stretch would be taken from all programs
+        for first in range(start, entries, PIECE):
+            there = first + tl.arange(0, PIECE)
+            inside = there < entries
+            y = _moved(w, grad, a, momentum, there, inside, rate, inertia, decay, MOMENTUM, DECAY)
+            if mapped:
+                tl.store(w + there, _shrunk(y, threshold, scale, ELASTIC).to(KIND), mask=inside)
 
 
 @jit

@@ -37,6 +37,7 @@ OPTIONS = {
 def kernels_on_this_device(monkeypatch):
     """Small blocks; without a GPU, the tables and kernels for it on the CPU's tensors."""
     monkeypatch.setattr(_fused_cuda, "_BLOCK", 256)
+    monkeypatch.setattr(_fused_cuda, "_PIECE", 64)
     monkeypatch.setattr(_fused_cuda, "_OF_A_GROUP", 64)
     if not GPU:
         monkeypatch.setattr(_fused, "wanted", lambda group, ws, many: bool(group["fused"]))
@@ -241,9 +242,10 @@ from rdasde.pruning import _fused_cuda, _fused_triton
 
 flags = {"SIGN": 1.0, "KIND": tl.float32, "MOMENTUM": True, "DECAY": True, "CAPTURABLE": False, "ALIGNED": True}
 numbers = dict.fromkeys(("rate", "inertia", "decay", "threshold", "l2"), "fp32")
+sizes = {"BLOCK": _fused_cuda._BLOCK, "PIECE": _fused_cuda._PIECE}
 tables = dict.fromkeys(("table", "grads", "chunks", "rate_at"), "*i64")
 for kernel, types, constants in (
-    (_fused_triton.by_entries, tables | numbers, flags | {"ELASTIC": True, "BLOCK": _fused_cuda._BLOCK}),
+    (_fused_triton.by_entries, tables | numbers, flags | {"ELASTIC": True} | sizes),
     (_fused_triton.by_groups, tables | numbers, flags | {"BLOCK": _fused_cuda._OF_A_GROUP}),
     (_fused_triton.raise_thresholds, {"table": "*i64", "rate_at": "*fp64", "count": "i32"}, {"BLOCK": 128}),
 ):
