@@ -23,6 +23,8 @@ _KINDS = {
     "cuda": {torch.float32: torch.float32, torch.bfloat16: torch.float32, torch.float16: torch.float32},
 }
 
+_COUNTED = {"cuda"}  # devices where a kernel counts
+
 
 class Row(NamedTuple):
     """A tensor: addresses of weight, gradient, accumulator and momentum (0: none), and its entries.
@@ -275,26 +277,32 @@ def _on_cuda(numbers: Numbers, batch: Batch, thresholds: Sequence[Any], plans: d
 def raise_thresholds(parts: Sequence[Part], wanted: Sequence[bool], plans: dict[Any, Any]) -> list[bool]:
     """Count the step and raise thresholds that are kept in tensors, by a kernel where one is; of which parts."""
     raised = [False] * len(parts)
-    alike: dict[Any, list[int]] = {}
+    alike: dict[Any, dict[int, Any]] = {}
     for k in itertools.compress(range(len(parts)), wanted):
-        if parts[k].group["capturable"] and _counts_on_cuda(parts[k]):
-            device = parts[k].states[0]["step"].device
-            alike.setdefault((parts[k].group["lr"], device), []).append(k)
+        group, states = parts[k].group, parts[k].states
+        addresses = _counters(group, states, plans) if group["capturable"] else None
+        if addresses is not None:
+            key = group["lr"], states[0]["step"].device
+            alike.setdefault(key, {})[k] = group["c"], group["mu"], addresses
     for (lr, device), chosen in alike.items():
         from . import _fused_cuda
 
-        together = [parts[k] for k in chosen]
-        done = _launched(_fused_cuda.raise_thresholds, lr, device, together, plans)
+        done = _launched(_fused_cuda.raise_thresholds, lr, device, list(chosen.values()), plans)
         for k in chosen:
             raised[k] = done
     return raised
 
 
-def _counts_on_cuda(part: Part) -> bool:
-    """Whether its counters and thresholds are on one GPU."""
-    tensors = [state[name] for name in ("step", "threshold") for state in part.states]
-    devices = {t.device for t in tensors}
-    return len(devices) == 1 and devices.pop().type == "cuda" and {t.dtype for t in tensors} == {torch.float64}
+def _counters(group: dict[str, Any], states: Sequence[dict[str, Any]], plans: dict[Any, Any]) -> list[int] | None:
+    """Addresses of counters, then of thresholds, where all are on one GPU."""
+    tensors = [state["step"] for state in states] + [state["threshold"] for state in states]
+    key, addresses = ("counters", id(group)), list(map(Tensor.data_ptr, tensors))
+    if plans.get(key) != addresses:
+        kinds = {(t.device, t.dtype) for t in tensors}
+        if len(kinds) > 1 or tensors[0].device.type not in _COUNTED or tensors[0].dtype != torch.float64:
+            return None
+        plans[key] = addresses
+    return addresses
 
 
 _working: set[str] = set()

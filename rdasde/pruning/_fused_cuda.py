@@ -167,21 +167,19 @@ def rate_on(device: torch.device, rate: Any, kept: dict[Any, Any]) -> Tensor:
     return there
 
 
-def raise_thresholds(lr: Any, device: torch.device, parts: Sequence[Any], kept: dict[Any, Any]) -> None:
-    """Count the step and raise the thresholds of parts, in one launch."""
+def raise_thresholds(lr: Any, device: torch.device, parts: list[Any], kept: dict[Any, Any]) -> None:
+    """Count the step and raise thresholds, in one launch; parts are c, mu, and addresses of counters, then thresholds."""
     from . import _fused_triton as kernels
 
-    states = [state for part in parts for state in part.states]
-    addresses = [state[name].data_ptr() for name in ("step", "threshold") for state in states]
-    strengths = [(part.group["c"], part.group["mu"], len(part.states)) for part in parts]
-    key = "thresholds", device, *(id(part.group) for part in parts)
+    key = "thresholds", device, parts[0][2][0]
     before, there = kept.get(key, (None, None))
-    if before != (addresses, strengths):
-        c, mu, counts = np.array(strengths).T
-        numbers = np.repeat([c, mu], counts.astype(np.int64), 1)
-        there = on_device(np.stack([*np.reshape(addresses, (2, -1)), *numbers.view(np.int64)]), device)
-    _keep(kept, key, ((addresses, strengths), there), device)
-    count = len(states)
+    if before != parts:
+        columns = [(*np.reshape(addresses, (2, -1)), c, mu) for c, mu, addresses in parts]
+        counters, thresholds = (np.concatenate([column[k] for column in columns]) for k in (0, 1))
+        strengths = [np.concatenate([np.full(len(column[0]), column[k]) for column in columns]) for k in (2, 3)]
+        there = on_device(np.stack([counters, thresholds, *np.array(strengths, np.float64).view(np.int64)]), device)
+    _keep(kept, key, (parts, there), device)
+    count = sum(len(addresses) for _, _, addresses in parts) // 2
     with current(device):
         grid = (-(-count // _COUNTERS),)
         kernels.raise_thresholds[grid](there, rate_on(device, lr, kept), count, BLOCK=_COUNTERS, enable_fp_fusion=True)

@@ -18,7 +18,7 @@ pytest.importorskip("triton", minversion="3.0" if GPU else "3.9", exc_type=Impor
 from torch import nn  # noqa: E402
 
 from rdasde.pruning import GRDA, _fused, _fused_cuda  # noqa: E402
-from rdasde.pruning._update import Part, increment  # noqa: E402
+from rdasde.pruning._update import increment  # noqa: E402
 
 DEVICE = "cuda" if GPU else "cpu"
 # whole blocks, tails, a number, nothing; filters; groups whose entries are 64, aligned, and others
@@ -43,7 +43,7 @@ def kernels_on_this_device(monkeypatch):
         monkeypatch.setattr(_fused, "wanted", lambda group, ws, many: bool(group["fused"]))
         monkeypatch.setitem(_fused._KINDS, "cpu", _fused._KINDS["cuda"])
         monkeypatch.setattr(_fused, "_on_cpu", lambda *given: _fused_cuda.step(*given) is None)
-        monkeypatch.setattr(_fused, "_counts_on_cuda", lambda part: True)
+        monkeypatch.setattr(_fused, "_COUNTED", {"cpu"})
 
 
 def draws(seed, shapes=SHAPES):
@@ -105,12 +105,10 @@ def test_thresholds_grow_without_cancellation():
     state = {name: torch.zeros(3, dtype=torch.float64, device=DEVICE) for name in ("step", "threshold")}
     state["step"] += torch.tensor([0.0, 62.0, 1e6], dtype=torch.float64, device=DEVICE)
     states = [{name: values[k] for name, values in state.items()} for k in range(3)]
-    strengths = [(0.5, 0.7), (0.5, 0.7), (0.25, 0.55)]
-    groups = [{"c": c, "mu": mu} for c, mu in strengths[1:]]
-    parts = [Part(groups[0], [], [], states[:2], [], []), Part(groups[1], [], [], states[2:], [], [])]
-    for n, kept in enumerate([{}] * 3):
-        if n == 2:  # as a target changes it
-            groups[1]["c"] = 1.0 / 3.0
+    strengths, kept = [(0.5, 0.7), (0.5, 0.7), (0.25, 0.55)], {}
+    addresses = [[s[name].data_ptr() for name in ("step", "threshold") for s in of] for of in (states[:2], states[2:])]
+    for c in (0.25, 0.25, 1.0 / 3.0):  # as a target changes it
+        parts = [(0.5, 0.7, addresses[0]), (c, 0.55, addresses[1])]
         _fused_cuda.raise_thresholds(0.2, states[0]["step"].device, parts, kept)
     for k, (start, (c, mu)) in enumerate(zip((0, 62, 10**6), strengths, strict=True)):
         cs = (c, c, 1.0 / 3.0 if k == 2 else c)
