@@ -168,7 +168,7 @@ def rate_on(device: torch.device, rate: Any, kept: dict[Any, Any]) -> Tensor:
 
 
 def raise_thresholds(lr: Any, device: torch.device, parts: list[Any], kept: dict[Any, Any]) -> None:
-    """Count the step and raise thresholds, in one launch; parts are c, mu, and addresses of counters, then thresholds."""
+    """Count the step and raise thresholds, in one launch; a part: c, mu, addresses of counters and of thresholds."""
     from . import _fused_triton as kernels
 
     key = "thresholds", device, parts[0][2][0]
