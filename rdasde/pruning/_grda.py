@@ -204,7 +204,7 @@ class GRDA(torch.optim.Optimizer):
             ws,
             [w.grad for w in ws],
             [state.get("accumulator", w) for w, state in zip(ws, states, strict=True)],
-            [state.get("momentum_buffer") for state in states],
+            [state.get("momentum_buffer") if group["momentum"] else None for state in states],
             thresholds,
             plans if fused else None,
         )
@@ -317,7 +317,7 @@ class GRDA(torch.optim.Optimizer):
 
 def _grow(group: dict[str, Any], states: list[dict[str, Any]]) -> list[float]:
     """Count the step and raise the thresholds, in Python's numbers."""
-    factor = group["c"] * float(group["lr"]) ** (group["mu"] + 0.5)
+    factor = group["c"] * max(float(group["lr"]), 0.0) ** (group["mu"] + 0.5)  # NaN stays NaN
     growth: dict[int, float] = {}  # nearly always all tensors have taken as many steps
     for state in states:
         n = state["step"] = state["step"] + 1
@@ -331,8 +331,7 @@ def _grow_tensors(group: dict[str, Any], states: list[dict[str, Any]]) -> list[T
     """The same in tensors, without a look at their values."""
     steps, thresholds = [state["step"] for state in states], [state["threshold"] for state in states]
     lr, mu = group["lr"], group["mu"]
-    if isinstance(lr, Tensor):
-        lr = lr.to(steps[0].device, steps[0].dtype)
+    lr = lr.to(steps[0].device, steps[0].dtype).clamp(min=0.0) if isinstance(lr, Tensor) else max(lr, 0.0)
     torch._foreach_add_(steps, 1)
     growth = torch._foreach_reciprocal(steps)
     torch._foreach_neg_(growth)
