@@ -155,7 +155,7 @@ def runs_of(recipe: Recipe, options: argparse.Namespace, init: str | None) -> li
     found = {}
     for name, own in _combinations(recipe, options):
         found[name] = _training.Settings(options.recipe, **given, **{"c": 0.0, "mu": recipe.mu} | own)
-    file = options.checkpoint
+    file = _training.checked_name(options.checkpoint)
     if len(found) == 1 or file is None:
         return [Run(name, settings, file) for name, settings in found.items()]
     return [Run(name, settings, file.with_stem(f"{file.stem}-{name}")) for name, settings in found.items()]
@@ -166,6 +166,7 @@ def _combinations(recipe: Recipe, options: argparse.Namespace) -> list[tuple[str
     found: list[tuple[str, dict[str, Any]]] = []
     methods = [_check.choice("method", word, _training.METHODS) for word in options.method.split(",")]
     shares = [None] if options.zeros is None else _numbers("zeros", options.zeros)
+    _check_heeded(options, methods)
     told = [method in _training.TO_A_SHARE for method in methods]
     for method in methods:
         if method == "grda":
@@ -182,6 +183,15 @@ def _combinations(recipe: Recipe, options: argparse.Namespace) -> list[tuple[str
     return found
 
 
+def _check_heeded(options: argparse.Namespace, methods: Sequence[str]) -> None:
+    """ValueError of an option that none of the methods heeds."""
+    for name in ("c", "mu"):
+        value = getattr(options, name)
+        if value is not None and "grda" not in methods:
+            accepted = f"left out with method {', '.join(methods)}"
+            raise _check.bad(name, value, accepted, "give it with grda")
+
+
 def _numbers(name: str, text: str | None, default: float | None = None) -> list[Any]:
     """Numbers separated by commas."""
     if text is None:
@@ -192,13 +202,18 @@ def _numbers(name: str, text: str | None, default: float | None = None) -> list[
         raise _check.bad(name, text, "numbers separated by commas", "give for example 0.5,0.6") from None
 
 
-def _keep(text: str | None) -> tuple[int, ...]:
+def _keep(text: str | None, epochs: int, checkpoint: Path | None) -> tuple[int, ...]:
     if text is None:
         return ()
     try:
-        return tuple(_check.count("keep", int(word)) for word in text.split(","))
+        found = tuple(_check.count("keep", int(word)) for word in text.split(","))
     except ValueError:
         raise _check.bad("keep", text, "numbers of epochs separated by commas", "give for example 1,2,5,10") from None
+    if checkpoint is None:
+        raise _check.bad("keep", text, "left out without a checkpoint", "give --checkpoint")
+    if max(found) > epochs:
+        raise _check.bad("keep", text, f"numbers of at most the {epochs} epochs there are", "leave out what is more")
+    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -265,11 +280,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    recipe, keep = recipe_of(options.recipe), _keep(options.keep)
+    recipe = recipe_of(options.recipe)
     start, init = (None, None) if options.init is None else _training.first_weights(options.init)
     runs = runs_of(recipe, options, init)
+    keep = _keep(options.keep, runs[0].settings.epochs, options.checkpoint)
+    _check.count("workers", options.workers, least=0)
+    if options.workers and recipe.data in _training.ON_DEVICE:
+        mend = "its pictures are read once"
+        raise _check.bad("workers", options.workers, f"left out with {recipe.data}", mend)
     with _training.place() as here:
         _training.checked_precision(options.precision, here.device)
+        for run in runs:
+            _training.check_run(network_of(recipe, options.classes), run.settings, run.checkpoint, here)
         cut = {name: getattr(options, name) for name in ("pictures", "classes", "side", "workers")}
         source = source_of(recipe, options.folder, here.device, **cut)
         for run in runs:

@@ -11,6 +11,7 @@ from typing import Any
 from rdasde import _check
 from rdasde._engine.store import Arrays
 from rdasde.pruning._training import precision
+from rdasde.pruning._training.checkpoints import writable
 from rdasde.pruning._training.pictures import Pictures
 
 from . import checkpoints, pictures
@@ -57,14 +58,15 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
     checkpoints.alike(*both)
     networks = [known.network(both[0], "A.pt"), known.network(both[1], "B.pt")]
     ends = [checkpoints.vector(network).double() for network in networks]
+    for name, file, end in zip(("A.pt", "B.pt"), (options.a, options.b), ends, strict=True):
+        checkpoints.finite(name, file, end)
     if bool((ends[0] == ends[1]).all()):
         raise _check.bad("B.pt", f"{options.b}, with the weights of A.pt", "another run's", "pass two runs")
+    out = writable("out", options.out or options.a.with_name(f"valley-{options.a.stem}-{options.b.stem}.npz"))
     there = known.pictures(both[0], options.folder, device, "A.pt")
     model = networks[0].to(device)
     if word == "bf16":
         model = Autocast(model, device, word)
-    out = options.out or options.a.with_name(f"valley-{options.a.stem}-{options.b.stem}.npz")
-    out.parent.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {
         "a": checkpoints.digest(ends[0]),
         "b": checkpoints.digest(ends[1]),
