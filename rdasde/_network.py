@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rdasde import _check, _users
+from rdasde.pruning._copies import own_copy
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Data = tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
@@ -161,7 +161,7 @@ class Network:
     """A private copy of a model, at any vector of weights."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = copy.deepcopy(model)
+        self.model = own_copy(model)
         for parameter in self.model.parameters():
             parameter.requires_grad_(True)
         first = next(self.model.parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,15 @@ class Eigenspace(NamedTuple):
     residuals: Tensor  # (k,), norms of H u - value u
 
 
+def twice_differentiable() -> AbstractContextManager[Any]:
+    """Within it attention takes PyTorch's plain operations: its faster kernels have no second derivative."""
+    attention: Any = getattr(nn, "attention", None)
+    if not hasattr(attention, "sdpa_kernel"):  # before PyTorch 2.3
+        return nullcontext()
+    found: AbstractContextManager[Any] = attention.sdpa_kernel(attention.SDPBackend.MATH)
+    return found
+
+
 class HessianProduct:
     """``u -> H u``, H the Hessian of the mean loss over all data at the weights of the model, in evaluation mode."""
 
@@ -60,12 +70,13 @@ class HessianProduct:
         pieces = [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
         total, seen = torch.zeros(self.dimension, device=self.device, dtype=self.dtype), 0
         for inputs, targets in batches(self._data, self._batch_size, self.device):
-            _, loss = loss_of(self._loss, self._network.model, inputs, targets)
-            slope = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
-            along = sum((g * v).sum() for g, v in zip(slope, pieces, strict=True))
-            if isinstance(along, Tensor) and along.requires_grad:  # else the loss is linear in the weights
-                product = torch.autograd.grad(along, parameters, materialize_grads=True)
-                total += len(inputs) * flatten(product)
+            with twice_differentiable():
+                _, loss = loss_of(self._loss, self._network.model, inputs, targets)
+                slope = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+                along = sum((g * v).sum() for g, v in zip(slope, pieces, strict=True))
+                if isinstance(along, Tensor) and along.requires_grad:  # else the loss is linear in the weights
+                    product = torch.autograd.grad(along, parameters, materialize_grads=True)
+                    total += len(inputs) * flatten(product)
             seen += len(inputs)
         if not bool(total.isfinite().all()):
             raise ArithmeticError("A product with the Hessian is not finite: look which batch has such a loss.")
@@ -140,8 +151,9 @@ def lanczos(
     def pairs(m: int) -> Eigenspace:
         values, columns = _tridiagonal(diagonal[:m], beside[: m - 1])
         residuals = beside[m - 1] * np.abs(columns[-1, -k:])
-        chosen = torch.from_numpy(np.ascontiguousarray(columns[:, : -k - 1 : -1])).to(device, dtype)
-        leading = [torch.from_numpy(np.ascontiguousarray(part[: -k - 1 : -1])) for part in (values, residuals)]
+        # copies: a single entry passes for contiguous whatever its stride, and PyTorch takes no negative one
+        chosen = torch.from_numpy(columns[:, : -k - 1 : -1].copy()).to(device, dtype)
+        leading = [torch.from_numpy(part[: -k - 1 : -1].copy()) for part in (values, residuals)]
         return Eigenspace(leading[0].to(device, dtype), chosen.T @ basis[:m], leading[1].to(device, dtype))
 
     basis[0] = fresh(0)

@@ -122,6 +122,19 @@ def test_a_plain_chain_needs_no_library(monkeypatch):
         compact(Branches(), torch.randn(2, 1, 12, 12))
 
 
+@pytest.mark.parametrize("example", [None, torch.ones(2, 1, 9, 9)])
+def test_what_is_frozen_stays_frozen(example):
+    layers = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(100, 2)
+    model = nn.Sequential(*layers).requires_grad_(False)
+    model[5].requires_grad_(True)
+    for weight in (model[0].weight, model[0].bias, model[1].weight):
+        weight[:3] = 0.0
+    model[1].bias[:3] = 1.0  # constants that go into the next layer's biases
+    small = compact(model, example)
+    assert small[0].out_channels == 5
+    assert [p.requires_grad for p in small.parameters()] == [p.requires_grad for p in model.parameters()]
+
+
 def test_multiply_adds_of_lenet_by_hand():
     torch.manual_seed(0)
     model = lenet()
