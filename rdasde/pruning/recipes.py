@@ -234,18 +234,22 @@ def parser() -> argparse.ArgumentParser:
         help="where CIFAR (a folder a class, binary, torchvision's) or ImageNet lie",
     )
     add("--checkpoint", type=Path, metavar="FILE", help="saved after every epoch, and gone on from")
-    add("--method", default="grda", metavar="WORD,...", help=f"of {', '.join(_training.METHODS)}")
-    add("--c", metavar="X,...", help="strength of the threshold; 0 is SGD; several are runs of their own")
+    add("--method", default="grda", metavar="WORD,...", help=f"of {', '.join(_training.METHODS)} (default: grda)")
+    add(
+        "--c",
+        metavar="X,...",
+        help="strength of the threshold; 0 is SGD; several are runs of their own (default: the recipe's)",
+    )
     add("--mu", metavar="X,...", help="its exponent, likewise")
     add("--zeros", metavar="X,...", help=f"the share that {', '.join(_training.TO_A_SHARE)} reach, likewise")
-    add("--precision", default="fp32", metavar="WORD", help="bf16, tf32 or fp32; weights stay float32")
+    add("--precision", default="fp32", metavar="WORD", help="bf16, tf32 or fp32 (default); weights stay float32")
     add("--compile", action="store_true", help="compile the network, forward and backward")
     add("--init", type=Path, metavar="FILE", help="first weights: a checkpoint, or a saved state dict")
     add("--keep", metavar="N,...", help="epochs after which a checkpoint is kept, as FILE.epoch5.pt")
-    add("--epochs", type=int, metavar="N")
-    add("--batch-size", type=int, metavar="N", help="of all processes together")
+    add("--epochs", type=int, metavar="N", help="passes over the data; where left out, as published")
+    add("--batch-size", type=int, metavar="N", help="of all processes together, likewise")
     add("--spare", action="store_true", help="do not threshold biases and batch norm (published: all)")
-    add("--seed", type=int, default=1, metavar="N", help="of first weights, batches, crops and flips")
+    add("--seed", type=int, default=1, metavar="N", help="of first weights, batches, crops and flips (default: 1)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read pictures of ImageNet, each")
     add("--pictures", type=int, metavar="N", help="train with fewer of them, evenly from all classes")
     add("--classes", type=int, metavar="N", help="only the first classes")

@@ -39,16 +39,19 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
         "the top eigenspace of the Hessian, and gRDA's weights against directional pruning of SGD's in closed form, "
         "for each epoch that both kept. Killed, the same command goes on.",
     )
+    usual = " (default: %(default)s)"
     parser.add_argument("pruned", type=Path, metavar="GRDA.pt", help="a checkpoint of gRDA")
     parser.add_argument("plain", type=Path, metavar="SGD.pt", help="that of SGD")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where the pictures lie")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the results (JSON; default: beside GRDA.pt)")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="eigenvectors")
-    parser.add_argument("--rows", type=int, default=1000, metavar="N", help="pictures that the Hessian is that of")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="eigenvectors" + usual)
+    parser.add_argument("--rows", type=int, default=1000, metavar="N", help="pictures that the Hessian is of" + usual)
     parser.add_argument(
-        "--memory", type=int, default=40, metavar="N", help="vectors as long as the weights held at once"
+        "--memory", type=int, default=40, metavar="N", help="vectors as long as the weights held at once" + usual
     )
-    parser.add_argument("--products", type=int, default=150, metavar="N", help="with the Hessian, at most, an epoch")
+    parser.add_argument(
+        "--products", type=int, default=150, metavar="N", help="with the Hessian, at most, an epoch" + usual
+    )
     options = parser.parse_args(arguments)
     top = _check.count("top", options.top)
     settings = {
