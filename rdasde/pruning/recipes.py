@@ -174,13 +174,19 @@ def _combinations(recipe: Recipe, options: argparse.Namespace) -> list[tuple[str
             mus = [_check.number("mu", mu, above=0.0, most=1.0) for mu in _numbers("mu", options.mu, recipe.mu)]
             pairs = [(c, mu) for c in cs for mu in mus if c]
             found += [("sgd", {"method": "sgd"})] if 0.0 in cs else []
-            found += [(f"grda-c{c:g}-mu{mu:g}", {"method": "grda", "c": c, "mu": mu}) for c, mu in pairs]
+            found += [(f"grda-c{_short(c)}-mu{_short(mu)}", {"method": "grda", "c": c, "mu": mu}) for c, mu in pairs]
         elif method == "sgd":
             found.append(("sgd", {"method": "sgd"}))
         for share in shares if method in _training.TO_A_SHARE or not any(told) else []:
             zeros = _training.checked_zeros(share, method)
-            found += [(f"{method}-zeros{zeros:g}", {"method": method, "zeros": zeros})] if zeros else []
+            found += [(f"{method}-zeros{_short(zeros)}", {"method": method, "zeros": zeros})] if zeros else []
     return found
+
+
+def _short(number: float) -> str:
+    """A number as no other one is written."""
+    text = f"{number:g}"
+    return text if float(text) == number else repr(number)
 
 
 def _check_heeded(options: argparse.Namespace, methods: Sequence[str]) -> None:

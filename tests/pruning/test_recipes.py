@@ -163,6 +163,18 @@ def test_several_strengths_in_a_call(tmp_path, capsys):
     assert len(said) == 10
 
 
+def test_strengths_that_are_nearly_the_same_are_runs_of_their_own():
+    options = recipes.parser().parse_args(["digits-resnet8", "--c", "0.02,0.02000001", "--checkpoint", "run.pt"])
+    names = [run.checkpoint.name for run in recipes.runs_of(RECIPE, options, None)]
+    assert names == ["run-grda-c0.02-mu0.6.pt", "run-grda-c0.02000001-mu0.6.pt"]
+
+
+def test_what_sgd_does_not_heed_is_not_in_its_checkpoint(tmp_path):
+    file = tmp_path / "run.pt"
+    assert command("--epochs", 1, "--pictures", 64, "--method", "sgd", "--spare", "--checkpoint", file) == 0
+    assert command("--epochs", 1, "--pictures", 64, "--method", "sgd", "--checkpoint", file) == 0
+
+
 def test_sgd_is_a_plain_loop():
     weights = run(digits(2, 0.0, method="sgd"))
     torch.manual_seed(4)

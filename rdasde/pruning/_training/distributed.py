@@ -131,8 +131,9 @@ def _begun(
     if start is not None:
         checkpoints.start_from(module, start)
     module.to(here.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from the stubs
-    groups = parameter_groups(module, c=settings.c) if settings.spare else module.parameters()
-    updates = GRDA(groups, lr=rate(0, settings.epochs), c=0.0 if settings.spare else settings.c, mu=settings.mu)
+    spare = settings.spare and settings.c > 0.0  # what a method does not heed changes nothing in its checkpoint
+    groups = parameter_groups(module, c=settings.c) if spare else module.parameters()
+    updates = GRDA(groups, lr=rate(0, settings.epochs), c=0.0 if spare else settings.c, mu=settings.mu)
     ours = method(module, settings, -(-sources.rows(source)[0] // settings.batch_size))
     done = _resumed(module, updates, ours, settings, checkpoint, here)
     if not done:
