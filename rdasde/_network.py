@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,15 @@ def weights_of(name: str, solution: Any, number: int | None = None) -> Tensor:
     if not bool(torch.isfinite(vector).all()):
         raise _check.bad(name, "weights that are not all finite", "finite weights", "look where the training diverged")
     return vector
+
+
+def plain_attention() -> AbstractContextManager[Any]:
+    """Within it attention is made of matrix products: its faster kernels have no second derivative."""
+    attention: Any = getattr(nn, "attention", None)
+    if not hasattr(attention, "sdpa_kernel"):  # before PyTorch 2.3
+        return nullcontext()
+    found: AbstractContextManager[Any] = attention.sdpa_kernel(attention.SDPBackend.MATH)
+    return found
 
 
 def exact(device: torch.device) -> torch.dtype:

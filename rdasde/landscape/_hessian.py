@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from rdasde import _check
 from rdasde._errors import note_partial
-from rdasde._network import Data, Loss, Network, batches, count_weights, flatten, loss_of
+from rdasde._network import Data, Loss, Network, batches, count_weights, flatten, loss_of, plain_attention
 
 from ._given import checked_network, real_vector, solution
 
@@ -34,15 +33,6 @@ class Eigenspace(NamedTuple):
     values: Tensor  # (k,)
     vectors: Tensor  # (k, d)
     residuals: Tensor  # (k,), norms of H u - value u
-
-
-def twice_differentiable() -> AbstractContextManager[Any]:
-    """Within it attention takes PyTorch's plain operations: its faster kernels have no second derivative."""
-    attention: Any = getattr(nn, "attention", None)
-    if not hasattr(attention, "sdpa_kernel"):  # before PyTorch 2.3
-        return nullcontext()
-    found: AbstractContextManager[Any] = attention.sdpa_kernel(attention.SDPBackend.MATH)
-    return found
 
 
 class HessianProduct:
@@ -70,7 +60,7 @@ class HessianProduct:
         pieces = [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
         total, seen = torch.zeros(self.dimension, device=self.device, dtype=self.dtype), 0
         for inputs, targets in batches(self._data, self._batch_size, self.device):
-            with twice_differentiable():
+            with plain_attention():
                 _, loss = loss_of(self._loss, self._network.model, inputs, targets)
                 slope = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
                 along = sum((g * v).sum() for g, v in zip(slope, pieces, strict=True))

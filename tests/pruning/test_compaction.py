@@ -157,6 +157,15 @@ def test_multiply_adds_of_groups_and_attention_by_hand():
     # projections in and out; scores and sums over 5 x 5 pairs in each of two heads of 4
     by_hand = 3 * (5 * 8 * 24 + 5 * 8 * 8 + 2 * 5 * 5 * 8)
     assert cost(attention, {"query": x, "key": x, "value": x}).multiply_adds == by_hand
+    layer = nn.TransformerEncoderLayer(8, 2, 20, batch_first=True)  # in a kernel of its own
+    assert cost(layer, x).multiply_adds == by_hand + 3 * 5 * 2 * 8 * 20
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_multiply_adds_of_recurrences_by_hand(kind, gates):
+    before = torch.backends.mkldnn.enabled
+    assert cost(kind(4, 5), torch.zeros(3, 2, 4)).multiply_adds == 3 * 2 * gates * 5 * (4 + 5)
+    assert torch.backends.mkldnn.enabled == before
 
 
 def test_residual_sums():
