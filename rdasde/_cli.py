@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figure.add_argument("--studies", action="store_true", help="all that take minutes, with their tables")
     figure.add_argument("--store", type=Path, metavar="DIR", help="keep finished pieces of studies, to go on from")
     figure.add_argument(
-        "--results", type=Path, metavar="DIR", help="draw figures of stored results from the files there, if they are"
+        "--results", type=Path, metavar="DIR", help="draw figures of stored results from your files there"
     )
     figure.add_argument("--small", action="store_true", help="studies at a small size, to see that they work")
     figure.add_argument("--caption", action="store_true", help="captions below the pictures, not only beside them")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rdasde import _check, _users
+from rdasde.pruning._copies import own_copy
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Data = tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]]
@@ -143,6 +144,15 @@ def weights_of(name: str, solution: Any, number: int | None = None) -> Tensor:
     return vector
 
 
+def plain_attention() -> AbstractContextManager[Any]:
+    """Within it attention is made of matrix products: its faster kernels have no second derivative."""
+    attention: Any = getattr(nn, "attention", None)
+    if not hasattr(attention, "sdpa_kernel"):  # before PyTorch 2.3
+        return nullcontext()
+    found: AbstractContextManager[Any] = attention.sdpa_kernel(attention.SDPBackend.MATH)
+    return found
+
+
 def exact(device: torch.device) -> torch.dtype:
     """Double precision, where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64
@@ -161,7 +171,7 @@ class Network:
     """A private copy of a model, at any vector of weights."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = copy.deepcopy(model)
+        self.model = own_copy(model)
         for parameter in self.model.parameters():
             parameter.requires_grad_(True)
         first = next(self.model.parameters())

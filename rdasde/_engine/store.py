@@ -25,8 +25,13 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a binary stream, and put that in the place of `path`: whole, or not at all.
 
     It is filled under a name of this thread's own beside `path`, so that whoever reads `path` meanwhile sees what was
-    there before, and writers side by side do not mix.
+    there before, and writers side by side do not mix. Links are followed; a pipe or a device is written to, and stays.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with open(path, "wb") as stream:
+            write(stream)
+        return
     scratch = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         with open(scratch, "wb") as stream:

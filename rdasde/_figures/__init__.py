@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rdasde import _check, _drawing
 from rdasde._errors import CostWarning
+from rdasde._figures import _results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,12 +36,12 @@ _LONGEST = ("network-trajectories", "mirror-maps", "trajectories-digits", "traje
 
 
 def draw(name: str, results: Path | None = None) -> Figure:
-    """Draw a figure by its name; those of stored results from the files of a directory, where these are there."""
+    """Draw a figure by its name; those of stored results from the files of a directory, if one is given."""
     _check.choice("name", name, tuple(FIGURES))
     module = importlib.import_module(f"rdasde._figures.{name.replace('-', '_')}")
     with _drawing.printed(), warnings.catch_warnings():
         warnings.simplefilter("ignore", CostWarning)  # a law and its runs are both shown, whatever they cost
-        figure: Figure = module.draw(results) if name in STORED else module.draw()
+        figure: Figure = _results.drawn(module.draw, name, results) if name in STORED else module.draw()
     return figure
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rdasde import _check
 from rdasde._engine.store import Arrays, load_arrays
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KEPT = Path(__file__).parent / "results"
 FULL = "cifar100-wrn28x10"
@@ -39,16 +42,27 @@ def arrays(name: str, folder: Path | None) -> Arrays:
 
 
 def _file(name: str, folder: Path | None) -> Path:
-    """The user's, where there is one of that name; else the package's."""
-    if folder is not None and not folder.is_dir():
+    """In the user's directory, where one is given; else the package's."""
+    if folder is None:
+        return KEPT / name
+    wrote, mend = "a directory with what the recipes' commands wrote", "leave it out, or name one"
+    if not folder.is_dir():
         got = f"{folder}, which is {'no directory' if folder.exists() else 'not there'}"
-        raise _check.bad(
-            "results", got, "a directory with what the recipes' commands wrote", "leave it out, or name one"
-        )
-    own = None if folder is None else folder / name
-    if own is not None and own.exists():
-        return own
-    return KEPT / name
+        raise _check.bad("results", got, wrote, mend)
+    if not (folder / name).exists():
+        raise _check.bad("results", f"{folder}, which holds no {name}", wrote, f"give the command --out {name} there")
+    return folder / name
+
+
+def drawn(draw: Callable[[Path | None], Figure], name: str, folder: Path | None) -> Figure:
+    """A figure of stored results; ValueError where a user's file holds others."""
+    try:
+        return draw(folder)
+    except (KeyError, IndexError, TypeError) as error:
+        if folder is None:
+            raise
+        (file,) = (file for file in folder.iterdir() if file.stem == name)
+        raise _unreadable(file, error) from error
 
 
 def _unreadable(file: Path, error: Exception) -> ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdasde import _drawing, _published
+from rdasde import _check, _drawing, _published
 from rdasde._figures import _results
 from rdasde._published import label
 from rdasde._studies._error_panels import error_axes
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "sparsity-accuracy-cifar100"
+_ALIKE = ("recipe", "epochs", "batch_size", "pictures", "classes", "side")
 STYLES = {
     "gRDA": ("o", _drawing.BLUE),
     "gradual magnitude": ("s", _drawing.RED),
@@ -31,6 +32,7 @@ def draw(results: Path | None = None) -> Figure:
     """Left: the runs at hand. Middle and right: published, of WRN28x10 on CIFAR-100 and of ResNet-50 on ImageNet."""
     runs = [run for run in _results.numbers(NAME, results)["runs"] if run["epoch"] == run.get("epochs")]
     runs = [run for run in runs if run["test_accuracy"] is not None]
+    _check_runs(runs)
     figure = _drawing.page(2.9)
     axes = figure.subplots(1, 3, width_ratios=(1.1, 0.9, 1.1))
     ours = _ours(runs)
@@ -45,6 +47,17 @@ def draw(results: Path | None = None) -> Figure:
     _drawing.letters(axes)
     _drawing.caption(figure, _text(runs))
     return figure
+
+
+def _check_runs(runs: list[dict[str, Any]]) -> None:
+    """ValueError of runs that are not at equal cost, or without gRDA among them."""
+    if not any(_method(run) == "gRDA" for run in runs):
+        got = f"a directory whose {NAME}.json tells of no finished run of gRDA"
+        raise _check.bad("results", got, "one that tells of some", "train one to its end, and compare again")
+    odd = [name for name in _ALIKE if len({run.get(name) for run in runs}) > 1]
+    if odd:
+        got = f"a directory whose {NAME}.json tells of runs that differ in {', '.join(odd)}"
+        raise _check.bad("results", got, "one of runs at equal cost", "compare a directory of these alone")
 
 
 def _method(run: dict[str, Any]) -> str:
@@ -89,25 +102,32 @@ def _text(runs: list[dict[str, Any]]) -> str:
     best = max(pruned, key=lambda run: float(run["test_accuracy"]))
     sparsest = max(pruned, key=lambda run: float(run["zeros"]))
     first, others = runs[0], len(runs) - len(plain) - len(pruned)
+    seeds = sorted({run["seed"] for run in runs})
+    several = len(seeds) > 1
     seconds = sum(run["seconds"] for run in runs)
     places = sorted({f"{_results.device(run['device'])}, {run['precision']}" for run in runs if run.get("device")})
     wrn, resnet = (_published.PUBLISHED[name] for name in ("cifar100-wrn28x10", "imagenet-resnet50"))
     text = (
         f"**a**: {_results.about(first, first['weights'])}, {first['epochs']} epochs, batches of "
-        f"{first['batch_size']}, seed {first['seed']}; {len(runs)} runs from the same initial weights "
+        f"{first['batch_size']}, seed{'s' if several else ''} {', '.join(map(str, seeds))}; {len(runs)} runs from the "
+        f"same initial weights{' where the seed is the same' if several else ''} "
         f"({len(pruned)} of gRDA, {others} of other methods), {_results.duration(seconds)} in all "
         f"({'; '.join(places)}). "
     )
     if plain:
-        text += f"SGD reaches {100 * plain[0]['test_accuracy']:.2f} %; "
-    text += (
-        f"gRDA at best {_said(best)}, at its sparsest {_said(sparsest)}. One seed: differences of the size of those "
-        f"between seeds are no findings. **b**: {wrn.about}: {wrn.source}. **c**: {resnet.about}: {resnet.source}."
-    )
+        text += f"SGD reaches {', '.join(_percent(run) for run in plain)} %; "
+    text += f"gRDA at best {_said(best)}, at its sparsest {_said(sparsest)}. "
+    if not several:
+        text += "One seed: differences of the size of those between seeds are no findings. "
+    text += f"**b**: {wrn.about}: {wrn.source}. **c**: {resnet.about}: {resnet.source}."
     unmeasured = _results.unmeasured(runs)
     return text + (f"{unmeasured} {_published.EARLIER}." if unmeasured else "")
 
 
+def _percent(run: dict[str, Any]) -> str:
+    return f"{100 * run['test_accuracy']:.2f}"
+
+
 def _said(run: dict[str, Any]) -> str:
     setting = label(run).partition(", ")[2].replace("μ", r"$\mu$").replace("c ", "$c$ ")
-    return f"{100 * run['test_accuracy']:.2f} % at {100 * run['zeros']:.1f} % zeros ({setting})"
+    return f"{_percent(run)} % at {100 * run['zeros']:.1f} % zeros ({setting})"

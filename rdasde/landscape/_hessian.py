@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rdasde import _check
 from rdasde._errors import note_partial
-from rdasde._network import Data, Loss, Network, batches, count_weights, flatten, loss_of
+from rdasde._network import Data, Loss, Network, batches, count_weights, flatten, loss_of, plain_attention
 
 from ._given import checked_network, real_vector, solution
 
@@ -60,12 +60,13 @@ class HessianProduct:
         pieces = [part.view(p.shape) for part, p in zip(parts, parameters, strict=True)]
         total, seen = torch.zeros(self.dimension, device=self.device, dtype=self.dtype), 0
         for inputs, targets in batches(self._data, self._batch_size, self.device):
-            _, loss = loss_of(self._loss, self._network.model, inputs, targets)
-            slope = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
-            along = sum((g * v).sum() for g, v in zip(slope, pieces, strict=True))
-            if isinstance(along, Tensor) and along.requires_grad:  # else the loss is linear in the weights
-                product = torch.autograd.grad(along, parameters, materialize_grads=True)
-                total += len(inputs) * flatten(product)
+            with plain_attention():
+                _, loss = loss_of(self._loss, self._network.model, inputs, targets)
+                slope = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
+                along = sum((g * v).sum() for g, v in zip(slope, pieces, strict=True))
+                if isinstance(along, Tensor) and along.requires_grad:  # else the loss is linear in the weights
+                    product = torch.autograd.grad(along, parameters, materialize_grads=True)
+                    total += len(inputs) * flatten(product)
             seen += len(inputs)
         if not bool(total.isfinite().all()):
             raise ArithmeticError("A product with the Hessian is not finite: look which batch has such a loss.")
@@ -140,8 +141,9 @@ def lanczos(
     def pairs(m: int) -> Eigenspace:
         values, columns = _tridiagonal(diagonal[:m], beside[: m - 1])
         residuals = beside[m - 1] * np.abs(columns[-1, -k:])
-        chosen = torch.from_numpy(np.ascontiguousarray(columns[:, : -k - 1 : -1])).to(device, dtype)
-        leading = [torch.from_numpy(np.ascontiguousarray(part[: -k - 1 : -1])) for part in (values, residuals)]
+        # copies: a single entry passes for contiguous whatever its stride, and PyTorch takes no negative one
+        chosen = torch.from_numpy(columns[:, : -k - 1 : -1].copy()).to(device, dtype)
+        leading = [torch.from_numpy(part[: -k - 1 : -1].copy()) for part in (values, residuals)]
         return Eigenspace(leading[0].to(device, dtype), chosen.T @ basis[:m], leading[1].to(device, dtype))
 
     basis[0] = fresh(0)

@@ -92,4 +92,5 @@ def restarted_lanczos(
 
 
 def _like(array: Floats, tensor: Tensor) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(tensor)
+    # a copy: a single entry passes for contiguous whatever its stride, and PyTorch takes no negative one
+    return torch.from_numpy(array.copy()).to(tensor)

@@ -12,6 +12,15 @@ from torch.nn.utils import prune
 Model = TypeVar("Model", bound=nn.Module)
 
 
+def own_copy(model: Model) -> Model:
+    """A deep copy, also where hooks make weights of others, which as no leaves a deep copy refuses."""
+    for module in model.modules():  # masks of torch.nn.utils.prune, weight_norm: they are made anew at each use
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor) and not value.is_leaf:
+                setattr(module, name, value.detach())
+    return copy.deepcopy(model)
+
+
 @torch.no_grad()
 def plain_copy(model: Model) -> Model:
     """A deep copy in evaluation mode, with masks of `torch.nn.utils.prune` made permanent."""
@@ -21,14 +30,7 @@ def plain_copy(model: Model) -> Model:
         for name, _ in module.named_buffers(recurse=False)
         if name.endswith("_mask") and hasattr(module, name.removesuffix("_mask") + "_orig")
     ]
-    for path, name in masked:  # the masked weight is no leaf, which a deep copy would refuse; it is made at each use
-        module = model.get_submodule(path)
-        setattr(module, name, getattr(module, name).detach())
-    for module in model.modules():  # weights that hooks make of others, as those of torch.nn.utils.weight_norm
-        for name, value in list(vars(module).items()):
-            if isinstance(value, Tensor) and not value.is_leaf:
-                setattr(module, name, value.detach())
-    result = copy.deepcopy(model).eval()
+    result = own_copy(model).eval()
     for path, name in masked:
         prune.remove(result.get_submodule(path), name)
     return result

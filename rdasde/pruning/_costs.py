@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdasde import _check
+from rdasde._network import plain_attention
 
 from ._models import checked_module
 from ._traced import checked_example, run
@@ -94,10 +97,27 @@ def size(model: nn.Module) -> tuple[int, int]:
 
 
 def _multiply_adds(model: nn.Module, example: Any) -> int:
-    # with gradients attention is made of products that are counted; without, it may be one kernel that is not
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+    # attention and recurrences as products that are counted, not as kernels of their own that are not
+    with torch.enable_grad(), plain_attention(), _plain_recurrences(model), FlopCounterMode(display=False) as counter:
         run(model, example)
     return int(counter.get_total_flops()) // 2
+
+
+@contextlib.contextmanager
+def _plain_recurrences(model: nn.Module) -> Iterator[None]:
+    if not any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        yield  # convolutions are faster by oneDNN
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what oneDNN has on other devices
+        flags = torch.backends.mkldnn.flags(enabled=False)
+        flags.__enter__()
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            flags.__exit__(None, None, None)
 
 
 @torch.no_grad()

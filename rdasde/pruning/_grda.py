@@ -338,7 +338,7 @@ def _thresholds(part: Part, raised: bool) -> list[Any]:
 
 def _grow(group: dict[str, Any], states: list[dict[str, Any]]) -> list[float]:
     """Count the step and raise the thresholds, in Python's numbers."""
-    factor = group["c"] * float(group["lr"]) ** (group["mu"] + 0.5)
+    factor = group["c"] * max(float(group["lr"]), 0.0) ** (group["mu"] + 0.5)  # NaN stays NaN
     growth: dict[int, float] = {}  # nearly always all tensors have taken as many steps
     thresholds = []
     for state in states:
@@ -354,8 +354,7 @@ def _grow_tensors(group: dict[str, Any], states: list[dict[str, Any]]) -> list[T
     """The same in tensors, without a look at their values."""
     steps, thresholds = [state["step"] for state in states], [state["threshold"] for state in states]
     lr, mu = group["lr"], group["mu"]
-    if isinstance(lr, Tensor):
-        lr = lr.to(steps[0].device, steps[0].dtype)
+    lr = lr.to(steps[0].device, steps[0].dtype).clamp(min=0.0) if isinstance(lr, Tensor) else max(lr, 0.0)
     torch._foreach_add_(steps, 1)
     growth = torch._foreach_reciprocal(steps)
     torch._foreach_neg_(growth)

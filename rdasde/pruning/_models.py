@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from rdasde import _check
@@ -28,3 +28,9 @@ def checked_module(
         elif tensor.is_meta and not meta:
             got, accepted = f"one whose {name} is on the meta device", "one whose parameters have values"
             raise _check.bad(argument, got, accepted, "load weights on another device")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that is spread over processes, in one piece in each of them; any other as it is."""
+    gathered = getattr(tensor, "full_tensor", None)
+    return tensor if gathered is None else gathered()

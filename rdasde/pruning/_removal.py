@@ -119,7 +119,8 @@ def fold(reader: Any, constants: Tensor) -> None:
         return
     weight = reader.weight if isinstance(reader, nn.Linear) else reader.weight.flatten(2).sum(dim=2)
     shift = weight @ constants
-    reader.bias = nn.Parameter(shift if reader.bias is None else reader.bias + shift)
+    trained = (reader.weight if reader.bias is None else reader.bias).requires_grad
+    reader.bias = nn.Parameter(shift if reader.bias is None else reader.bias + shift, requires_grad=trained)
 
 
 def _cut(layer: Any, out: Any, into: Any) -> None:
@@ -164,4 +165,5 @@ def cut(layer: nn.Module, name: str, index: Any) -> None:
     value = getattr(layer, name, None)
     if value is not None:
         kept = value[index].contiguous()
-        setattr(layer, name, nn.Parameter(kept) if isinstance(value, nn.Parameter) else kept)
+        parameter = isinstance(value, nn.Parameter)
+        setattr(layer, name, nn.Parameter(kept, requires_grad=value.requires_grad) if parameter else kept)

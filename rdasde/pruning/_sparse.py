@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,8 @@ from rdasde import _check
 
 from ._copies import plain_copy
 from ._models import checked_module
+
+_NO_PRODUCT = (torch.bfloat16, torch.float16)
 
 
 class SparseLinear(nn.Module):
@@ -36,6 +40,17 @@ class SparseLinear(nn.Module):
             y = y + self.bias
         return y.reshape(*x.shape[:-1], self.out_features)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> SparseLinear:
+        """A copy; PyTorch makes none of a tensor in compressed rows by itself."""
+        result = type(self).__new__(type(self))
+        memo[id(self)] = result
+        vars(result).update(copy.deepcopy(vars(self) | {"_parameters": {}}, memo))
+        for name, value in self._parameters.items():
+            if value is not None and id(value) not in memo:
+                memo[id(value)] = nn.Parameter(value.detach().clone(), requires_grad=value.requires_grad)
+            result._parameters[name] = None if value is None else memo[id(value)]
+        return result
+
     def extra_repr(self) -> str:
         """What `print` shows."""
         stored = self.weight.values().numel()
@@ -51,6 +66,7 @@ def to_sparse(model: nn.Module, *, least: float = 0.9) -> nn.Module:
     model : torch.nn.Module
     least : float
         Share of exact zeros from which a `torch.nn.Linear` is converted; below about 0.9 dense products are faster.
+        Layers in half precision on a CPU stay: PyTorch has no sparse products for them there.
 
     Returns
     -------
@@ -79,14 +95,17 @@ def to_sparse(model: nn.Module, *, least: float = 0.9) -> nn.Module:
     result = plain_copy(model)
     if _converts(result, least):
         return SparseLinear(result)  # type: ignore[arg-type]
+    converted: dict[nn.Module, SparseLinear] = {}  # a layer may be there more than once
     for module in list(result.modules()):
-        for name, child in list(module.named_children()):
-            if _converts(child, least):
-                setattr(module, name, SparseLinear(child))  # type: ignore[arg-type]
+        for name, child in list(module._modules.items()):
+            if child is not None and child not in converted and _converts(child, least):
+                converted[child] = SparseLinear(child)  # type: ignore[arg-type]
+            if child in converted:
+                setattr(module, name, converted[child])
     return result
 
 
 def _converts(module: nn.Module, least: float) -> bool:
-    if type(module) is not nn.Linear:
+    if type(module) is not nn.Linear or (module.weight.is_cpu and module.weight.dtype in _NO_PRODUCT):
         return False
     return int((module.weight == 0).sum()) >= least * module.weight.numel()

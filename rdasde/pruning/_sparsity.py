@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ._models import checked_module
+from ._models import checked_module, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,7 +170,8 @@ def sparsity(model: nn.Module) -> Sparsity:
     """Count the exact zeros of a model, over all parameters and by layer.
 
     Parameters shared by several modules count once. Where `torch.nn.utils.prune` keeps a mask beside a weight, the
-    masked weight counts. In a sparse tensor, what is not stored is zero.
+    masked weight counts. In a sparse tensor, what is not stored is zero. A model that is spread over processes
+    (FSDP) is counted as a whole, by all of them together: each must call.
 
     Parameters
     ----------
@@ -196,7 +197,8 @@ def sparsity(model: nn.Module) -> Sparsity:
     """
     checked_module(model)
     layers = []
-    for name, value in effective_parameters(model):
+    for name, spread in effective_parameters(model):
+        value = whole(spread)
         stored = value if value.layout == torch.strided else value.values()
         unstored = value.numel() - stored.numel()
         zeros = unstored + stored.numel() - int(torch.count_nonzero(stored))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ._mirror import group_norms, joint_norms, joint_soft_threshold, mirror
+from ._models import whole
 
 _UPDATES = 100  # times that the strength is estimated anew during training
 _SAMPLE = 2**20  # entries looked at for it: a share is then known to less than 0.05 points
@@ -27,7 +28,7 @@ def adapt(group: dict[str, Any], states: Sequence[dict[str, Any]], labels: Seque
     n, end = max(state["step"] for state in states), group["total_steps"]
     interval = max(1, end // _UPDATES)
     lr, mu = float(group["lr"]), group["mu"]
-    if lr == 0.0 or n % interval:
+    if lr <= 0.0 or n % interval:
         return
     theta = max(state["threshold"] for state in states)
     q = wanted_threshold(group, [state["accumulator"] for state in states], labels)
@@ -86,12 +87,12 @@ def wanted_threshold(
         values, sizes = [], []
         for a in accumulators:
             norms, size = group_norms(a, group["axis"])
-            values.append(norms.flatten().double() / math.sqrt(size))
+            values.append(whole(norms).flatten().double() / math.sqrt(size))
             sizes.append(torch.full_like(values[-1], size))
         return _between(torch.cat(values), torch.cat(sizes), share)
     total = sum(a.numel() for a in accumulators)
     stride = 1 if exact else -(-total // _SAMPLE)
-    sample = torch.cat([a.flatten()[::stride] for a in accumulators]).abs_()
+    sample = torch.cat([whole(a).flatten()[::stride] for a in accumulators]).abs_()
     k = min(max(round(share * sample.numel()), 1), sample.numel())
     return float(sample.kthvalue(k).values)
 

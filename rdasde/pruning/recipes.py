@@ -155,7 +155,7 @@ def runs_of(recipe: Recipe, options: argparse.Namespace, init: str | None) -> li
     found = {}
     for name, own in _combinations(recipe, options):
         found[name] = _training.Settings(options.recipe, **given, **{"c": 0.0, "mu": recipe.mu} | own)
-    file = options.checkpoint
+    file = _training.checked_name(options.checkpoint)
     if len(found) == 1 or file is None:
         return [Run(name, settings, file) for name, settings in found.items()]
     return [Run(name, settings, file.with_stem(f"{file.stem}-{name}")) for name, settings in found.items()]
@@ -166,6 +166,7 @@ def _combinations(recipe: Recipe, options: argparse.Namespace) -> list[tuple[str
     found: list[tuple[str, dict[str, Any]]] = []
     methods = [_check.choice("method", word, _training.METHODS) for word in options.method.split(",")]
     shares = [None] if options.zeros is None else _numbers("zeros", options.zeros)
+    _check_heeded(options, methods)
     told = [method in _training.TO_A_SHARE for method in methods]
     for method in methods:
         if method == "grda":
@@ -173,13 +174,28 @@ def _combinations(recipe: Recipe, options: argparse.Namespace) -> list[tuple[str
             mus = [_check.number("mu", mu, above=0.0, most=1.0) for mu in _numbers("mu", options.mu, recipe.mu)]
             pairs = [(c, mu) for c in cs for mu in mus if c]
             found += [("sgd", {"method": "sgd"})] if 0.0 in cs else []
-            found += [(f"grda-c{c:g}-mu{mu:g}", {"method": "grda", "c": c, "mu": mu}) for c, mu in pairs]
+            found += [(f"grda-c{_short(c)}-mu{_short(mu)}", {"method": "grda", "c": c, "mu": mu}) for c, mu in pairs]
         elif method == "sgd":
             found.append(("sgd", {"method": "sgd"}))
         for share in shares if method in _training.TO_A_SHARE or not any(told) else []:
             zeros = _training.checked_zeros(share, method)
-            found += [(f"{method}-zeros{zeros:g}", {"method": method, "zeros": zeros})] if zeros else []
+            found += [(f"{method}-zeros{_short(zeros)}", {"method": method, "zeros": zeros})] if zeros else []
     return found
+
+
+def _short(number: float) -> str:
+    """A number as no other one is written."""
+    text = f"{number:g}"
+    return text if float(text) == number else repr(number)
+
+
+def _check_heeded(options: argparse.Namespace, methods: Sequence[str]) -> None:
+    """ValueError of an option that none of the methods heeds."""
+    for name in ("c", "mu"):
+        value = getattr(options, name)
+        if value is not None and "grda" not in methods:
+            accepted = f"left out with method {', '.join(methods)}"
+            raise _check.bad(name, value, accepted, "give it with grda")
 
 
 def _numbers(name: str, text: str | None, default: float | None = None) -> list[Any]:
@@ -192,13 +208,18 @@ def _numbers(name: str, text: str | None, default: float | None = None) -> list[
         raise _check.bad(name, text, "numbers separated by commas", "give for example 0.5,0.6") from None
 
 
-def _keep(text: str | None) -> tuple[int, ...]:
+def _keep(text: str | None, epochs: int, checkpoint: Path | None) -> tuple[int, ...]:
     if text is None:
         return ()
     try:
-        return tuple(_check.count("keep", int(word)) for word in text.split(","))
+        found = tuple(_check.count("keep", int(word)) for word in text.split(","))
     except ValueError:
         raise _check.bad("keep", text, "numbers of epochs separated by commas", "give for example 1,2,5,10") from None
+    if checkpoint is None:
+        raise _check.bad("keep", text, "left out without a checkpoint", "give --checkpoint")
+    if max(found) > epochs:
+        raise _check.bad("keep", text, f"numbers of at most the {epochs} epochs there are", "leave out what is more")
+    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -219,18 +240,22 @@ def parser() -> argparse.ArgumentParser:
         help="where CIFAR (a folder a class, binary, torchvision's) or ImageNet lie",
     )
     add("--checkpoint", type=Path, metavar="FILE", help="saved after every epoch, and gone on from")
-    add("--method", default="grda", metavar="WORD,...", help=f"of {', '.join(_training.METHODS)}")
-    add("--c", metavar="X,...", help="strength of the threshold; 0 is SGD; several are runs of their own")
+    add("--method", default="grda", metavar="WORD,...", help=f"of {', '.join(_training.METHODS)} (default: grda)")
+    add(
+        "--c",
+        metavar="X,...",
+        help="strength of the threshold; 0 is SGD; several are runs of their own (default: the recipe's)",
+    )
     add("--mu", metavar="X,...", help="its exponent, likewise")
     add("--zeros", metavar="X,...", help=f"the share that {', '.join(_training.TO_A_SHARE)} reach, likewise")
-    add("--precision", default="fp32", metavar="WORD", help="bf16, tf32 or fp32; weights stay float32")
+    add("--precision", default="fp32", metavar="WORD", help="bf16, tf32 or fp32 (default); weights stay float32")
     add("--compile", action="store_true", help="compile the network, forward and backward")
     add("--init", type=Path, metavar="FILE", help="first weights: a checkpoint, or a saved state dict")
     add("--keep", metavar="N,...", help="epochs after which a checkpoint is kept, as FILE.epoch5.pt")
-    add("--epochs", type=int, metavar="N")
-    add("--batch-size", type=int, metavar="N", help="of all processes together")
+    add("--epochs", type=int, metavar="N", help="passes over the data; where left out, as published")
+    add("--batch-size", type=int, metavar="N", help="of all processes together, likewise")
     add("--spare", action="store_true", help="do not threshold biases and batch norm (published: all)")
-    add("--seed", type=int, default=1, metavar="N", help="of first weights, batches, crops and flips")
+    add("--seed", type=int, default=1, metavar="N", help="of first weights, batches, crops and flips (default: 1)")
     add("--workers", type=int, default=0, metavar="N", help="processes that read pictures of ImageNet, each")
     add("--pictures", type=int, metavar="N", help="train with fewer of them, evenly from all classes")
     add("--classes", type=int, metavar="N", help="only the first classes")
@@ -265,11 +290,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    recipe, keep = recipe_of(options.recipe), _keep(options.keep)
+    recipe = recipe_of(options.recipe)
     start, init = (None, None) if options.init is None else _training.first_weights(options.init)
     runs = runs_of(recipe, options, init)
+    keep = _keep(options.keep, runs[0].settings.epochs, options.checkpoint)
+    _check.count("workers", options.workers, least=0)
+    if options.workers and recipe.data in _training.ON_DEVICE:
+        mend = "its pictures are read once"
+        raise _check.bad("workers", options.workers, f"left out with {recipe.data}", mend)
     with _training.place() as here:
         _training.checked_precision(options.precision, here.device)
+        for run in runs:
+            _training.check_run(network_of(recipe, options.classes), run.settings, run.checkpoint, here)
         cut = {name: getattr(options, name) for name in ("pictures", "classes", "side", "workers")}
         source = source_of(recipe, options.folder, here.device, **cut)
         for run in runs:

@@ -58,11 +58,56 @@ def test_products_are_those_of_the_dense_hessian(batch_norm):
         torch.testing.assert_close(multiply(column), matrix @ column, rtol=1e-9, atol=1e-12)
 
 
+class Attention(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attend, self.read = torch.nn.MultiheadAttention(4, 2, batch_first=True), torch.nn.Linear(4, 3)
+
+    def forward(self, inputs):
+        return self.read(self.attend(inputs, inputs, inputs, need_weights=False)[0].mean(1))
+
+
+def test_attention_has_second_derivatives():
+    torch.manual_seed(0)
+    model = Attention().double()
+    pair = torch.randn(9, 5, 4, dtype=torch.float64), torch.randint(3, (9,))
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        matrix = dense_hessian(model, functional.cross_entropy, pair)
+    multiply = landscape.hessian_product(model, functional.cross_entropy, pair, batch_size=4)
+    for column in torch.eye(len(matrix), dtype=torch.float64)[::9]:
+        torch.testing.assert_close(multiply(column), matrix @ column, rtol=1e-9, atol=1e-12)
+
+
+def test_weights_that_hooks_make_of_others():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3))
+    torch.nn.utils.prune.l1_unstructured(model[0], "weight", 0.5)
+    pair = torch.randn(20, 5), torch.randint(3, (20,))
+    functional.cross_entropy(model(pair[0]), pair[1]).backward()  # from now on the masked weight is no leaf
+    curve = landscape.curve(model, model, model, functional.cross_entropy, pair, epochs=1, points=2)
+    np.testing.assert_allclose(
+        curve.loss.sel(path="curve", t=0.0), functional.cross_entropy(model(pair[0]), pair[1]).item(), rtol=1e-6
+    )
+    assert landscape.top_eigenspace(model, functional.cross_entropy, pair, k=1).values[0] > 0.0
+
+
 def test_a_loss_linear_in_the_weights_has_no_curvature():
     model = torch.nn.Linear(3, 1)
     pair = torch.ones(4, 3), torch.zeros(4)
     multiply = landscape.hessian_product(model, lambda y, t: y.mean(), pair)
     assert not multiply(torch.ones(4)).any()
+
+
+def test_a_single_eigenpair():
+    model, pair = network(), data()
+    values = torch.linalg.eigvalsh(dense_hessian(model, functional.cross_entropy, pair))
+    found = landscape.top_eigenspace(model, functional.cross_entropy, pair, k=1)
+    multiply = landscape.hessian_product(model, functional.cross_entropy, pair)
+    start = torch.randn(multiply.dimension, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    again = restarted_lanczos(multiply, start, 1, room=4, products=60, tolerance=1e-4)
+    for space in (found, again):
+        torch.testing.assert_close(space.values, values[-1:], rtol=1e-3, atol=0.0)
+        assert space.vectors.shape == (1, len(values))
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

@@ -122,6 +122,19 @@ def test_a_plain_chain_needs_no_library(monkeypatch):
         compact(Branches(), torch.randn(2, 1, 12, 12))
 
 
+@pytest.mark.parametrize("example", [None, torch.ones(2, 1, 9, 9)])
+def test_what_is_frozen_stays_frozen(example):
+    layers = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(100, 2)
+    model = nn.Sequential(*layers).requires_grad_(False)
+    model[5].requires_grad_(True)
+    for weight in (model[0].weight, model[0].bias, model[1].weight):
+        weight[:3] = 0.0
+    model[1].bias[:3] = 1.0  # constants that go into the next layer's biases
+    small = compact(model, example)
+    assert small[0].out_channels == 5
+    assert [p.requires_grad for p in small.parameters()] == [p.requires_grad for p in model.parameters()]
+
+
 def test_multiply_adds_of_lenet_by_hand():
     torch.manual_seed(0)
     model = lenet()
@@ -144,6 +157,15 @@ def test_multiply_adds_of_groups_and_attention_by_hand():
     # projections in and out; scores and sums over 5 x 5 pairs in each of two heads of 4
     by_hand = 3 * (5 * 8 * 24 + 5 * 8 * 8 + 2 * 5 * 5 * 8)
     assert cost(attention, {"query": x, "key": x, "value": x}).multiply_adds == by_hand
+    layer = nn.TransformerEncoderLayer(8, 2, 20, batch_first=True)  # in a kernel of its own
+    assert cost(layer, x).multiply_adds == by_hand + 3 * 5 * 2 * 8 * 20
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_multiply_adds_of_recurrences_by_hand(kind, gates):
+    before = torch.backends.mkldnn.enabled
+    assert cost(kind(4, 5), torch.zeros(3, 2, 4)).multiply_adds == 3 * 2 * gates * 5 * (4 + 5)
+    assert torch.backends.mkldnn.enabled == before
 
 
 def test_residual_sums():

@@ -10,6 +10,7 @@ panels = pytest.importorskip("rdasde.pruning._panels.valley")
 theory = pytest.importorskip("rdasde.pruning._panels.theory")
 compare = pytest.importorskip("rdasde.pruning._panels.compare")
 checkpoints = pytest.importorskip("rdasde.pruning._panels.checkpoints")
+is_kept = pytest.importorskip("rdasde.pruning._training.checkpoints").is_kept
 landscape = pytest.importorskip("rdasde.landscape")
 functional = torch.nn.functional
 
@@ -236,6 +237,8 @@ def test_thresholds_stand_at_their_weights():
             for name, size in sizes.items()
         ]
         torch.testing.assert_close(found, torch.cat(wanted))
+    with pytest.raises(ValueError, match=r"^GRDA\.pt is one with the optimizer's state of 0 parameters, but must be"):
+        theory.thresholds(model, {}, False)
 
 
 def saved(path, model, epoch=2, **settings):
@@ -278,6 +281,24 @@ def test_compare_reads_every_run(tmp_path, capsys):
     assert runs[1]["seconds"] == 4.0
 
 
+def test_compare_leaves_out_what_is_no_run(tmp_path, capsys):
+    saved(tmp_path / "grda.pt", network(1), c=0.01, mu=0.6)
+    torch.save(network(1).state_dict(), tmp_path / "first.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "grda.pt").read_bytes()[:500])
+    saved(tmp_path / "nameless.pt", network(1))
+    torch.save(torch.load(tmp_path / "nameless.pt", weights_only=True) | {"settings": {}}, tmp_path / "nameless.pt")
+    (tmp_path / "log.jsonl").write_text('{"epoch": 1, "loss": 2.0}\n')
+    (tmp_path / "lone.jsonl").write_text("{")
+    compare.main([str(tmp_path)])
+    out = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("| grda |") for line in out) == 1
+    assert out[-1] == ("No runs of these recipes, left out: cut.pt, first.pt, nameless.pt, log.jsonl, lone.jsonl.")
+    (tmp_path / "grda.pt").unlink()
+    (tmp_path / "grda.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"which holds none in cut\.pt, first\.pt, nameless\.pt, log\.jsonl, lone"):
+        compare.collect(tmp_path)
+
+
 def test_published_numbers_stand_beside_runs_of_their_data():
     run = {"name": "x", "recipe": "cifar100-wrn28x10", "c": 0.0, "zeros": 0.0, "seconds": 0.0, "epoch": 1}
     text = compare.report([run | {"test_accuracy": None, "test_loss": None, "train_loss": None}])
@@ -314,11 +335,6 @@ def test_mistakes_are_one_sentence(tmp_path):
         f"A.pt is {missing}, which is not there, but must be"
     )
     saved(file, network(1))
-    (tmp_path / "lone.jsonl").write_text("{")
-    assert said(lambda: compare.collect(tmp_path)) == (
-        "DIR is one whose lone.jsonl is empty, but must be a directory with histories: remove that file."
-    )
-    (tmp_path / "lone.jsonl").unlink()
     saved(tmp_path / "other.pt", network(1), recipe="mnist5000-lenet")
     one, other = checkpoints.read(file), checkpoints.read(tmp_path / "other.pt")
     assert said(lambda: checkpoints.alike(one, other)) == (
@@ -337,5 +353,7 @@ def test_weights_kept_on_the_way_are_found(tmp_path):
         5: tmp_path / "run.epoch5.pt",
         12: tmp_path / "run.epoch12.pt",
     }
-    assert checkpoints.is_kept(tmp_path / "run.epoch5.pt")
-    assert not checkpoints.is_kept(tmp_path / "run.pt")
+    assert is_kept(tmp_path / "run.epoch5.pt")
+    assert not is_kept(tmp_path / "run.pt")
+    (tmp_path / "run[1].epoch5.pt").touch()
+    assert list(checkpoints.kept(tmp_path / "run[1].pt")) == [5]

@@ -60,6 +60,16 @@ def test_class_folders_are_read_in_alphabetical_order(tmp_path):
     assert read.train_inputs.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_pictures_of_other_modes_and_what_lies_beside_them(tmp_path):
+    folders(tmp_path)
+    here = tmp_path / "train" / NAMES[0]
+    colours = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).convert("P")
+    colours.save(here / "0.png", transparency=bytes(100))  # of which Pillow warns
+    (here / "._0.png").write_bytes(b"macOS")
+    read = _cifar.read("cifar10", tmp_path)[0][0]
+    np.testing.assert_array_equal(read[0], np.asarray(colours.convert("RGB")))
+
+
 def test_test_pictures_may_be_called_val(tmp_path):
     folders(tmp_path, part="val")
     assert len(_training.read("cifar10", tmp_path, CPU).test_labels) == 10
@@ -207,6 +217,8 @@ def test_folders_that_hold_something_else(tmp_path, monkeypatch):
         f"folder is {nowhere}, but must be a directory with cifar10 ({LAYOUTS}): nothing is downloaded."
     )
     monkeypatch.setitem(sys.modules, "torchvision", None)
+    assert said("cifar10", tmp_path).startswith(f"folder is {tmp_path}, but must be a directory with cifar10 (")
+    (tmp_path / "cifar-10-batches-py").mkdir()
     assert said("cifar10", tmp_path) == (
         "cifar10 is read through torchvision, which is not installed: pip install torchvision."
     )
@@ -241,6 +253,11 @@ def test_class_folders_that_are_not_the_data(tmp_path):
     assert said("cifar10", whole) == (
         "folder is one where '1.png' has 31 x 32 pixels, but must be a directory with pictures of 32 x 32: replace "
         "that file."
+    )
+    Image.fromarray(np.full((32, 32), 40000, dtype=np.uint16)).save(odd)  # Pillow would make it white
+    assert said("cifar10", whole) == (
+        "folder is one where '1.png' cannot be read ('it has more than 8 bits a pixel'), but must be a directory with "
+        "PNG pictures: replace that file."
     )
     odd.write_bytes(b"no picture")
     assert said("cifar10", whole).startswith("folder is one where '1.png' cannot be read (")

@@ -1,6 +1,7 @@
 """GRDA against a NumPy twin in double precision, and what a torch optimizer must stand."""
 
 import copy
+import gc
 import inspect
 import io
 import math
@@ -14,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from rdasde.pruning import GRDA, parameter_groups  # noqa: E402
+from rdasde.pruning import GRDA, parameter_groups, sparsity  # noqa: E402
 from rdasde.pruning._mirror import mirror, mirror_at_once  # noqa: E402
 
 torch.set_num_threads(1)
@@ -639,6 +640,43 @@ def test_a_compiled_model_and_a_compiled_step_train_alike(capturable):
         assert torch.equal(w == 0, v == 0)
 
 
+@pytest.mark.parametrize("options", [{"foreach": True}, {"foreach": False}, {"fused": True}, {"capturable": True}])
+def test_a_rate_a_rounding_below_zero_leaves_the_threshold(options):
+    # what LinearLR(start_factor=0.3, end_factor=0.0, total_iters=3) makes of 0.1
+    for lr in (-2.2e-18, torch.tensor(-2.2e-18)):
+        (w,) = parameters(draws(0, [(40,)]))
+        optimizer = GRDA([w], lr=0.1, c=0.1, **options)
+        w.grad = torch.ones(40)
+        optimizer.step()
+        before, theta = w.detach().clone(), float(optimizer.state[w]["threshold"])
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.step()
+        assert theta > 0.0
+        assert float(optimizer.state[w]["threshold"]) == theta
+        torch.testing.assert_close(w.detach(), before, rtol=0, atol=1e-15)
+    (w,) = parameters(draws(0, [(40,)]))
+    optimizer = GRDA([w], lr=0.1, sparsity_target=0.5, total_steps=4)
+    w.grad = torch.ones(40)
+    for lr in (0.1, 0.1, -2.2e-18, -2.2e-18):
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.step()
+    assert int((w == 0).sum()) == 20
+
+
+@pytest.mark.parametrize("options", [{"foreach": True}, {"foreach": False}, {"fused": True}, {}])
+def test_momentum_that_is_turned_off_and_on_is_that_of_sgd(options):
+    ws, vs = parameters(draws(0)), parameters(draws(0))
+    optimizers = GRDA(ws, lr=0.1, momentum=0.9, **options), torch.optim.SGD(vs, lr=0.1, momentum=0.9)
+    for n in range(9):
+        for tensors, optimizer in zip((ws, vs), optimizers, strict=True):
+            for w, gradient in zip(tensors, draws(n + 1), strict=True):
+                w.grad = gradient
+            optimizer.param_groups[0]["momentum"] = 0.0 if 3 <= n < 6 else 0.9
+            optimizer.step()
+    for w, v in zip(ws, vs, strict=True):
+        torch.testing.assert_close(w, v, rtol=0, atol=1e-6)
+
+
 def test_a_scheduler_reaches_a_rate_in_a_tensor():
     (w,) = parameters(draws(0, [(4,)]))
     optimizer = GRDA([w], lr=torch.tensor(0.1, dtype=torch.float64), c=0.1, capturable=True)
@@ -652,30 +690,47 @@ def test_a_scheduler_reaches_a_rate_in_a_tensor():
     assert float(optimizer.state[w]["threshold"]) == pytest.approx(expected, rel=1e-6)
 
 
-def worker(rank, folder):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    model = network()
-    parallel = nn.parallel.DistributedDataParallel(model)
+def trained(model, called, rows):
+    """The model after 20 steps on the rows of this process."""
     optimizer = GRDA(parameter_groups(model), lr=0.1, mu=0.6, sparsity_target=0.7, total_steps=20)
     for n in range(20):
         optimizer.zero_grad()
-        parallel(draws(n, [(4, 6)])[0][2 * rank : 2 * rank + 2]).square().mean().backward()
+        called(draws(n, [(4, 6)])[0][rows]).square().mean().backward()
         optimizer.step()
-    torch.save(model.state_dict(), f"{folder}/{rank}")
+    return model
+
+
+def counts(model):
+    return [layer.zeros for layer in sparsity(model).layers]
+
+
+def worker(rank, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    model, rows = network(), slice(2 * rank, 2 * rank + 2)
+    trained(model, nn.parallel.DistributedDataParallel(model), rows)
+    saved = {"copied": (model.state_dict(), counts(model))}
+    if hasattr(torch.distributed.fsdp, "fully_shard"):  # from PyTorch 2.6 on
+        model = network()
+        torch.distributed.fsdp.fully_shard(model)
+        trained(model, model, rows)
+        saved["spread"] = {name: w.full_tensor() for name, w in model.state_dict().items()}, counts(model)
+    torch.save(saved, f"{folder}/{rank}")
+    del model
+    gc.collect()  # what is left of the modules would abort the process at its end
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_train_as_one(tmp_path):
+def test_two_processes_train_as_one_with_copies_of_the_weights_and_with_parts(tmp_path):
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.multiprocessing.spawn(worker, args=(str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / str(rank), weights_only=True) for rank in range(2))
     model = network()
-    optimizer = GRDA(parameter_groups(model), lr=0.1, mu=0.6, sparsity_target=0.7, total_steps=20)
-    for n in range(20):
-        optimizer.zero_grad()
-        model(draws(n, [(4, 6)])[0]).square().mean().backward()
-        optimizer.step()
-    for name, w in model.state_dict().items():
-        assert torch.equal(first[name], second[name])
-        torch.testing.assert_close(first[name], w, rtol=0, atol=1e-5)
+    trained(model, model, slice(4))
+    assert sum(counts(model)) > 0
+    for way, (weights, zeros) in first.items():
+        assert zeros == second[way][1] == counts(model)
+        for name, w in model.state_dict().items():
+            assert torch.equal(weights[name], second[way][0][name])
+            torch.testing.assert_close(weights[name], w, rtol=0, atol=1e-5)

@@ -1,5 +1,6 @@
 """Counting zeros, masks, and smaller networks with the same outputs."""
 
+import copy
 import functools
 import math
 
@@ -212,6 +213,27 @@ def test_sparse_layers_have_equal_outputs():
     assert not any(type(layer).__name__ == "SparseLinear" for layer in other)
     with pytest.raises(ValueError, match="least is 2"):
         to_sparse(model, least=2)
+
+
+def test_sparse_layers_are_copied():
+    layer = nn.Linear(8, 40)
+    zero(layer.weight, torch.arange(40)[:, None].expand(40, 8) > 1)
+    model = to_sparse(nn.ModuleList([layer, nn.ReLU(), layer]))
+    twin = copy.deepcopy(model)
+    assert twin[0] is twin[2]
+    assert twin[0].weight is not model[0].weight
+    x = torch.randn(3, 8)
+    assert torch.equal(twin[0](x), model[0](x))
+    assert torch.equal(to_sparse(model)[0](x), model[0](x))  # there is nothing left to do
+    assert model[0] is model[2]  # one layer, twice
+    assert not any(p.requires_grad for p in twin.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_layers_that_pytorch_has_no_sparse_products_for_stay(dtype):
+    model = nn.Sequential(nn.Linear(8, 4)).to(dtype)
+    model[0].weight.data.zero_()
+    assert torch.equal(to_sparse(model)(torch.ones(2, 8, dtype=dtype)), model(torch.ones(2, 8, dtype=dtype)))
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import os
 import sys
 
 import numpy as np
@@ -157,7 +158,21 @@ def test_several_strengths_in_a_call(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"sgd, {tmp_path / 'run-sgd.pt'}"
     assert command(*strengths, "--checkpoint", file) == 0  # all are finished
-    assert len(capsys.readouterr().out.splitlines()) == 5
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [f"sgd, {tmp_path / 'run-sgd.pt'}", f"{tmp_path / 'run-sgd.pt'} is complete."]
+    assert len(said) == 10
+
+
+def test_strengths_that_are_nearly_the_same_are_runs_of_their_own():
+    options = recipes.parser().parse_args(["digits-resnet8", "--c", "0.02,0.02000001", "--checkpoint", "run.pt"])
+    names = [run.checkpoint.name for run in recipes.runs_of(RECIPE, options, None)]
+    assert names == ["run-grda-c0.02-mu0.6.pt", "run-grda-c0.02000001-mu0.6.pt"]
+
+
+def test_what_sgd_does_not_heed_is_not_in_its_checkpoint(tmp_path):
+    file = tmp_path / "run.pt"
+    assert command("--epochs", 1, "--pictures", 64, "--method", "sgd", "--spare", "--checkpoint", file) == 0
+    assert command("--epochs", 1, "--pictures", 64, "--method", "sgd", "--checkpoint", file) == 0
 
 
 def test_sgd_is_a_plain_loop():
@@ -543,7 +558,36 @@ def test_cifar_from_class_folders(tmp_path):
             "zeros is 0.999, but must be less than 0.9825, the share of matrices and filters: biases and batch norm "
             "are not cut: give less.",
         ),
-        (["--init", "nowhere.pt"], "[Errno 2] No such file or directory: 'nowhere.pt'"),
+        (
+            ["--init", "nowhere.pt"],
+            "init is nowhere.pt, which cannot be read (No such file or directory), but must be a checkpoint or a state "
+            "dict: give another --init.",
+        ),
+        (["--keep", "1"], "keep is 1, but must be left out without a checkpoint: give --checkpoint."),
+        (
+            ["--keep", "1,9", "--epochs", "2", "--checkpoint", "run.pt"],
+            "keep is 1,9, but must be numbers of at most the 2 epochs there are: leave out what is more.",
+        ),
+        (["--workers", "-1"], "workers is -1, but must be a whole number >= 0: give a whole number."),
+        (["--workers", "2"], "workers is 2, but must be left out with digits: its pictures are read once."),
+        (
+            ["--method", "sgd", "--c", "0.1"],
+            "c is 0.1, but must be left out with method sgd: give it with grda.",
+        ),
+        (
+            ["--method", "one-shot,sgd", "--zeros", "0.5", "--mu", "0.7"],
+            "mu is 0.7, but must be left out with method one-shot, sgd: give it with grda.",
+        ),
+        (
+            ["--checkpoint", "runs/c0.01"],
+            "checkpoint is runs/c0.01, but must be a file name that ends in .pt, and not as those that --keep writes: "
+            "give for example runs/c0.01.pt.",
+        ),
+        (
+            ["--checkpoint", "run.epoch5.pt"],
+            "checkpoint is run.epoch5.pt, but must be a file name that ends in .pt, and not as those that --keep "
+            "writes: give for example run.pt.",
+        ),
         (["--side", "3"], "side is 3, but must be a divisor of the pictures' 8 pixels: give a divisor."),
         (["--classes", "11"], "classes is 11, but must be at most the 10 of the data: give fewer."),
         (["--pictures", "2000"], "pictures is 2000, but must be at most the 1438 there are: give fewer."),
@@ -555,6 +599,92 @@ def test_bad_requests_get_one_sentence(capsys, arguments, message):
         pytest.skip("there it is right")
     assert command(*arguments) == 1
     assert capsys.readouterr().err == f"rdasde.pruning.recipes: {message}\n"
+
+
+def test_what_a_later_run_of_a_call_lacks_is_said_before_the_first_is_trained(tmp_path, capsys):
+    file = tmp_path / "run.pt"
+    assert command("--epochs", 1, "--method", "sgd,rigl", "--zeros", "0.5,0.999", "--checkpoint", file) == 1
+    assert capsys.readouterr().err.startswith("rdasde.pruning.recipes: zeros is 0.999, but must be less than 0.9825")
+    torch.save(
+        {"settings": digits(3, 0.02)._asdict(), "epoch": 1, "model": {}, "optimizer": {}},
+        tmp_path / "run-grda-c0.02-mu0.6.pt",
+    )
+    assert command("--epochs", 1, "--seed", 4, "--c", "0,0.02", "--mu", 0.6, "--checkpoint", file) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("rdasde.pruning.recipes: checkpoint is that of a run with another epochs, but must be")
+    assert said.out == ""
+    assert not (tmp_path / "run-sgd.pt").exists()
+    (tmp_path / "file").touch()
+    assert command("--epochs", 1, "--checkpoint", tmp_path / "file" / "run.pt") == 1
+    assert capsys.readouterr().err == (
+        f"rdasde.pruning.recipes: checkpoint is {tmp_path / 'file' / 'run.pt'}, which cannot be written (File "
+        "exists), but must be a file in a directory that can be written to: give another --checkpoint.\n"
+    )
+    (tmp_path / "folder.pt").mkdir()
+    assert command("--epochs", 1, "--checkpoint", tmp_path / "folder.pt") == 1
+    assert f"checkpoint is {tmp_path / 'folder.pt'}, a directory, but must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"settings": None}, "a file that holds something else ('its settings is None')"),
+        ({"epoch": "two"}, "a file that holds something else (\"its epoch is 'two'\")"),
+        ({"epoch": -1}, "a file that holds something else ('its epoch is -1')"),
+        ({"model": [1]}, "a file that holds something else ('its model is [1]')"),
+        ({"model": {}}, "one whose weights are of another network ('Error(s) in loading state_dict for"),
+        ({"masks": [torch.ones(3)]}, "one with 1 masks that do not fit its 10 matrices and filters"),
+    ],
+)
+def test_checkpoints_that_are_damaged(tmp_path, capsys, changed, said):
+    file = tmp_path / "run.pt"
+    assert command("--epochs", 1, "--pictures", 64, "--checkpoint", file) == 0
+    torch.save(load(file) | changed, file)
+    assert command("--epochs", 1, "--pictures", 64, "--checkpoint", file) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"rdasde.pruning.recipes: checkpoint is {said}")
+
+
+@pytest.mark.parametrize(
+    "spoilt", [lambda w: w * torch.nan, lambda w: w.to("meta"), torch.Tensor.to_sparse, lambda w: w.to(torch.complex64)]
+)
+def test_first_weights_that_are_no_numbers(tmp_path, capsys, spoilt):
+    weights = RECIPE.network().state_dict()
+    torch.save(weights | {"0.weight": spoilt(weights["0.weight"])}, tmp_path / "first.pt")
+    assert command("--init", tmp_path / "first.pt") == 1
+    assert capsys.readouterr().err == (
+        "rdasde.pruning.recipes: init is a file that holds something else ('0.weight is no tensor of finite numbers'), "
+        "but must be a checkpoint or a state dict: give another --init.\n"
+    )
+
+
+def test_names_of_weights_of_wrapped_modules(tmp_path):
+    weights = RECIPE.network().state_dict()
+    for words in ("module._orig_mod.", "_orig_mod.module.", "module."):
+        torch.save({words + name: value for name, value in weights.items()}, tmp_path / "first.pt")
+        assert same(_checkpoints.first_weights(tmp_path / "first.pt")[0], weights)
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_stays(tmp_path):
+    file = tmp_path / "run.pt"
+    old = [f"run{word}.123-456.part" for word in (".pt", ".epoch5.pt", ".pt.bend")]
+    new = ["run.pt.7-8.part", "run.2.pt.123-456.part", "run.pt.part", "rerun.pt.123-456.part"]
+    for name in old + new:
+        (tmp_path / name).touch()
+        if name != "run.pt.7-8.part":
+            os.utime(tmp_path / name, (0, 0))
+    assert _checkpoints.writable("checkpoint", file) == file
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(new)
+
+
+def test_links_are_followed(tmp_path):
+    (tmp_path / "disk").mkdir()
+    file = tmp_path / "run.pt"
+    file.symlink_to(tmp_path / "disk" / "run.pt")
+    assert command("--epochs", 1, "--pictures", 64, "--checkpoint", file) == 0
+    assert file.is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["run.pt"]
+    assert load(file)["epoch"] == 1
 
 
 def test_pictures_a_network_does_not_take(capsys, monkeypatch):

@@ -93,6 +93,7 @@ def test_torchvision_reads_its_own_layout_and_nothing_is_downloaded(monkeypatch,
 
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.datasets", types.SimpleNamespace(CIFAR10=cifar))
+    (tmp_path / "cifar-10-batches-py").mkdir()
     assert recipes.main(["cifar10-vgg16", "--folder", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (
         f"rdasde.pruning.recipes: folder is {tmp_path}, but must be a directory with cifar10 (train/CLASS/*.png and "
@@ -111,6 +112,7 @@ def test_a_torchvision_for_another_torch_is_named(monkeypatch, capsys, tmp_path)
     def broken(name):
         raise RuntimeError("operator torchvision::nms does not exist")
 
+    (tmp_path / "cifar-10-batches-py").mkdir()
     monkeypatch.setattr("rdasde.pruning._training.cifar.importlib.import_module", broken)
     assert recipes.main(["cifar10-vgg16", "--folder", str(tmp_path)]) == 1
     assert capsys.readouterr().err == (

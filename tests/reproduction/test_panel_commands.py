@@ -85,6 +85,25 @@ def test_theory(runs, tmp_path, capsys):
     )
 
 
+def test_what_an_earlier_run_left_is_not_taken_for_this_ones(runs, tmp_path, capsys):
+    for path in runs.glob("*.pt"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    stale = torch.load(tmp_path / "sgd.epoch1.pt", weights_only=True)
+    stale["settings"]["seed"] = 8
+    torch.save(stale, tmp_path / "sgd.epoch1.pt")
+    assert recipes.main(["theory", str(tmp_path / "grda.pt"), str(tmp_path / "sgd.pt"), *THEORY]) == 1
+    assert capsys.readouterr().err == (
+        f"rdasde.pruning.recipes theory: SGD.pt is {tmp_path / 'sgd.pt'}, beside which sgd.epoch1.pt is of another "
+        "run, but must be one whose run kept what is beside it: remove sgd.epoch1.pt.\n"
+    )
+
+
+def test_of_several_processes_the_first_does_all(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    assert recipes.main(["compare", "nowhere"]) == 0
+    assert capsys.readouterr().err == "rdasde.pruning.recipes compare: left to process 0; this is 1.\n"
+
+
 def test_mistakes_are_one_sentence(runs, tmp_path, capsys):
     grda, sgd = str(runs / "grda.pt"), str(runs / "sgd.pt")
 
@@ -97,7 +116,30 @@ def test_mistakes_are_one_sentence(runs, tmp_path, capsys):
         f"rdasde.pruning.recipes theory: GRDA.pt is {sgd}, a run of sgd, but must be one of gRDA: give the two in this "
         "order."
     )
+    assert said("theory", grda, grda) == (
+        f"rdasde.pruning.recipes theory: SGD.pt is {grda}, a run of grda, but must be one of SGD: give the two in this "
+        "order."
+    )
     other = torch.load(sgd, weights_only=True)
+    torch.save(other | {"settings": other["settings"] | {"seed": 4, "epochs": 9}}, tmp_path / "other.pt")
+    assert said("theory", grda, str(tmp_path / "other.pt")) == (
+        f"rdasde.pruning.recipes theory: SGD.pt is {tmp_path / 'other.pt'}, whose run is not beside that of {grda} "
+        "(seed 3 and 4, epochs 2 and 9), but must be one from the same first weights in the same batches: train both "
+        "alike."
+    )
+    assert said("theory", grda, sgd, "--top", "20000", "--memory", "20002", "--products", "20000") == (
+        "rdasde.pruning.recipes theory: top is 20000, but must be less than the 19810 weights: ask for fewer "
+        "eigenvectors."
+    )
+    assert said("theory", grda, sgd, "--out", str(tmp_path)) == (
+        f"rdasde.pruning.recipes theory: out is {tmp_path}, a directory, but must be a file in a directory that can be "
+        "written to: give another --out."
+    )
+    nan = {name: w * torch.nan if w.is_floating_point() else w for name, w in other["model"].items()}
+    torch.save(other | {"model": nan}, tmp_path / "other.pt")
+    for command in (["valley", grda], ["theory", grda]):
+        words = [*command, str(tmp_path / "other.pt"), "--out", str(tmp_path / "out")]
+        assert f".pt is {tmp_path / 'other.pt'}, whose weights are not all finite, but must be one of" in said(*words)
     other["settings"] |= {"recipe": "mnist5000-lenet"}
     torch.save(other, tmp_path / "other.pt")
     assert "(recipe digits-resnet8 and mnist5000-lenet), but must be one of the same network and data" in said(

@@ -121,6 +121,42 @@ def test_the_command_draws_a_users_results(tmp_path, capsys):
         )
 
 
+def test_results_that_are_of_something_else(tmp_path):
+    def said(name):
+        with pytest.raises(ValueError, match=r"^results is") as caught:
+            _figures.draw(name, tmp_path)
+        return str(caught.value)
+
+    assert said("valley-cifar100") == (
+        f"results is {tmp_path}, which holds no valley-cifar100.npz, but must be a directory with what the recipes' "
+        "commands wrote: give the command --out valley-cifar100.npz there."
+    )
+    for content in ("{}", '{"records": []}', '{"records": [1]}'):
+        (tmp_path / "theory-cifar100.json").write_text(content)
+        assert said("theory-cifar100").startswith("results is a directory whose theory-cifar100.json cannot be read (")
+    file = tmp_path / "sparsity-accuracy-cifar100.json"
+    for runs in ([], [PLAIN], [RUN | {"epoch": 43}]):
+        file.write_text(json.dumps({"runs": runs}))
+        assert said(file.stem) == (
+            f"results is a directory whose {file.name} tells of no finished run of gRDA, but must be one that tells of "
+            "some: train one to its end, and compare again."
+        )
+    file.write_text(json.dumps({"runs": [RUN, PLAIN | {"epochs": 10, "epoch": 10, "recipe": "digits-resnet8"}]}))
+    assert said(file.stem) == (
+        f"results is a directory whose {file.name} tells of runs that differ in recipe, epochs, but must be one of "
+        "runs at equal cost: compare a directory of these alone."
+    )
+
+
+def test_several_seeds_are_said_to_be_several(tmp_path):
+    runs = [RUN, PLAIN, RUN | {"seed": 2}, PLAIN | {"seed": 2, "test_accuracy": 0.76}]
+    (tmp_path / "sparsity-accuracy-cifar100.json").write_text(json.dumps({"runs": runs}))
+    caption = _figures.draw("sparsity-accuracy-cifar100", tmp_path).caption
+    assert "seeds 1, 2; 4 runs from the same initial weights where the seed is the same (2 of gRDA" in caption
+    assert "SGD reaches 74.95, 76.00 %; " in caption
+    assert "One seed" not in caption
+
+
 def test_methods_are_named_as_the_published_tables_have_them():
     assert _published.label(RUN) == "gRDA, c 0.003, μ 0.55"
     assert _published.label(PLAIN) == "SGD"

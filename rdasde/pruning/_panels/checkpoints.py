@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from rdasde import _check
 from rdasde._network import flatten
-from rdasde.pruning._training.checkpoints import PARTS, loaded, reason
-
-_KEPT = re.compile(r"\.epoch(\d+)$")
+from rdasde.pruning._training.checkpoints import KEPT, loaded, reason, with_parts
 
 
 class Checkpoint(NamedTuple):
@@ -31,15 +29,13 @@ def read(path: Path, argument: str = "the checkpoint") -> Checkpoint:
     """One file; nothing in it is executed."""
     accepted, mend = "one that python -m rdasde.pruning.recipes NAME --checkpoint wrote", "train one"
     try:
-        state = loaded(path, torch.device("cpu"))
-        if not isinstance(state, dict) or not set(state) >= PARTS:
-            raise ValueError(f"it holds {sorted(map(str, state)) if isinstance(state, dict) else _check.show(state)}")
+        state = with_parts(loaded(path, torch.device("cpu")))
     except FileNotFoundError:
         raise _check.bad(argument, f"{path}, which is not there", accepted, mend) from None
     except Exception as error:  # whatever the unpickler stumbles over
         got = f"{path}, which holds something else ({reason(error)})"
         raise _check.bad(argument, got, accepted, mend) from None
-    return Checkpoint(path, dict(state["settings"]), int(state["epoch"]), state["model"], state["optimizer"])
+    return Checkpoint(path, dict(state["settings"]), state["epoch"], dict(state["model"]), state["optimizer"])
 
 
 def parameters(checkpoint: Checkpoint) -> list[Tensor]:
@@ -63,19 +59,32 @@ def alike(a: Checkpoint, b: Checkpoint) -> None:
         raise _check.bad("the second checkpoint", got, "one of the same network and data", "train both alike")
 
 
+def together(a: Checkpoint, b: Checkpoint) -> None:
+    """ValueError of checkpoints whose runs did not start from the same weights, and take the same batches and rates."""
+    alike(a, b)
+    names = ("seed", "init", "batch_size", "epochs")
+    changed = [name for name in names if a.settings.get(name) != b.settings.get(name)]
+    if changed:
+        said = ", ".join(f"{name} {a.settings.get(name)} and {b.settings.get(name)}" for name in changed)
+        got = f"{b.path}, whose run is not beside that of {a.path} ({said})"
+        raise _check.bad("SGD.pt", got, "one from the same first weights in the same batches", "train both alike")
+
+
+def finite(argument: str, path: Path, weights: Tensor) -> None:
+    """ValueError of weights that diverged."""
+    if not bool(torch.isfinite(weights).all()):
+        got = f"{path}, whose weights are not all finite"
+        raise _check.bad(argument, got, "one of a training that did not diverge", "train it again")
+
+
 def kept(path: Path) -> dict[int, Path]:
     """The files of a run by epoch: those that --keep wrote beside its checkpoint, and the checkpoint itself."""
     files = {}
-    for file in path.parent.glob(f"{path.stem}.epoch*.pt"):
-        number = _KEPT.search(file.stem)
+    for file in path.parent.glob(f"{glob.escape(path.stem)}.epoch*.pt"):
+        number = KEPT.search(file.stem)
         if number and file.stem[: number.start()] == path.stem:
             files[int(number.group(1))] = file
     return dict(sorted(files.items()))
-
-
-def is_kept(path: Path) -> bool:
-    """Whether a file is one that --keep wrote."""
-    return _KEPT.search(path.stem) is not None
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint, argument: str) -> nn.Module:

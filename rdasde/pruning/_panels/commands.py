@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -16,7 +17,11 @@ COMMANDS: dict[str, Callable[[Sequence[str], Known], None]] = {
 
 
 def run(name: str, arguments: Sequence[str], known: Known) -> int:
-    """Returns the exit status."""
+    """Returns the exit status. Of several processes, by torchrun, the first does all the work."""
+    rank = os.environ.get("RANK", "0")
+    if rank != "0":
+        print(f"rdasde.pruning.recipes {name}: left to process 0; this is {rank}.", file=sys.stderr)
+        return 0
     try:
         COMMANDS[name](arguments, known)
     except (ImportError, OSError, ValueError, ArithmeticError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 from rdasde import _check, _published
 from rdasde._engine.store import write_whole
 from rdasde.pruning._training import history
+from rdasde.pruning._training.checkpoints import is_kept, writable
 
 from . import checkpoints
 
@@ -30,36 +31,50 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("directory", type=Path, metavar="DIR", help="where checkpoints and their histories lie")
     parser.add_argument("--out", type=Path, metavar="FILE", help="keep the numbers there (JSON)")
     options = parser.parse_args(arguments)
-    runs = collect(options.directory)
+    runs, odd = collect(options.directory)
     if options.out is not None:
         text = json.dumps({"runs": runs}, indent=1, ensure_ascii=False) + "\n"
-        options.out.parent.mkdir(parents=True, exist_ok=True)
+        writable("out", options.out)
         write_whole(options.out, lambda stream: stream.write(text.encode()))
     print(report(runs))  # the numbers are kept by now, whoever closes the pipe
+    if odd:
+        print(f"\nNo runs of these recipes, left out: {', '.join(odd)}.")
     if options.out is not None:
         print(f"\n{options.out}")
 
 
-def collect(directory: Path) -> list[dict[str, Any]]:
-    """The runs of a directory, sparser ones last within a recipe."""
+def collect(directory: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The runs of a directory, sparser ones last within a recipe, and the names of files that are none."""
     accepted, mend = "a directory with what python -m rdasde.pruning.recipes wrote", "train with --checkpoint"
     if not directory.is_dir():
         got = f"{directory}, which is {'no directory' if directory.exists() else 'not there'}"
         raise _check.bad("DIR", got, accepted, mend)
-    files = sorted(file for file in directory.glob("*.pt") if not checkpoints.is_kept(file))
+    files = sorted(file for file in directory.glob("*.pt") if not is_kept(file))
     stems = {file.stem for file in files}
     lone = [file for file in sorted(directory.glob("*.jsonl")) if file.stem not in stems]
     if not files and not lone:
         raise _check.bad("DIR", f"{directory}, which holds no checkpoint", accepted, mend)
-    runs = [run_of(file) for file in files] + [_logged(file) for file in lone]
-    return sorted(runs, key=lambda run: (str(run["recipe"]), run["zeros"]))
+    runs, odd = [], []
+    for file in [*files, *lone]:
+        try:
+            runs.append(_logged(file) if file.suffix == ".jsonl" else run_of(file))
+        except ValueError:
+            if len(files) + len(lone) == 1:
+                raise
+            odd.append(file.name)
+    if not runs:
+        raise _check.bad("DIR", f"{directory}, which holds none in {', '.join(odd)}", accepted, mend)
+    return sorted(runs, key=lambda run: (str(run["recipe"]), run["zeros"])), odd
 
 
 def run_of(file: Path) -> dict[str, Any]:
     """A checkpoint and the history beside it; without one, what the weights themselves say."""
     checkpoint = checkpoints.read(file)
+    if "recipe" not in checkpoint.settings:
+        got = f"{file}, whose settings name no recipe"
+        raise _check.bad("the checkpoint", got, "one of a recipe", "leave it out")
     weights = checkpoints.parameters(checkpoint)
-    rows = [row for row in history.read(history.file_of(file)) if row["epoch"] <= checkpoint.epoch]
+    rows = [row for row in _told(history.file_of(file)) if row["epoch"] <= checkpoint.epoch]
     run = _summary(file.stem, checkpoint.settings, rows)
     run["weights"] = sum(value.numel() for value in weights)
     run["epoch"] = checkpoint.epoch
@@ -70,10 +85,16 @@ def run_of(file: Path) -> dict[str, Any]:
 
 def _logged(file: Path) -> dict[str, Any]:
     """A history whose checkpoint is not there any more."""
-    rows = history.read(history.file_of(file))
+    rows = _told(file)
     if not rows:
-        raise _check.bad("DIR", f"one whose {file.name} is empty", "a directory with histories", "remove that file")
+        got = f"one whose {file.name} tells of no epoch of a recipe"
+        raise _check.bad("DIR", got, "a directory with histories", "remove that file")
     return _summary(file.stem, rows[-1], rows)
+
+
+def _told(file: Path) -> list[dict[str, Any]]:
+    """The epochs that a history tells of."""
+    return [row for row in history.read(file) if "recipe" in row and isinstance(row.get("zeros"), int | float)]
 
 
 def _summary(name: str, settings: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:

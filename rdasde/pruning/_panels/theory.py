@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rdasde import _check
 from rdasde._check import Floats
 from rdasde._directional import scores, shrunk
 from rdasde.landscape._hessian import Eigenspace, FlatProjection
@@ -152,7 +153,10 @@ def thresholds(module: nn.Module, optimizer: dict[str, Any], spare: bool) -> Ten
     """
     parameters = list(module.parameters())
     order = [parameter for group in weights_and_rest(module) for parameter in group] if spare else parameters
-    numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
+    numbers = [number for group in optimizer.get("param_groups", []) for number in group["params"]]
+    if len(numbers) != len(order):
+        got = f"one with the optimizer's state of {len(numbers)} parameters"
+        raise _check.bad("GRDA.pt", got, f"one of all {len(order)}", "train it again")
     values = [float(optimizer["state"].get(number, {}).get("threshold", 0.0)) for number in numbers]
     of = {id(parameter): value for parameter, value in zip(order, values, strict=True)}
     return torch.cat([torch.full((parameter.numel(),), of[id(parameter)]) for parameter in parameters])

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from rdasde import _check
@@ -19,6 +20,7 @@ from rdasde._network import Network
 from rdasde.landscape._hessian import HessianProduct
 from rdasde.landscape._restarted import restarted_lanczos
 from rdasde.pruning._training import precision
+from rdasde.pruning._training.checkpoints import writable
 from rdasde.pruning._training.pictures import Pictures
 
 from . import checkpoints, pictures
@@ -37,16 +39,19 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
         "the top eigenspace of the Hessian, and gRDA's weights against directional pruning of SGD's in closed form, "
         "for each epoch that both kept. Killed, the same command goes on.",
     )
+    usual = " (default: %(default)s)"
     parser.add_argument("pruned", type=Path, metavar="GRDA.pt", help="a checkpoint of gRDA")
     parser.add_argument("plain", type=Path, metavar="SGD.pt", help="that of SGD")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where the pictures lie")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the results (JSON; default: beside GRDA.pt)")
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="eigenvectors")
-    parser.add_argument("--rows", type=int, default=1000, metavar="N", help="pictures that the Hessian is that of")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="eigenvectors" + usual)
+    parser.add_argument("--rows", type=int, default=1000, metavar="N", help="pictures that the Hessian is of" + usual)
     parser.add_argument(
-        "--memory", type=int, default=40, metavar="N", help="vectors as long as the weights held at once"
+        "--memory", type=int, default=40, metavar="N", help="vectors as long as the weights held at once" + usual
     )
-    parser.add_argument("--products", type=int, default=150, metavar="N", help="with the Hessian, at most, an epoch")
+    parser.add_argument(
+        "--products", type=int, default=150, metavar="N", help="with the Hessian, at most, an epoch" + usual
+    )
     options = parser.parse_args(arguments)
     top = _check.count("top", options.top)
     settings = {
@@ -56,15 +61,19 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
         "products": _check.count("products", options.products, least=top),
     }
     both = checkpoints.read(options.pruned, "GRDA.pt"), checkpoints.read(options.plain, "SGD.pt")
-    checkpoints.alike(*both)
+    checkpoints.together(*both)
     if both[0].settings.get("method", "grda") != "grda" or not both[0].settings.get("c"):
         got = f"{options.pruned}, a run of {both[0].settings.get('method', 'sgd')}"
         raise _check.bad("GRDA.pt", got, "one of gRDA", "give the two in this order")
+    if both[1].settings.get("method", "grda") != "sgd" and both[1].settings.get("c"):
+        got = f"{options.plain}, a run of {both[1].settings.get('method', 'grda')}"
+        raise _check.bad("SGD.pt", got, "one of SGD", "give the two in this order")
     epochs = _epochs(options.pruned, options.plain)
+    _check_top(top, checkpoints.parameters(both[1]))
     device = pictures.device()
+    name = f"theory-{options.pruned.stem}-{options.plain.stem}.json"
+    out = writable("out", options.out or options.pruned.with_name(name))
     there = known.pictures(both[0], options.folder, device, "GRDA.pt")
-    out = options.out or options.pruned.with_name(f"theory-{options.pruned.stem}-{options.plain.stem}.json")
-    out.parent.mkdir(parents=True, exist_ok=True)
     ends = [checkpoints.digest(checkpoints.flat(one)) for one in both]
     found = _begun(out, settings | {"pruned": ends[0], "plain": ends[1]})
     found |= {
@@ -76,10 +85,10 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
         if epoch in done:
             continue
         begun = time.perf_counter()
-        pair = checkpoints.read(files[0], "GRDA.pt"), checkpoints.read(files[1], "SGD.pt")
+        pair = _of_the_run(files[0], both[0], "GRDA.pt"), _of_the_run(files[1], both[1], "SGD.pt")
         with precision.in_force("fp32", device):
             record = {"epoch": epoch} | _meet(pair[0], pair[1], known, there, settings)
-        found["records"].append(record)
+        found["records"] = sorted([*found["records"], record], key=lambda one: int(one["epoch"]))
         found["seconds"] = round(found["seconds"] + time.perf_counter() - begun, 1)
         text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
         write_whole(out, lambda stream, text=text: stream.write(text.encode()))  # type: ignore[misc]
@@ -99,6 +108,21 @@ def _epochs(pruned: Path, plain: Path) -> dict[int, tuple[Path, Path]]:
         got = f"runs that share no epoch ({sorted(files[0])} and {sorted(files[1])})"
         raise _check.bad("SGD.pt", got, "a run as long, or with the same --keep", "train both alike")
     return {epoch: (files[0][epoch], files[1][epoch]) for epoch in common}
+
+
+def _check_top(top: int, parameters: list[Tensor]) -> None:
+    number = sum(map(Tensor.numel, parameters))
+    if top >= number:
+        raise _check.bad("top", top, f"less than the {number} weights", "ask for fewer eigenvectors")
+
+
+def _of_the_run(path: Path, whole: checkpoints.Checkpoint, argument: str) -> checkpoints.Checkpoint:
+    """A checkpoint that was kept on the way to another; ValueError where an earlier run of that name left it."""
+    one = checkpoints.read(path, argument)
+    if one.settings != whole.settings:
+        got = f"{whole.path}, beside which {path.name} is of another run"
+        raise _check.bad(argument, got, "one whose run kept what is beside it", f"remove {path.name}")
+    return one
 
 
 def _begun(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -128,6 +152,8 @@ def _meet(
     settings: dict[str, int],
 ) -> dict[str, Any]:
     module = known.network(plain, "SGD.pt")
+    checkpoints.finite("SGD.pt", plain.path, checkpoints.vector(module))
+    checkpoints.finite("GRDA.pt", pruned.path, checkpoints.flat(pruned))
     strengths = thresholds(module, pruned.optimizer, bool(pruned.settings.get("spare")))
     network = Network(module.to(there.device))
     sparse = checkpoints.vector(known.network(pruned, "GRDA.pt")).to(network.device)

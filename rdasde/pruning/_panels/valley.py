@@ -108,8 +108,9 @@ def valley(
     """
     settings = about | {"plan": plan._asdict()}
     if file.exists():
+        arrays = checked(file, settings)
         say(f"{file} is complete.")
-        return checked(file, settings)
+        return arrays
     network = Network(model)
     spent, bend, losses = _bend(network, a, b, training, plan, settings, file, say)
     curve = [BezierCurve(network, a, through, b) for through in (bend, 0.5 * (a + b))]

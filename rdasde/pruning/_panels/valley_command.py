@@ -11,6 +11,7 @@ from typing import Any
 from rdasde import _check
 from rdasde._engine.store import Arrays
 from rdasde.pruning._training import precision
+from rdasde.pruning._training.checkpoints import writable
 from rdasde.pruning._training.pictures import Pictures
 
 from . import checkpoints, pictures
@@ -27,19 +28,26 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
         description="The loss between two trained networks: along a curve whose bend is trained, along the straight "
         "segment, and on the plane through both and the bend. Killed, the same command goes on.",
     )
+    usual = " (default: %(default)s)"
     parser.add_argument("a", type=Path, metavar="A.pt", help="a checkpoint, of gRDA say")
     parser.add_argument("b", type=Path, metavar="B.pt", help="another of the same network and data, of SGD say")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where the pictures lie")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the results (default: beside A.pt)")
-    parser.add_argument("--epochs", type=int, default=USUAL.epochs, metavar="N", help="of the bend")
-    parser.add_argument("--batch-size", type=int, default=USUAL.batch_size, metavar="N", help="of the bend")
-    parser.add_argument("--rate", type=float, default=USUAL.rate, help="of the bend")
-    parser.add_argument("--points", type=int, default=USUAL.points, metavar="N", help="measured along each path")
-    parser.add_argument("--grid", type=int, default=USUAL.grid, metavar="N", help="places along each axis of the plane")
-    parser.add_argument("--rows", type=int, default=10000, metavar="N", help="pictures that paths are measured on")
-    parser.add_argument("--grid-rows", type=int, default=2000, metavar="N", help="pictures for the plane")
+    parser.add_argument("--epochs", type=int, default=USUAL.epochs, metavar="N", help="of the bend" + usual)
+    parser.add_argument("--batch-size", type=int, default=USUAL.batch_size, metavar="N", help="of the bend" + usual)
+    parser.add_argument("--rate", type=float, default=USUAL.rate, metavar="X", help="of the bend" + usual)
+    parser.add_argument(
+        "--points", type=int, default=USUAL.points, metavar="N", help="measured along each path" + usual
+    )
+    parser.add_argument(
+        "--grid", type=int, default=USUAL.grid, metavar="N", help="places along each axis of the plane" + usual
+    )
+    parser.add_argument(
+        "--rows", type=int, default=10000, metavar="N", help="pictures that paths are measured on" + usual
+    )
+    parser.add_argument("--grid-rows", type=int, default=2000, metavar="N", help="pictures for the plane" + usual)
     parser.add_argument("--precision", metavar="WORD", help="bf16 (usual on a GPU), tf32 or fp32 (usual on a CPU)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the bend's batches" + usual)
     options = parser.parse_args(arguments)
     plan = Plan(
         _check.count("epochs", options.epochs),
@@ -57,14 +65,15 @@ def main(arguments: Sequence[str], known: pictures.Known) -> None:
     checkpoints.alike(*both)
     networks = [known.network(both[0], "A.pt"), known.network(both[1], "B.pt")]
     ends = [checkpoints.vector(network).double() for network in networks]
+    for name, file, end in zip(("A.pt", "B.pt"), (options.a, options.b), ends, strict=True):
+        checkpoints.finite(name, file, end)
     if bool((ends[0] == ends[1]).all()):
         raise _check.bad("B.pt", f"{options.b}, with the weights of A.pt", "another run's", "pass two runs")
+    out = writable("out", options.out or options.a.with_name(f"valley-{options.a.stem}-{options.b.stem}.npz"))
     there = known.pictures(both[0], options.folder, device, "A.pt")
     model = networks[0].to(device)
     if word == "bf16":
         model = Autocast(model, device, word)
-    out = options.out or options.a.with_name(f"valley-{options.a.stem}-{options.b.stem}.npz")
-    out.parent.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {
         "a": checkpoints.digest(ends[0]),
         "b": checkpoints.digest(ends[1]),

@@ -1,8 +1,9 @@
 """Training of networks, for the recipes and the studies, which come in here; the optimizer does not need it."""
 
 from rdasde.pruning._training.bar import Bar, say
-from rdasde.pruning._training.checkpoints import first_weights
+from rdasde.pruning._training.checkpoints import checked_name, first_weights
 from rdasde.pruning._training.data import SOURCES, Data, load
+from rdasde.pruning._training.distributed import check as check_run
 from rdasde.pruning._training.distributed import train as train_distributed
 from rdasde.pruning._training.folders import ON_DEVICE, SCALES, imagenet, read
 from rdasde.pruning._training.magnitude import cut, cut_filters, filter_layers, gradually, zero_channels
@@ -32,6 +33,8 @@ __all__ = [
     "Source",
     "Trained",
     "Weights",
+    "check_run",
+    "checked_name",
     "checked_precision",
     "checked_zeros",
     "cut",

@@ -24,6 +24,7 @@ _BINARY = {  # folder, files of the training set, of the test set, bytes of labe
     "cifar10": ("cifar-10-batches-bin", [f"data_batch_{k}.bin" for k in range(1, 6)], ["test_batch.bin"], 1),
     "cifar100": ("cifar-100-binary", ["train.bin"], ["test.bin"], 2),
 }
+_PICKLED = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}  # torchvision's folders
 _LAYOUTS = "train/CLASS/*.png and test/CLASS/*.png, its binary version, or torchvision's layout"
 
 
@@ -41,7 +42,7 @@ def read(name: str, folder: Path | None) -> tuple[Part, Part, list[str]]:
     if folder is None:
         raise _check.bad("folder", None, f"the directory that holds {name}", "give --folder; nothing is downloaded")
     if not folder.is_dir():
-        raise _check.bad("folder", str(folder), f"a directory with {name} ({_LAYOUTS})", "nothing is downloaded")
+        raise _nothing(name, folder)
     if (folder / "train").is_dir():
         return _of_folders(name, folder)
     place, train, test, ahead = _BINARY[name]
@@ -49,7 +50,14 @@ def read(name: str, folder: Path | None) -> tuple[Part, Part, list[str]]:
         if (directory / test[0]).is_file():
             classes = [str(label) for label in range(CLASSES[name])]
             return _of_binary(name, directory, train, ahead), _of_binary(name, directory, test, ahead), classes
-    return _of_torchvision(name, folder)
+    if (folder / _PICKLED[name]).is_dir():
+        return _of_torchvision(name, folder)
+    raise _nothing(name, folder)
+
+
+def _nothing(name: str, folder: Path) -> ValueError:
+    """The ValueError of a folder in none of the layouts."""
+    return _check.bad("folder", str(folder), f"a directory with {name} ({_LAYOUTS})", "nothing is downloaded")
 
 
 def _of_folders(name: str, folder: Path) -> tuple[Part, Part, list[str]]:
@@ -80,7 +88,8 @@ def _part(folder: Path, classes: list[str]) -> Part:
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        here = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() == ".png")
+        pictures = (path for path in (folder / name).iterdir() if path.suffix.lower() == ".png")
+        here = sorted(path for path in pictures if not path.name.startswith("."))  # what macOS leaves beside pictures
         if not here:
             got = f"one where {folder.name}/{name} holds no pictures"
             raise _check.bad("folder", got, "a directory with PNG pictures of every class", "complete it")
@@ -109,7 +118,10 @@ def _decoder() -> Any:
     def decode(path: Path) -> NDArray[np.uint8]:
         try:
             with image.open(path) as picture:
-                values = np.asarray(picture.convert("RGB"), dtype=np.uint8)
+                if picture.mode.startswith(("I", "F")):
+                    raise ValueError("it has more than 8 bits a pixel")
+                opaque = picture.convert("RGBA") if "transparency" in picture.info else picture
+                values = np.asarray(opaque.convert("RGB"), dtype=np.uint8)
         except (OSError, ValueError, SyntaxError, image.DecompressionBombError) as error:
             got = f"one where {_check.show(str(path.name))} cannot be read ({_check.show(str(error))})"
             raise _check.bad("folder", got, "a directory with PNG pictures", "replace that file") from None
@@ -148,8 +160,7 @@ def _of_torchvision(name: str, folder: Path) -> tuple[Part, Part, list[str]]:
     try:
         train, test = (kind(str(folder), train=part, download=False) for part in (True, False))
     except (OSError, RuntimeError):
-        accepted = f"a directory with {name} ({_LAYOUTS})"
-        raise _check.bad("folder", str(folder), accepted, "nothing is downloaded") from None
+        raise _nothing(name, folder) from None
     parts = [
         (np.asarray(part.data, dtype=np.uint8), np.asarray(part.targets, dtype=np.int64)) for part in (train, test)
     ]

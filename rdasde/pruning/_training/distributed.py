@@ -22,7 +22,7 @@ from rdasde.pruning._training.methods import Method, method, restore, saved
 from rdasde.pruning._training.processes import Place, agree, broadcast, place, shared_out, shares, summed, words
 from rdasde.pruning._training.settings import Settings
 
-__all__ = ["Place", "Settings", "place", "shares", "train"]
+__all__ = ["Place", "Settings", "check", "place", "shares", "train"]
 
 
 class Run(NamedTuple):
@@ -91,6 +91,8 @@ def train(
         stack.enter_context(torch.random.fork_rng(devices=[here.device] if here.gpu else []))
         stack.enter_context(precision.in_force(settings.precision, here.device))
         run, done = _begun(network, source, rate, settings, here, checkpoint, start, compiled)
+        if done >= settings.epochs and here.rank == 0:
+            say(f"{checkpoint} is complete.")
         for epoch in range(done, settings.epochs):
             lr = rate(epoch, settings.epochs)
             for group in run.updates.param_groups:
@@ -101,6 +103,16 @@ def train(
                     _save(run, told, checkpoint, keep)
                 say(_line(told))
         return run.module.state_dict()
+
+
+def check(network: Callable[[], nn.Module], settings: Settings, checkpoint: Path | None, here: Place) -> None:
+    """ValueError of a run that could not begin or go on, said before others are trained ahead of it."""
+    with torch.device("meta"):
+        method(network(), settings, 1)
+    if here.rank == 0 and checkpoint is not None:
+        checkpoints.writable("checkpoint", checkpoint)
+        if checkpoint.exists() and (content := checkpoint.read_bytes()):
+            checkpoints.opened(content, settings, torch.device("cpu"))
 
 
 def _begun(
@@ -119,8 +131,9 @@ def _begun(
     if start is not None:
         checkpoints.start_from(module, start)
     module.to(here.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from the stubs
-    groups = parameter_groups(module, c=settings.c) if settings.spare else module.parameters()
-    updates = GRDA(groups, lr=rate(0, settings.epochs), c=0.0 if settings.spare else settings.c, mu=settings.mu)
+    spare = settings.spare and settings.c > 0.0  # what a method does not heed changes nothing in its checkpoint
+    groups = parameter_groups(module, c=settings.c) if spare else module.parameters()
+    updates = GRDA(groups, lr=rate(0, settings.epochs), c=0.0 if spare else settings.c, mu=settings.mu)
     ours = method(module, settings, -(-sources.rows(source)[0] // settings.batch_size))
     done = _resumed(module, updates, ours, settings, checkpoint, here)
     if not done:
@@ -142,7 +155,7 @@ def _resumed(
     done = 0
     if content:
         state = checkpoints.opened(content, settings, here.device)
-        module.load_state_dict(state["model"])
+        checkpoints.go_on_from(module, state["model"])
         updates.load_state_dict(state["optimizer"])
         restore(ours, module, state.get("masks", []))
         done = int(state["epoch"])

@@ -95,7 +95,11 @@ def saved(masks: list[Tensor]) -> list[Tensor]:
 
 def restore(there: Method, module: nn.Module, masks: list[Tensor]) -> None:
     """Go on with masks that were saved."""
+    weights = tensors(module) if masks else []
+    shapes, wanted = [getattr(mask, "shape", None) for mask in masks], [weight.shape for weight in weights]
+    if shapes != wanted:
+        got = f"one with {len(shapes)} masks that do not fit its {len(wanted)} matrices and filters"
+        raise _check.bad("checkpoint", got, "that of a run of this recipe", "give another --checkpoint")
     there.masks[:] = [
-        torch.empty_like(weight, requires_grad=False).copy_(mask)
-        for weight, mask in zip(tensors(module), masks, strict=bool(masks))
+        torch.empty_like(weight, requires_grad=False).copy_(mask) for weight, mask in zip(weights, masks, strict=True)
     ]
