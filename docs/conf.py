@@ -75,7 +75,7 @@ def _comparison(_):
     """README's section; what it links to are pages here."""
     text = (ROOT / "README.md").read_text().split("\n## How it compares\n")[1].split("\n## ")[0]
     text = text.replace("](benchmarks/", "](_benchmarks/").replace("](figures/sparsity", "](gallery/sparsity")
-    pages = [f"_benchmarks/{name}" for name in ("results", "laws", "optimizer")]
+    pages = [f"_benchmarks/{path.stem}" for path in sorted((ROOT / "benchmarks").glob("*.md"))]
     contents = ["```{toctree}", ":hidden:", "", *pages, "```"]
     _write(HERE / "comparison.md", ["# How it compares", text, *contents])
 
