@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rdasde import _check, _users
@@ -146,11 +147,8 @@ def weights_of(name: str, solution: Any, number: int | None = None) -> Tensor:
 
 def plain_attention() -> AbstractContextManager[Any]:
     """Within it attention is made of matrix products: its faster kernels have no second derivative."""
-    attention: Any = getattr(nn, "attention", None)
-    if not hasattr(attention, "sdpa_kernel"):  # before PyTorch 2.3
-        return nullcontext()
-    found: AbstractContextManager[Any] = attention.sdpa_kernel(attention.SDPBackend.MATH)
-    return found
+    context: AbstractContextManager[Any] = sdpa_kernel(SDPBackend.MATH)
+    return context
 
 
 def exact(device: torch.device) -> torch.dtype:

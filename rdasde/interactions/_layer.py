@@ -220,7 +220,11 @@ class Interactions(nn.Module):
         _check.instance("embeddings", embeddings, Tensor, accepted, mend)
         if not embeddings.is_floating_point():
             raise _check.bad("embeddings", f"a tensor of {embeddings.dtype}", accepted, mend)
-        if self.gate is not None and embeddings.dtype != self.gate.dtype and not _autocasts(embeddings.device.type):
+        if (
+            self.gate is not None
+            and embeddings.dtype != self.gate.dtype
+            and not torch.is_autocast_enabled(embeddings.device.type)
+        ):
             got, own = f"a tensor of {embeddings.dtype}", str(self.gate.dtype)
             raise _check.bad("embeddings", got, f"of {own} as the gates are", f"convert them by .to({own})")
 
@@ -249,14 +253,6 @@ class Interactions(nn.Module):
         if prefix + "members" in state_dict:
             self.adopt(state_dict[prefix + "members"])
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def _autocasts(device: str) -> bool:
-    """Whether torch converts to a common type by itself here."""
-    try:
-        return bool(torch.is_autocast_enabled(device))
-    except TypeError:  # before PyTorch 2.4
-        return bool(torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled())
 
 
 def _groups(members: Tensor) -> list[Members]:

@@ -251,11 +251,7 @@ def _step(numbers: Numbers, parts: Sequence[Part], thresholds: list[Any], plans:
 
 def _written(ws: Sequence[Tensor]) -> None:
     """Tell autograd, for a graph that needs the weights as they were."""
-    try:
-        torch.autograd.graph.increment_version(ws)
-    except TypeError:  # before PyTorch 2.4 one after the other
-        for w in ws:
-            torch.autograd.graph.increment_version(w)
+    torch.autograd.graph.increment_version(ws)
 
 
 def _on_cpu(numbers: Numbers, batch: Batch, thresholds: Sequence[float], _: dict[Any, Any]) -> bool:

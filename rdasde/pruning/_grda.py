@@ -191,7 +191,8 @@ class GRDA(torch.optim.Optimizer):
         for part in parts:
             if part.group["sparsity_target"] is not None:
                 adapt(part.group, part.states, _labels(part))
-        plans = self.__dict__.setdefault("_plans", {})  # where tensors lie: neither saved nor copied
+        # where tensors lie: neither saved nor copied
+        plans = {} if torch.compiler.is_compiling() else self.__dict__.setdefault("_plans", {})
         wanted = [_fused.wanted(part.group, part.ws, many) for part in parts]
         raised = _fused.raise_thresholds(parts, wanted, plans)
         thresholds = [_thresholds(part, done) for part, done in zip(parts, raised, strict=True)]
@@ -378,7 +379,7 @@ def _with_gradient(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
     if not all(there):
         ws, grads = list(itertools.compress(ws, there)), list(itertools.compress(grads, there))
     layouts = [grad.layout for grad in grads]
-    if layouts.count(torch.strided) < len(layouts):
+    if not all([layout == torch.strided for layout in layouts]):
         k = next(k for k, layout in enumerate(layouts) if layout != torch.strided)
         raise _check.bad(
             "the gradient",

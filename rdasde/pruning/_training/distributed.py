@@ -214,7 +214,7 @@ def _save(run: Run, told: dict[str, Any], checkpoint: Path, keep: tuple[int, ...
 def _epoch(run: Run, epoch: int, count: Callable[[int, int], object]) -> float:
     """Mean loss of an epoch of training. Nothing in it waits for the device, but the last line."""
     settings, here = run.settings, run.here
-    stream = int(np.random.SeedSequence([settings.seed, epoch, here.rank]).generate_state(1, np.uint64)[0] >> 1)
+    stream = int(np.random.SeedSequence([settings.seed, epoch, here.rank]).generate_state(1, np.uint64)[0]) >> 1
     torch.manual_seed(stream)  # dropout, and augmentation of a loader without workers
     there = sources.rows(run.source)[0]
     rows = shares(there, settings.batch_size, settings.seed, epoch, here.rank, here.world)
