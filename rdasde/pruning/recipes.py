@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands.run(arguments[0], arguments[1:], pictures.Known(RECIPES, network_of, source_of, RATE))
     options = parser().parse_args(arguments)
     try:
-        _train(options)
+        return 1 if _train(options) else 0
     except (ImportError, OSError, ValueError) as error:
         print(f"rdasde.pruning.recipes: {error}", file=sys.stderr)
         return 1
@@ -286,10 +286,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = "the same command goes on from the last epoch" if options.checkpoint else "nothing was saved"
         print(f"\nrdasde.pruning.recipes: interrupted; {kept}.", file=sys.stderr)
         return 130
-    return 0
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> list[str]:
+    """Train the runs one after the other; the names of those that diverged."""
+    diverged = []
     recipe = recipe_of(options.recipe)
     start, init = (None, None) if options.init is None else _training.first_weights(options.init)
     runs = runs_of(recipe, options, init)
@@ -322,8 +323,13 @@ def _train(options: argparse.Namespace) -> None:
                     say=_training.say,
                     count=bar if here.rank == 0 else lambda epoch, pictures: None,
                 )
+            except _training.Diverged as error:
+                diverged.append(run.name)
+                if here.rank == 0:
+                    print(f"\nrdasde.pruning.recipes: {run.name}: {error}", file=sys.stderr)
             finally:
                 bar.close()
+    return diverged
 
 
 if __name__ == "__main__":

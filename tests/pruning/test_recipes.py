@@ -101,6 +101,29 @@ def test_what_is_saved_and_told(tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_a_training_that_diverges_keeps_the_epochs_before(tmp_path, monkeypatch, capsys):
+    file, told = tmp_path / "run.pt", []
+
+    def rate(epoch, epochs):
+        return 0.1 if epoch == 0 else 1e30
+
+    with pytest.raises(_training.Diverged) as caught:
+        _distributed.train(
+            RECIPE.network, SOURCE(), rate, digits(5, c=0.0), HERE, checkpoint=file, say=lambda line: told.append(line)
+        )
+    assert str(caught.value) == (
+        f"the training loss is nan in epoch 2, at a rate of 1e+30, so that training ends here; {file} is that of epoch "
+        "1: take another c, another batch size or other first weights."
+    )
+    state = load(file)
+    assert state["epoch"] == len(told) == len(lines(file.with_suffix(".jsonl"))) == 1
+    assert all(bool(torch.isfinite(value).all()) for value in state["model"].values())
+    monkeypatch.setattr(recipes, "RATE", 1e30)  # a threshold in proportion makes all weights zero, which is no NaN
+    assert command("--epochs", 1, "--c", "0,0.01", "--checkpoint", file) == 1
+    assert "recipes: sgd: the training loss is nan in epoch 1" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["run-grda-c0.01-mu0.6.pt", "run.pt"]
+
+
 def test_no_epoch_is_told_twice(tmp_path):
     file = tmp_path / "run.pt"
     with pytest.raises(Stopped):

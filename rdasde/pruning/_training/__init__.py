@@ -3,6 +3,7 @@
 from rdasde.pruning._training.bar import Bar, say
 from rdasde.pruning._training.checkpoints import checked_name, first_weights
 from rdasde.pruning._training.data import SOURCES, Data, load
+from rdasde.pruning._training.distributed import Diverged
 from rdasde.pruning._training.distributed import check as check_run
 from rdasde.pruning._training.distributed import train as train_distributed
 from rdasde.pruning._training.folders import ON_DEVICE, SCALES, imagenet, read
@@ -26,6 +27,7 @@ __all__ = [
     "TO_A_SHARE",
     "Bar",
     "Data",
+    "Diverged",
     "Loaded",
     "Pictures",
     "Place",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,7 +23,11 @@ from rdasde.pruning._training.methods import Method, method, restore, saved
 from rdasde.pruning._training.processes import Place, agree, broadcast, place, shared_out, shares, summed, words
 from rdasde.pruning._training.settings import Settings
 
-__all__ = ["Place", "Settings", "check", "place", "shares", "train"]
+__all__ = ["Diverged", "Place", "Settings", "check", "place", "shares", "train"]
+
+
+class Diverged(ArithmeticError):
+    """A training whose loss is no number any more; what was saved is from before."""
 
 
 class Run(NamedTuple):
@@ -98,6 +103,8 @@ def train(
             for group in run.updates.param_groups:
                 group["lr"] = lr
             told = _told(run, epoch, lr, compiled, count)
+            if not math.isfinite(told["train_loss"] + told["test_loss"]):
+                raise Diverged(_diverged(told, checkpoint))
             if here.rank == 0:
                 if checkpoint is not None:
                     _save(run, told, checkpoint, keep)
@@ -192,6 +199,16 @@ def _told(run: Run, epoch: int, lr: float, compiled: bool, count: Callable[[int,
         "seed": settings.seed,
         "version": history.version(),
     }
+
+
+def _diverged(told: dict[str, Any], checkpoint: Path | None) -> str:
+    which = "train_loss" if not math.isfinite(told["train_loss"]) else "test_loss"
+    said, epoch = {"train_loss": "the training loss", "test_loss": "the test loss"}[which], told["epoch"]
+    kept = f"; {checkpoint} is that of epoch {epoch - 1}" if checkpoint is not None and epoch > 1 else ""
+    return (
+        f"{said} is {told[which]:g} in epoch {epoch}, at a rate of {told['rate']:g}, so that training ends here{kept}: "
+        "take another c, another batch size or other first weights."
+    )
 
 
 def _line(told: dict[str, Any]) -> str:
