@@ -19,8 +19,10 @@ _PAPER = "Chao, Wang, Xing & Cheng (NeurIPS 2020, arXiv 2006.09358)"
 # top-1 accuracy at sparsity, as quoted by or beside Chao et al. (2020)
 IMAGENET = {
     "gRDA, c .005, μ .501": [(86.1, 73.13)],
+    "gRDA, μ .51": [(87.3, 73.14)],
     "gRDA, μ .55": [(91.6, 73.24)],
     "gRDA, μ .6": [(95.0, 72.16)],
+    "gRDA, μ .65": [(97.1, 70.04)],
     "gRDA, μ .7": [(98.2, 65.51)],
     "tuned magnitude": [(90.0, 75.16), (95.0, 72.71), (96.5, 69.26)],
     "STR": [(90.0, 74.31), (95.0, 70.23), (98.0, 61.46)],
