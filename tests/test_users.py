@@ -46,7 +46,7 @@ SCHEDULES = {  # what a sentence says of each
     returning(None): f"schedule is None (NoneType), {ONE}",
     returning(b"1"): f"schedule is b'1' (bytes), {ONE}",
     returning(1j): f"schedule is 1j (complex), {ONE}",
-    returning(np.complex128(1.0)): f"schedule is np.complex128(1+0j) (complex128), {ONE}",
+    returning(np.complex128(1.0)): f"schedule is {np.complex128(1.0)!r} (complex128), {ONE}",
     returning([0.1, 0.2]): f"schedule is [0.1, 0.2] (list), {ONE}",
     returning([0.1, [0.2]]): f"schedule is [0.1, [0.2]] (list), {ONE}",
     returning(np.array("x")): f"schedule is array('x', dtype='<U1') (ndarray), {ONE}",
