@@ -40,9 +40,11 @@ class Plan(NamedTuple):
     target_mu: float = 0.6
     early_rate: float = 0.15  # with targets reached before the rate falls
     early_epochs: int = 20
-    early_targets: tuple[float, ...] = (0.972, 0.985)  # 97 and 98.4 % of all parameters, biases counted
+    # shares of zeros, and mu: 97, 97 and 98.4 % of all parameters, biases counted
+    early_targets: tuple[tuple[float, float], ...] = ((0.972, 0.6), (0.972, 0.9), (0.985, 0.6))
     early_directional: tuple[tuple[float, float], ...] = ((0.01, 0.51), (0.02, 0.55))
-    fresh: int = 5  # seeds after these, for the first of the early targets and SGD alone
+    fresh: int = 5  # seeds after these, for SGD and the first of the early targets alone
+    fresh_targets: int = 2  # how many of them
 
 
 SMALL = Plan(
@@ -56,7 +58,7 @@ SMALL = Plan(
     directional=((0.01, 0.6), (0.03, 0.6)),
     targets=(0.9,),
     early_epochs=3,
-    early_targets=(0.9,),
+    early_targets=((0.9, 0.6), (0.9, 0.9)),
     early_directional=((0.01, 0.6),),
     fresh=2,
 )
@@ -103,7 +105,8 @@ class Early(NamedTuple):
     plan: Plan
     dense: list[Arrays]
     directional: dict[str, list[Arrays]]
-    fresh: tuple[list[Arrays], list[Arrays]]  # SGD and the first setting, with seeds that chose nothing
+    fresh_dense: list[Arrays]  # with seeds that chose nothing, and so the first settings
+    fresh: dict[str, list[Arrays]]
 
 
 def early(pieces: Pieces) -> Early:
@@ -111,23 +114,24 @@ def early(pieces: Pieces) -> Early:
     plan = SMALL if pieces.small else Plan()
     plan = plan._replace(rate=plan.early_rate)
     methods: dict[str, dict[str, float]] = {
-        f"target {100 * target:g} % within {plan.early_epochs} epochs": {
+        f"target {100 * target:g} % within {plan.early_epochs} epochs, μ = {mu:g}": {
             "target": target,
-            "mu": plan.target_mu,
+            "mu": mu,
             "target_epochs": plan.early_epochs,
         }
-        for target in plan.early_targets
+        for target, mu in plan.early_targets
     }
     methods |= {f"c = {c:g}, μ = {mu:g}": {"c": c, "mu": mu} for c, mu in plan.early_directional}
+    again = list(methods)[: plan.fresh_targets]
     tasks = [(pieces, plan, seed, method) for method in ({}, *methods.values()) for seed in range(plan.seeds)]
-    first = next(iter(methods.values()))
     later = range(plan.seeds, plan.seeds + plan.fresh)
-    tasks += [(pieces, plan, seed, method) for method in ({}, first) for seed in later]
+    tasks += [(pieces, plan, seed, method) for method in ({}, *(methods[name] for name in again)) for seed in later]
     trained = in_processes(_first, tasks, pieces.small)
     count = plan.seeds * (1 + len(methods))
-    by_method = [trained[k : k + plan.seeds] for k in range(0, count, plan.seeds)]
-    fresh = trained[count : count + plan.fresh], trained[count + plan.fresh :]
-    return Early(plan, by_method[0], dict(zip(methods, by_method[1:], strict=True)), fresh)
+    dense, *directional = (trained[k : k + plan.seeds] for k in range(0, count, plan.seeds))
+    fresh_dense, *fresh = (trained[k : k + plan.fresh] for k in range(count, len(trained), plan.fresh))
+    settings, repeated = (dict(zip(names, by, strict=True)) for names, by in ((methods, directional), (again, fresh)))
+    return Early(plan, dense, settings, fresh_dense, repeated)
 
 
 def _common(plan: Plan, seed: int) -> dict[str, Any]:

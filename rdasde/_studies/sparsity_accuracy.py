@@ -199,26 +199,37 @@ def _early(runs: _prunings.Early, slow: NDArray[np.float64], slow_rate: float) -
         + markdown(table)
         + f"\nThe same seeds, pictures, epochs and schedule. Of {len(sparse)} settings with at least 97 % zeros, the "
         f"whole interval is above {-MARGIN:g} points for {within[0]} against SGD at the same rate, for {within[1]} "
-        f"against SGD at a learning rate of {slow_rate:g}.{_fresh(runs)}\n"
+        f"against SGD at a learning rate of {slow_rate:g}.{_fresh(runs)}{_diverged(runs)}\n"
     )
 
 
 def _fresh(runs: _prunings.Early) -> str:
-    """The first setting with seeds that had no part in choosing it, alone and together with those that may have."""
-    name, chosen = next(iter(runs.directional.items()))
-    plain, sparse = (
-        [100 * last(by, "test_accuracy") for by in pair]
-        for pair in ((runs.dense, runs.fresh[0]), (chosen, runs.fresh[1]))
-    )
-    alone = interval(sparse[1] - plain[1])
-    together = interval(np.concatenate(sparse) - np.concatenate(plain))
-    zeros = 100 * last(runs.fresh[1], "zeros").mean() / int(runs.dense[0]["sizes"].sum())
+    """Settings with seeds that had no part in choosing them, alone and together with those that may have."""
     first, end = runs.plan.seeds, runs.plan.seeds + runs.plan.fresh
+    total = int(runs.dense[0]["sizes"].sum())
+    plain = [100 * last(by_seed, "test_accuracy") for by_seed in (runs.dense, runs.fresh_dense)]
+    told = []
+    for name, by_seed in runs.fresh.items():
+        sparse = [100 * last(by, "test_accuracy") for by in (runs.directional[name], by_seed)]
+        alone = interval(sparse[1] - plain[1])
+        together = interval(np.concatenate(sparse) - np.concatenate(plain))
+        told.append(
+            f"{name}: {sparse[1].mean():.2f} % at {100 * last(by_seed, 'zeros').mean() / total:.2f} % zeros, a "
+            f"difference of {alone.show(3)} points; all {end} seeds together, {together.show(3)}."
+        )
     return (
-        f" Seeds {first} to {end - 1}, fixed before they were trained and trained once: the first setting ({name}) has "
-        f"{sparse[1].mean():.2f} % at {zeros:.2f} % zeros, SGD at the same rate {plain[1].mean():.2f} %, a difference "
-        f"of {alone.show(3)} points; all {end} seeds together, {together.show(3)}."
+        f" Seeds {first} to {end - 1}, fixed before they were trained and trained once: SGD at the same rate has "
+        f"{plain[1].mean():.2f} %. {' '.join(told)}"
     )
+
+
+def _diverged(runs: _prunings.Early) -> str:
+    """Which runs have no finite loss at the end; they count in every mean and interval."""
+    everything = {name: by_seed + runs.fresh.get(name, []) for name, by_seed in runs.directional.items()}
+    everything |= {"SGD": runs.dense + runs.fresh_dense}
+    counts = {name: int((~np.isfinite(last(by, "train_loss"))).sum()) for name, by in everything.items()}
+    told = [f"{name}, {count} of {len(everything[name])}" for name, count in counts.items() if count]
+    return f" Runs that diverged, which count in what is above: {'; '.join(told)}." if told else ""
 
 
 def _published() -> str:

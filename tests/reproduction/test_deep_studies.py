@@ -43,7 +43,7 @@ def test_the_shares_of_zeros_asked_for_are_reached(runs):
 
 def test_targets_reached_before_the_rate_falls_are_held_to_the_end(early):
     assert early.plan.rate == early.plan.early_rate
-    for target, name in zip(early.plan.early_targets, early.directional, strict=False):
+    for (target, _), name in zip(early.plan.early_targets, early.directional, strict=False):
         for run in early.directional[name]:
             weights = [k for k, layer in enumerate(run["layers"]) if str(layer).endswith("weight")]
             assert abs(run["layer_zeros"][weights].sum() / run["sizes"][weights].sum() - target) < 0.01
@@ -51,15 +51,26 @@ def test_targets_reached_before_the_rate_falls_are_held_to_the_end(early):
             assert abs(there - target) < 0.01
 
 
-def test_a_setting_is_tried_again_with_seeds_that_did_not_choose_it(early):
+def test_settings_are_tried_again_with_seeds_that_did_not_choose_them(early):
     plan = early.plan
-    for method, by_seed in zip(({}, {"target": plan.early_targets[0]}), early.fresh, strict=True):
+    targets = plan.early_targets[: plan.fresh_targets]
+    assert len(targets) == len(early.fresh) == plan.fresh_targets
+    methods = [{}] + [{"target": target, "mu": mu, "target_epochs": plan.early_epochs} for target, mu in targets]
+    for method, by_seed in zip(methods, (early.fresh_dense, *early.fresh.values()), strict=True):
         assert len(by_seed) == plan.fresh
-        own = method and {"mu": plan.target_mu, "target_epochs": plan.early_epochs}
         for seed, run in enumerate(by_seed, plan.seeds):
-            again = _prunings._run(plan, seed, method | own)
+            again = _prunings._run(plan, seed, method)
             assert again["zeros"].tolist() == run["zeros"].tolist()
             assert again["train_loss"].tolist() == run["train_loss"].tolist()
+
+
+def test_runs_that_diverged_are_named(early):
+    assert sparsity_accuracy._diverged(early) == ""
+    name = next(iter(early.fresh))
+    bad = early.fresh[name][0] | {"train_loss": np.array([1.0, np.nan])}
+    fresh = early.fresh | {name: [bad, *early.fresh[name][1:]]}
+    told = sparsity_accuracy._diverged(early._replace(fresh=fresh))
+    assert told.endswith(f": {name}, 1 of {early.plan.seeds + early.plan.fresh}.")
 
 
 @pytest.mark.parametrize("name", ["sparsity-accuracy", "layerwise-sparsity"])
