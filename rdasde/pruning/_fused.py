@@ -53,8 +53,9 @@ def has_triton() -> bool:
 
 
 def many(tensors: Iterable[Sequence[Tensor]]) -> bool:
-    """Whether there are so many weights that the compiled code is worth loading."""
-    return sum(sum(map(Tensor.numel, ws)) for ws in tensors) >= _MANY
+    """Whether there are so many weights, some on a CPU, that the compiled code is worth loading."""
+    tensors = [ws for ws in tensors if ws]
+    return any(ws[0].is_cpu for ws in tensors) and sum(sum(map(Tensor.numel, ws)) for ws in tensors) >= _MANY
 
 
 def wanted(group: dict[str, Any], ws: Sequence[Tensor], many: bool) -> bool:

@@ -68,11 +68,12 @@ class GRDA(torch.optim.Optimizer):
     total_steps : int, optional
         Steps over which `sparsity_target` is reached. Where a schedule lowers the learning rate, no more than the steps
         before it does: a threshold that still has to rise while steps are short outruns what they can fit. From then
-        on it rests, but for what holds the share, and the weights that are left are fitted.
+        on it rests, but for what holds the share, and the weights that are left are fitted. Where it rises fast up to
+        the end (`mu` near 1) at a high rate, training can diverge: take a smaller `mu`, a lower rate or more steps.
     foreach : bool, optional
         All tensors at once (True) or one after the other (False), by PyTorch's operations; None takes the faster.
     fused : bool, optional
-        The whole step in one pass over each tensor, of a group lasso in two: on CUDA in a few Triton kernels for all
+        The whole step in one pass over each tensor, of a group lasso in two: on CUDA in one Triton kernel for all
         tensors, on a CPU in code compiled by numba. None takes it where nothing is said about `foreach`, on CUDA, and
         on a CPU from 262 144 weights on, of all groups of parameters together: fewer are not worth the half second in
         which the code is loaded (some seconds at the first time, when it is compiled). Where it cannot be had, the step
@@ -379,7 +380,7 @@ def _with_gradient(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
     if not all(there):
         ws, grads = list(itertools.compress(ws, there)), list(itertools.compress(grads, there))
     layouts = [grad.layout for grad in grads]
-    if not all([layout == torch.strided for layout in layouts]):
+    if layouts != [torch.strided] * len(layouts):
         k = next(k for k, layout in enumerate(layouts) if layout != torch.strided)
         raise _check.bad(
             "the gradient",
