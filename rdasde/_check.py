@@ -9,7 +9,7 @@ import importlib
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -50,6 +50,12 @@ def wrong_kind(argument: str, got: object, accepted: str, mend: str) -> TypeErro
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def listed(names: Sequence[str], values: Mapping[str, Any]) -> str:
+    """Settings with their values, the first three of them."""
+    said = [f"{name} {show(values.get(name))}" for name in names[:3]]
+    return ", ".join([*said, "and so on"] if len(names) > 3 else said)
 
 
 def with_hints(**hints: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -127,10 +127,12 @@ def test_files_of_other_runs_and_damaged_ones_are_refused(rows, ends, tmp_path):
         return str(caught.value)
 
     assert refused(plan=PLAN._replace(grid=4)) == (
-        f"out is {file}, which holds a run with another grid, but must be a file of this run, or a new one: give "
-        "another --out, or remove it."
+        f"out is {file}, which holds a run with grid {PLAN.grid}, but must be a file of one with grid 4, or a new one: "
+        "give another --out, or remove it."
     )
-    assert refused(about=ABOUT | {"a": "other"}).startswith(f"out is {file}, which holds a run with another a, but")
+    assert refused(about=ABOUT | {"a": "other"}).startswith(
+        f"out is {file}, which holds a run with a {ABOUT['a']!r}, but must be a file of one with a 'other', or a new"
+    )
     where = ABOUT | {"where": {"device": "another"}}
     measured(rows, ends, file, about=where)  # where it was made does not matter
     file.write_bytes(file.read_bytes()[:-40])
@@ -138,8 +140,8 @@ def test_files_of_other_runs_and_damaged_ones_are_refused(rows, ends, tmp_path):
     assert refused().endswith("but must be a file that this command wrote: remove it, or give another --out.")
     file.unlink()
     assert refused(plan=PLAN._replace(rate=0.01)) == (
-        "out is a name beside which valley.npz.bend is a bend with another rate, but must be the bend of this run: "
-        "remove it, or give another --out."
+        f"out is a name beside which valley.npz.bend is a bend with rate {PLAN.rate}, but must be that of one with "
+        "rate 0.01: remove it, or give another --out."
     )
     bend = tmp_path / "valley.npz.bend"
     bend.write_bytes(b"something else")

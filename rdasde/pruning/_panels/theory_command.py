@@ -139,8 +139,8 @@ def _begun(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
         raise _check.bad("out", got, "a file that this command wrote", mend) from None
     changed = [name for name, value in settings.items() if there.get(name) != value]
     if changed:
-        got = f"{out}, which holds a run with another {', '.join(changed)}"
-        raise _check.bad("out", got, "a file of this run, or a new one", mend)
+        got = f"{out}, which holds a run with {_check.listed(changed, there)}"
+        raise _check.bad("out", got, f"a file of one with {_check.listed(changed, settings)}, or a new one", mend)
     return found
 
 

@@ -156,13 +156,13 @@ def valley(
 def checked(file: Path, settings: dict[str, Any]) -> Arrays:
     """The arrays of a file of `valley`, if they have these settings."""
     arrays = stored(file)
-    there = json.loads(str(arrays["settings"]))
-    changed = _changed(there, json.loads(json.dumps(settings)))
+    there, here = json.loads(str(arrays["settings"])), json.loads(json.dumps(settings))
+    changed = _changed(there, here)
     if changed:
         raise _check.bad(
             "out",
-            f"{file}, which holds a run with another {', '.join(changed)}",
-            "a file of this run, or a new one",
+            f"{file}, which holds a run with {_check.listed(changed, _flat(there))}",
+            f"a file of one with {_check.listed(changed, _flat(here))}, or a new one",
             "give another --out, or remove it",
         )
     return arrays
@@ -186,9 +186,12 @@ def stored(file: Path) -> Arrays:
 
 def _changed(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """The settings that differ; those of the plan by their own names."""
-    flat = [one | one.get("plan", {}) for one in (there, here)]
-    names = [name for name in flat[1] if name not in ("plan", "where")]
-    return [name for name in names if flat[0].get(name) != flat[1][name]]
+    before, now = _flat(there), _flat(here)
+    return [name for name in now if name not in ("plan", "where") and before.get(name) != now[name]]
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    return settings | settings.get("plan", {})
 
 
 def _measure(network: Network, place: Tensor, rows: Rows) -> list[float]:
@@ -252,8 +255,9 @@ def _resume(keep: Path, mine: dict[str, Any], state: Training, network: Network)
         got = f"a name beside which {keep.name} cannot be read ({_check.show(' '.join(str(error).split()))})"
         raise _check.bad("out", got, accepted, mend) from None
     if not same:
-        names = ", ".join(name for name in mine if there["settings"].get(name) != mine[name])
-        raise _check.bad("out", f"a name beside which {keep.name} is a bend with another {names}", accepted, mend)
+        changed = [name for name in mine if there["settings"].get(name) != mine[name]]
+        got = f"a name beside which {keep.name} is a bend with {_check.listed(changed, there['settings'])}"
+        raise _check.bad("out", got, f"that of one with {_check.listed(changed, mine)}", mend)
     state.bend, state.speed = (there[name].to(network.device, network.dtype) for name in ("bend", "speed"))
     state.generator.set_state(there["generator"])
     state.losses[:] = there["losses"]

@@ -114,9 +114,9 @@ def opened(saved: bytes, settings: Settings, device: torch.device) -> dict[str, 
     if changed:
         raise _check.bad(
             "checkpoint",
-            f"that of a run with another {', '.join(changed)}",
-            "one of these settings",
-            "give those settings again, or another --checkpoint",
+            f"that of a run with {_check.listed(changed, state['settings'])}",
+            f"one with {_check.listed(changed, settings._asdict())}",
+            "give the same again, or another --checkpoint",
         )
     return state
 
