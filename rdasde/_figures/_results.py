@@ -61,7 +61,8 @@ def drawn(draw: Callable[[Path | None], Figure], name: str, folder: Path | None)
     except (KeyError, IndexError, TypeError) as error:
         if folder is None:
             raise
-        (file,) = (file for file in folder.iterdir() if file.stem == name)
+        there = (folder / f"{name}.json", folder / f"{name}.npz")  # pictures of that name may lie beside it
+        file = next(file for file in there if file.exists())
         raise _unreadable(file, error) from error
 
 

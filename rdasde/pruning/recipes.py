@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands.run(arguments[0], arguments[1:], pictures.Known(RECIPES, network_of, source_of, RATE))
     options = parser().parse_args(arguments)
     try:
-        return 1 if _train(options) else 0
+        return 0 if _train(options) else 1
     except (ImportError, OSError, ValueError) as error:
         print(f"rdasde.pruning.recipes: {error}", file=sys.stderr)
         return 1
@@ -288,9 +288,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _train(options: argparse.Namespace) -> list[str]:
-    """Train the runs one after the other; the names of those that diverged."""
-    diverged = []
+def _train(options: argparse.Namespace) -> bool:
+    """Train the runs one after the other; whether none diverged."""
+    finite = True
     recipe = recipe_of(options.recipe)
     start, init = (None, None) if options.init is None else _training.first_weights(options.init)
     runs = runs_of(recipe, options, init)
@@ -324,12 +324,12 @@ def _train(options: argparse.Namespace) -> list[str]:
                     count=bar if here.rank == 0 else lambda epoch, pictures: None,
                 )
             except _training.Diverged as error:
-                diverged.append(run.name)
+                finite = False
                 if here.rank == 0:
                     print(f"\nrdasde.pruning.recipes: {run.name}: {error}", file=sys.stderr)
             finally:
                 bar.close()
-    return diverged
+    return finite
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ def test_results_that_are_of_something_else(tmp_path):
     for content in ("{}", '{"records": []}', '{"records": [1]}'):
         (tmp_path / "theory-cifar100.json").write_text(content)
         assert said("theory-cifar100").startswith("results is a directory whose theory-cifar100.json cannot be read (")
+        (tmp_path / "theory-cifar100.png").touch()  # drawn from the file before
     file = tmp_path / "sparsity-accuracy-cifar100.json"
     for runs in ([], [PLAIN], [RUN | {"epoch": 43}]):
         file.write_text(json.dumps({"runs": runs}))

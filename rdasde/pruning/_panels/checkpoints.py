@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,10 +52,8 @@ def flat(checkpoint: Checkpoint) -> Tensor:
 
 def alike(a: Checkpoint, b: Checkpoint) -> None:
     """ValueError of checkpoints of two networks or of two data sets."""
-    names = ("recipe", "pictures", "classes", "side")
-    changed = [name for name in names if a.settings.get(name) != b.settings.get(name)]
-    if changed:
-        said = ", ".join(f"{name} {a.settings.get(name)} and {b.settings.get(name)}" for name in changed)
+    said = _differences(a, b, ("recipe", "pictures", "classes", "side"))
+    if said:
         got = f"{b.path}, of another run than {a.path} ({said})"
         raise _check.bad("the second checkpoint", got, "one of the same network and data", "train both alike")
 
@@ -62,12 +61,16 @@ def alike(a: Checkpoint, b: Checkpoint) -> None:
 def together(a: Checkpoint, b: Checkpoint) -> None:
     """ValueError of checkpoints whose runs did not start from the same weights, and take the same batches and rates."""
     alike(a, b)
-    names = ("seed", "init", "batch_size", "epochs")
-    changed = [name for name in names if a.settings.get(name) != b.settings.get(name)]
-    if changed:
-        said = ", ".join(f"{name} {a.settings.get(name)} and {b.settings.get(name)}" for name in changed)
+    said = _differences(a, b, ("seed", "init", "batch_size", "epochs"))
+    if said:
         got = f"{b.path}, whose run is not beside that of {a.path} ({said})"
         raise _check.bad("SGD.pt", got, "one from the same first weights in the same batches", "train both alike")
+
+
+def _differences(a: Checkpoint, b: Checkpoint, names: Sequence[str]) -> str:
+    """Settings of these names that differ, with both values."""
+    pairs = [(name, a.settings.get(name), b.settings.get(name)) for name in names]
+    return ", ".join(f"{name} {one} and {other}" for name, one, other in pairs if one != other)
 
 
 def finite(argument: str, path: Path, weights: Tensor) -> None:
